@@ -1,0 +1,5 @@
+"""Installable entry; everything is declared in pyproject.toml."""
+
+from setuptools import setup
+
+setup()
