@@ -17,6 +17,8 @@ Dagster never sees these: `components.failures.as_dagster_failure` translates th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class TntError(Exception):
     """Root of everything the platform raises on purpose."""
@@ -51,7 +53,14 @@ class NotFound(PermanentError):
 
 
 class CheckFailed(PermanentError):
-    """A blocking check refused a draft; the published version is untouched."""
+    """A blocking check refused a draft; the published version is untouched.
+
+    `outcomes` holds what every check found, so that the evidence reaches the UI.
+    """
+
+    def __init__(self, message: str, outcomes: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.outcomes = tuple(outcomes)
 
 
 class Refused(PermanentError):

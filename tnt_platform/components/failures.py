@@ -1,0 +1,29 @@
+"""The one place where the platform's errors become Dagster's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from tnt_platform.errors import RetryableError, TntError
+
+
+def describe_error(error: Exception) -> str:
+    """What went wrong in one line; a stack trace only helps where the error is not ours."""
+    return str(error) if isinstance(error, TntError) else f"{type(error).__name__}: {error}"
+
+
+def failed_dates(dataset: str, failures: Mapping[str, Exception], done: int) -> dg.Failure:
+    """One failure that names every date that failed and why; the other dates are published.
+
+    Op-level retries only help when every failure may pass by itself.
+    """
+    lines = [f"{date}: {describe_error(error)}" for date, error in sorted(failures.items())]
+    dates = ", ".join(sorted(failures))
+    return dg.Failure(
+        description=f"{dataset}: {len(failures)} of {len(failures) + done} dates failed ({dates}).\n"
+        + "\n".join(lines),
+        metadata={"failed_dates": dg.MetadataValue.json(sorted(failures)), "published_dates": done},
+        allow_retries=all(isinstance(error, RetryableError) for error in failures.values()),
+    )

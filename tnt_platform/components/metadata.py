@@ -1,0 +1,112 @@
+"""What a materialization shows in the web UI: counts, changes, cost, a preview, the reasons of refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+import polars as pl
+
+from tnt_platform.flows.publishing import CheckOutcome, Published
+from tnt_platform.lake.snapshot import Snapshot
+
+# A request or answer body fills the screen; the file has it whole.
+PREVIEW_CHARS = 60
+
+
+def materialization(
+    published: Published, step_key: dg.AssetKey, extra: Mapping[str, object]
+) -> dg.AssetMaterialization:
+    """The event of one asset and date."""
+    return dg.AssetMaterialization(
+        asset_key=step_key,
+        partition=published.partition,
+        metadata={**describe(published), **{k: v for k, v in extra.items() if v is not None}},
+        tags={"tnt/version": published.snapshot.version},
+    )
+
+
+def describe(published: Published) -> dict[str, object]:
+    """Metadata common to every published asset."""
+    snapshot, counts = published.snapshot, published.counts
+    row = snapshot.partition(published.partition) or {}
+    facts: dict[str, object] = {
+        "dagster/row_count": counts.published,
+        "dagster/uri": snapshot.objects.polars_url(
+            f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
+        ),
+        "dagster/column_schema": column_schema(snapshot),
+        "version": snapshot.version,
+        "changed": published.changed,
+        "rows_in": counts.rows_in,
+        "rows_published": counts.published,
+        "rows_quarantined": counts.quarantined,
+        "rows_deduplicated": counts.deduplicated,
+        "rows_filtered": counts.filtered,
+        "size_bytes": row.get("size_bytes", 0),
+        "duration_s": round(published.duration_s, 3),
+        "inputs_digest": row.get("inputs_digest", ""),
+        "preview": dg.MetadataValue.md(markdown_table(published.preview())),
+    }
+    if published.changed:
+        facts |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
+    if counts.quarantined:
+        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(published.reasons()))
+    return facts | dict(published.facts)
+
+
+def column_schema(snapshot: Snapshot) -> dg.TableSchema:
+    """Columns and types as published."""
+    key = set(snapshot.manifest.key)
+    columns = [
+        dg.TableColumn(name, str(dtype), constraints=dg.TableColumnConstraints(nullable=name not in key))
+        for name, dtype in snapshot.schema.items()
+    ]
+    return dg.TableSchema(columns)
+
+
+def markdown_table(frame: pl.DataFrame) -> str:
+    """A small frame as a Markdown table; long cells are cut, and what could break the table is escaped."""
+    if frame.is_empty():
+        return "_no rows_"
+    cells = [[_cell(value) for value in row] for row in frame.iter_rows()]
+    lines = ["| " + " | ".join(row) + " |" for row in [frame.columns, ["---"] * frame.width, *cells]]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    short = text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
+    return (
+        "".join(c if c.isprintable() else "␀" for c in short)
+        .replace("\\", "\\\\")
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+    )
+
+
+def check_results(
+    key: dg.AssetKey, name: str, outcomes: Mapping[str, CheckOutcome | None]
+) -> dg.AssetCheckResult:
+    """One check over the dates of a run: passed only if it passed on each.
+
+    None stands for a date that was found unchanged: its rows were checked when they were published.
+    """
+    failed = {date: outcome for date, outcome in outcomes.items() if outcome and not outcome.passed}
+    samples = [o.sample for o in failed.values() if o.sample is not None and not o.sample.is_empty()]
+    said = {
+        date: outcome.description if outcome else "unchanged since it was checked"
+        for date, outcome in outcomes.items()
+    }
+    table = pl.DataFrame({"date": list(said), "found": list(said.values())})
+    metadata: dict[str, object] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
+    if samples:
+        metadata["sample"] = dg.MetadataValue.md(markdown_table(samples[0]))
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=not failed,
+        description="; ".join(f"{date}: {o.description}" for date, o in failed.items())
+        or f"{len(outcomes)} dates in order",
+        metadata=metadata,
+    )

@@ -1,0 +1,213 @@
+"""The sensor: one reconciliation, one run request for each date that differs, and patience with failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from tnt_platform.components.platform import Platform
+from tnt_platform.components.transit.model import SensorModel
+from tnt_platform.flows.publishing import Place
+from tnt_platform.flows.transit.files import undated_homes
+from tnt_platform.flows.transit.reconcile import Survey, Work, survey
+from tnt_platform.flows.transit.spec import FILES, TransitSpec
+from tnt_platform.lake.discovery import partitions_named_by
+from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
+from tnt_platform.settings import Settings
+
+DATASET_TAG, DATE_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/date", "tnt/digest", "tnt/attempt"
+# Dagster's queue runs one at a time of the runs that share a value of this tag.
+LANE_TAG = "tnt/lane"
+REMEMBERED = timedelta(days=7)
+RUNS_REMEMBERED = 2_000
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What became of earlier runs for one date and one content of its files."""
+
+    failed: int = 0
+    under_way: bool = False
+    last_ended: float = 0.0
+
+
+def reconciling_sensor(
+    spec: TransitSpec, model: SensorModel, selection: dg.AssetSelection
+) -> dg.SensorDefinition:
+    """Runs by default: every `interval_s` it compares the bucket with the published data."""
+
+    @dg.sensor(
+        name=f"{spec.name}_files",
+        asset_selection=selection,
+        minimum_interval_seconds=model.interval_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Compares the files below {spec.source.prefix} with what {spec.name} was published from.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
+        settings = platform.settings()
+        place = platform.place()
+        queue = _queue(settings)
+        messages = queue.receive(100, visibility_s=int(max(60, 4 * model.interval_s))) if queue else []
+        named = _named_dates(spec, place, messages)
+        now = datetime.now(UTC)
+        since = None if queue is None else (now - timedelta(days=model.window_days)).date().isoformat()
+        history = run_history(context.instance, spec.name)
+        again = [date for date, _ in history]
+        found = survey(spec, place, since=since, named=[*named, *again])
+        requests = list(run_requests(spec, model, found, history, now.timestamp(), context.log.info))
+        if queue:
+            _acknowledge(queue, spec, place, messages, found, history)
+        skip = None if requests else dg.SkipReason(_nothing_to_do(spec, found, named))
+        return dg.SensorResult(run_requests=requests, skip_reason=skip)
+
+    return sensor
+
+
+def sweep_schedule(
+    spec: TransitSpec, model: SensorModel, selection: dg.AssetSelection
+) -> dg.ScheduleDefinition:
+    """Compares everything once in a while, however old: what an event and the window both missed."""
+
+    job = dg.define_asset_job(f"{spec.name}_job", selection=selection)
+
+    @dg.schedule(
+        name=f"{spec.name}_sweep",
+        cron_schedule=model.sweep_cron,
+        job=job,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Compares every file below {spec.source.prefix} with what {spec.name} was published from.",
+    )
+    def sweep(
+        context: dg.ScheduleEvaluationContext, platform: Platform
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        history = run_history(context.instance, spec.name)
+        found = survey(spec, platform.place())
+        now = datetime.now(UTC).timestamp()
+        requests = list(run_requests(spec, model, found, history, now, context.log.info))
+        return requests or dg.SkipReason(_nothing_to_do(spec, found, []))
+
+    return sweep
+
+
+def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, str], Attempts]:
+    """Attempts by (date, digest) among the runs that the sensor or the sweep asked for lately."""
+    since = datetime.now(UTC) - REMEMBERED
+    filters = dg.RunsFilter(tags={DATASET_TAG: dataset}, created_after=since)
+    history: dict[tuple[str, str], Attempts] = {}
+    for record in instance.get_run_records(filters, limit=RUNS_REMEMBERED):
+        run = record.dagster_run
+        key = (run.tags.get(DATE_TAG, ""), run.tags.get(DIGEST_TAG, ""))
+        before = history.get(key, Attempts())
+        history[key] = Attempts(
+            # A run that succeeded and left a difference counts too: asking again forever would not help.
+            failed=before.failed + run.is_finished,
+            under_way=before.under_way or not run.is_finished,
+            last_ended=max(before.last_ended, record.end_time or 0.0),
+        )
+    return history
+
+
+def run_requests(
+    spec: TransitSpec,
+    model: SensorModel,
+    found: Survey,
+    history: dict[tuple[str, str], Attempts],
+    now: float,
+    say: Callable[[str], None],
+) -> Iterator[dg.RunRequest]:
+    """One request for each date that differs, unless it is under way, waiting to be retried or given up.
+
+    A used run_key is never launched again even if its run failed, so the attempt is part of it. The last
+    attempt reads each file alone, so that one that breaks the reader is quarantined and the rest goes through.
+    """
+    partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
+    busy = {date for (date, _), attempts in history.items() if attempts.under_way}
+    asked = 0
+    for work in sorted(found.work, key=lambda work: work.date, reverse=True):
+        if not partitions.has_partition_key(work.date):
+            say(
+                f"{work.date} is before {spec.start_date} or in the future: {work.reason} wait; see start_date in the YAML"
+            )
+            continue
+        attempts = history.get((work.date, work.digest), Attempts())
+        wait_s = model.backoff_s * 2 ** (attempts.failed - 1) if attempts.failed else 0.0
+        if work.date in busy:
+            continue
+        if attempts.failed >= model.max_attempts:
+            say(
+                f"{work.date} was given up after {attempts.failed} runs; look at the last one, then run the date by hand"
+            )
+            continue
+        if now < attempts.last_ended + wait_s:
+            say(
+                f"{work.date} failed {attempts.failed} times; next try in {attempts.last_ended + wait_s - now:.0f} s"
+            )
+            continue
+        if asked == model.max_requests:
+            return
+        asked += 1
+        yield _request(spec, model, work, attempts.failed + 1)
+
+
+def _request(spec: TransitSpec, model: SensorModel, work: Work, attempt: int) -> dg.RunRequest:
+    last_chance = attempt == model.max_attempts and attempt > 1
+    return dg.RunRequest(
+        run_key=f"{spec.name}|{work.date}|{work.digest}|{attempt}",
+        partition_key=work.date,
+        run_config=dg.RunConfig(ops={spec.name: {"config": {"isolate": last_chance}}}),
+        tags={
+            DATASET_TAG: spec.name,
+            DATE_TAG: work.date,
+            DIGEST_TAG: work.digest,
+            ATTEMPT_TAG: str(attempt),
+            LANE_TAG: f"{spec.name}|{work.date}",
+            "tnt/reason": work.reason,
+        },
+    )
+
+
+def _nothing_to_do(spec: TransitSpec, found: Survey, named: Sequence[str]) -> str:
+    if found.held_because:
+        return f"held after a rollback ({found.held_because}); materialize any date to go on"
+    seen = f"{found.files_seen} files on {found.dates_seen} dates"
+    waiting = f"; {len(found.work)} dates are under way, waiting or given up" if found.work else ""
+    return f"nothing to do: {seen} below {spec.source.prefix} are all in the published data{waiting}"
+
+
+def _queue(settings: Settings) -> EventQueue | None:
+    if not settings.event_queue_url:
+        return None
+    return EventQueue(settings.event_queue_url, sqs_client(settings.aws_options("sqs")))
+
+
+def _named_dates(spec: TransitSpec, place: Place, messages: Sequence[ObjectEventMessage]) -> list[str]:
+    root = f"{place.raw.url.rstrip('/')}/"
+    urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
+    keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
+    homes = undated_homes(place.store.current(spec.dataset(FILES)))
+    return partitions_named_by(keys, spec.source, homes).partitions
+
+
+def _acknowledge(
+    queue: EventQueue,
+    spec: TransitSpec,
+    place: Place,
+    messages: Sequence[ObjectEventMessage],
+    found: Survey,
+    history: dict[tuple[str, str], Attempts],
+) -> None:
+    """Delete the messages whose dates are at rest or already have a run; the others come back by themselves.
+
+    So a tick that dies after reading a message has lost nothing. A message nobody understands stays,
+    and the queue's redrive policy takes it to the dead-letter queue.
+    """
+    pending = {work.date for work in found.work if (work.date, work.digest) not in history}
+    done = [
+        message.receipt
+        for message in messages
+        if message.poison_reason is None and pending.isdisjoint(_named_dates(spec, place, [message]))
+    ]
+    queue.delete(done)

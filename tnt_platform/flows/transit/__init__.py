@@ -1,0 +1,1 @@
+"""Time in transit: shipper files become enriched, compared, published results."""

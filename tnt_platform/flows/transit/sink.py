@@ -1,0 +1,41 @@
+"""Results as DynamoDB items for live dashboards, if a table is configured."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tnt_platform.flows.publishing import Published
+from tnt_platform.flows.transit.spec import TransitSpec
+from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
+from tnt_platform.settings import Settings
+
+
+def upsert_results(spec: TransitSpec, published: Published, settings: Settings) -> dict[str, object]:
+    """Bring the table up to date with one date's results and say what that changed.
+
+    Items expire `ttl_days` after the date's results were published; unchanged items are not written.
+    """
+    table_name = settings.resolve(spec.results_table) if spec.results_table else ""
+    if not table_name:
+        return {}
+    row = published.snapshot.partition(published.partition)
+    assert row is not None, "the date was just published"
+    table = ResultsTable(
+        table_name,
+        dynamodb_client(settings.aws_options("dynamodb")),
+        key=("test_id",),
+    )
+    expires_at = row["changed_at"] + timedelta(days=spec.ttl_days)
+    if expires_at <= datetime.now(UTC):
+        return {
+            "dynamodb_table": table_name,
+            "dynamodb_skipped": f"these results expired on {expires_at:%Y-%m-%d}",
+        }
+    results = published.snapshot.scan([published.partition]).collect()
+    counts = table.upsert(results, expires_at=expires_at, droppable=("request_payload", "response_payload"))
+    return {
+        "dynamodb_table": table_name,
+        "dynamodb_created": counts.created,
+        "dynamodb_updated": counts.updated,
+        "dynamodb_unchanged": counts.unchanged,
+    }

@@ -1,0 +1,159 @@
+"""Which datasets, versions and tags there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+
+from tnt_platform.errors import NotFound
+from tnt_platform.lake import layout, tables
+from tnt_platform.lake.manifest import Manifest
+from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.snapshot import Snapshot, read_manifest
+
+_READERS = 32
+_VERSIONS: dict[str, pl.DataType] = {
+    "version": pl.String(),
+    "created_at": tables.UTC_TIME,
+    "parent": pl.String(),
+    "rows": pl.Int64(),
+    "partitions": pl.Int64(),
+    "partitions_changed": pl.Int64(),
+    "added": pl.Int64(),
+    "updated": pl.Int64(),
+    "removed": pl.Int64(),
+    "tags": pl.List(pl.String()),
+    "note": pl.String(),
+    "run_id": pl.String(),
+    "code_version": pl.String(),
+    "held_because": pl.String(),
+    "rolled_back_to": pl.String(),
+}
+
+
+def dataset_ids(objects: Objects) -> list[str]:
+    """The ids of all published datasets, sorted; an id may contain '/'."""
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        dataset = pending.pop()
+        inside = objects.list_folders(f"{layout.DATASETS}{dataset}")
+        if "index" in inside or "versions" in inside:
+            name = dataset.removesuffix("/")
+            if objects.exists(layout.pointer_key(name)):
+                found.append(name)
+        else:
+            pending.extend(f"{dataset}{folder}/" for folder in inside)
+    return sorted(found)
+
+
+def find_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
+    """The manifest of a version id or tag.
+
+    Raises:
+        NotFound: neither; the message says which exist.
+    """
+    try:
+        if not layout.is_version_id(version):
+            version = objects.get(layout.tag_key(dataset, version)).decode().strip()
+        return read_manifest(objects, dataset, version)
+    except NotFound as error:
+        newest = objects.list_folders(layout.versions_folder(dataset))[:-11:-1]
+        raise NotFound(
+            f"{dataset} has no version {version!r}; its newest versions are {newest}, its tags "
+            f"{tags(objects, dataset)}"
+        ) from error
+
+
+def tag(objects: Objects, dataset: str, version: str, name: str) -> None:
+    """Let `name` stand for a version, which then never expires.
+
+    Raises:
+        NotFound: no such version.
+    """
+    manifest = find_manifest(objects, dataset, version)
+    key = layout.tag_key(dataset, name)
+    objects.put(key, manifest.version_id.encode())
+    # An expiry takes the manifest first, then reads the tags again: one of the two sees the other.
+    if not objects.exists(layout.manifest_key(dataset, manifest.version_id)):
+        objects.delete([key])
+        raise NotFound(
+            f"{dataset} {manifest.version_id} expired while it was tagged; tag a version that is kept"
+        )
+
+
+def tags(objects: Objects, dataset: str) -> dict[str, str]:
+    """Tag name -> version id."""
+    folder = layout.tags_folder(dataset)
+    keys = objects.list(folder)["key"].to_list()
+    found: dict[str, str] = {}
+    for key in keys:
+        try:
+            found[key.removeprefix(folder).removesuffix(".txt")] = objects.get(key).decode().strip()
+        except NotFound:
+            continue  # removed meanwhile
+    return found
+
+
+def read_manifests(objects: Objects, dataset: str, versions: Iterable[str]) -> dict[str, Manifest]:
+    """The manifests of those `versions` that have one, read concurrently."""
+
+    def read(version: str) -> Manifest | None:
+        try:
+            return read_manifest(objects, dataset, version)
+        except NotFound:
+            return None
+
+    with ThreadPoolExecutor(_READERS, "manifests") as pool:
+        found = [manifest for manifest in pool.map(read, versions) if manifest is not None]
+    return {manifest.version_id: manifest for manifest in found}
+
+
+def published(manifests: dict[str, Manifest], current: Manifest) -> list[Manifest]:
+    """`current` and the versions before it, newest first, as far back as `manifests` knows them."""
+    chain = [current]
+    while (parent := chain[-1].parent) is not None and parent in manifests:
+        chain.append(manifests[parent])
+    return chain
+
+
+def versions_table(objects: Objects, dataset: str, current: Snapshot | None) -> pl.DataFrame:
+    """The published and tagged versions that are kept, newest first.
+
+    Returns:
+        version, created_at (UTC), parent, rows, partitions, partitions_changed, added, updated, removed
+        (Int64), tags (List[String]), note, run_id, code_version, held_because, rolled_back_to.
+    """
+    if current is None:
+        return pl.DataFrame(schema=_VERSIONS)
+    found = read_manifests(objects, dataset, objects.list_folders(layout.versions_folder(dataset)))
+    names: dict[str, list[str]] = {}
+    for name, version in sorted(tags(objects, dataset).items()):
+        names.setdefault(version, []).append(name)
+    kept = {manifest.version_id: manifest for manifest in published(found, current.manifest)}
+    kept |= {version: found[version] for version in names if version in found}
+    rows = [_version_row(kept[version], names.get(version, [])) for version in sorted(kept, reverse=True)]
+    return pl.DataFrame(rows, schema=_VERSIONS, orient="row")
+
+
+def _version_row(manifest: Manifest, names: list[str]) -> dict[str, object]:
+    log = manifest.changelog
+    return {
+        "version": manifest.version_id,
+        "created_at": manifest.created_at,
+        "parent": manifest.parent,
+        "rows": manifest.rows,
+        "partitions": manifest.partitions,
+        "partitions_changed": len(log.partitions_changed),
+        "added": log.added,
+        "updated": log.updated,
+        "removed": log.removed,
+        "tags": names,
+        "note": manifest.note,
+        "run_id": manifest.run_id,
+        "code_version": manifest.code_version,
+        "held_because": manifest.held_because,
+        "rolled_back_to": manifest.rolled_back_to,
+    }

@@ -1,0 +1,110 @@
+"""Where each object of a dataset lies, and what its names may look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from tnt_platform.errors import ConfigError
+
+DATASETS = "datasets/"
+_TIME_FORMAT = "%Y%m%dT%H%M%S%fZ"
+_VERSION_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+# One set of characters that is plain in a file name, an S3 key and a URL alike.
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
+_RESERVED = frozenset({"index", "versions"})
+
+
+def dataset_folder(dataset: str) -> str:
+    """The folder of one dataset, with its trailing slash.
+
+    Raises:
+        ConfigError: the id is empty, has an odd character, or a segment named index or versions.
+    """
+    segments = dataset.split("/")
+    if not all(_SEGMENT.fullmatch(part) and part not in _RESERVED for part in segments):
+        raise ConfigError(
+            f"{dataset!r} can't be a dataset id: use segments of letters, digits and _ . = + - joined "
+            "by '/', none of them 'index' or 'versions'"
+        )
+    return f"{DATASETS}{dataset}/"
+
+
+def check_partition_name(partition: str) -> None:
+    """Refuse a partition name that would not be a plain path.
+
+    Raises:
+        ConfigError: the name is empty or has an odd character.
+    """
+    if not all(_SEGMENT.fullmatch(part) for part in partition.split("/")):
+        raise ConfigError(
+            f"{partition!r} can't be a partition: use segments of letters, digits and _ . = + - joined by '/'"
+        )
+
+
+def pointer_key(dataset: str) -> str:
+    """The object that holds the id of the current version."""
+    return f"{dataset_folder(dataset)}index/current_version.txt"
+
+
+def tags_folder(dataset: str) -> str:
+    """The folder of the dataset's tags."""
+    return f"{dataset_folder(dataset)}index/tags/"
+
+
+def tag_key(dataset: str, name: str) -> str:
+    """The object that holds the version id a tag names.
+
+    Raises:
+        ConfigError: the name has an odd character or looks like a version id.
+    """
+    if not _TAG.fullmatch(name) or is_version_id(name):
+        raise ConfigError(
+            f"{name!r} can't be a tag: use up to 100 letters, digits and _ . -, not a version id"
+        )
+    return f"{tags_folder(dataset)}{name}.txt"
+
+
+def versions_folder(dataset: str) -> str:
+    """The folder that holds every version's folder."""
+    return f"{dataset_folder(dataset)}versions/"
+
+
+def version_folder(dataset: str, version: str) -> str:
+    """The folder of one version, with its trailing slash."""
+    return f"{versions_folder(dataset)}{version}/"
+
+
+def manifest_key(dataset: str, version: str) -> str:
+    """The manifest of one version."""
+    return f"{version_folder(dataset, version)}manifest.json"
+
+
+def files_key(dataset: str, version: str) -> str:
+    """The list of one version's live data files."""
+    return f"{version_folder(dataset, version)}files.parquet"
+
+
+def partitions_key(dataset: str, version: str) -> str:
+    """The list of one version's partitions."""
+    return f"{version_folder(dataset, version)}partitions.parquet"
+
+
+def is_version_id(text: str) -> bool:
+    """Whether `text` has the shape of a version id."""
+    return _VERSION_ID.fullmatch(text) is not None
+
+
+def version_time(version: str) -> datetime:
+    """The UTC time inside a version id."""
+    return datetime.strptime(version.split("-")[0], _TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def new_version_id(now: datetime, entropy: Callable[[int], bytes], *, after: str | None = None) -> str:
+    """A unique id that sorts by time, and after `after` even when this clock runs behind its writer's."""
+    moment = now.astimezone(UTC)
+    if after is not None:
+        moment = max(moment, version_time(after) + timedelta(microseconds=1))
+    return f"{moment.strftime(_TIME_FORMAT)}-{entropy(4).hex()}"

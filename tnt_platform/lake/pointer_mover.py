@@ -1,0 +1,187 @@
+"""The only code that moves a dataset's pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from tnt_platform.errors import NotFound, PublishConflict, SwapLost
+from tnt_platform.lake import layout
+from tnt_platform.lake.differences import partition_changes
+from tnt_platform.lake.indexes import Lists, new_manifest, write_indexes
+from tnt_platform.lake.manifest import Changelog, Manifest
+from tnt_platform.lake.objects import Objects, Pointer
+from tnt_platform.lake.retention import GRACE
+from tnt_platform.lake.snapshot import Draft, Snapshot, ancestors, current_snapshot
+
+# A rebase takes milliseconds; who loses this often meets a store that lies about its preconditions.
+_SWAP_ATTEMPTS = 2_000
+_LONGEST_PAUSE_S = 0.25
+
+
+@dataclass(frozen=True)
+class PointerMover:
+    """Swaps pointers, and puts a draft on top of what others published meanwhile."""
+
+    objects: Objects
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    sleep: Callable[[float], None]
+
+    def commit(self, draft: Draft) -> Snapshot:
+        """Publish `draft`; see VersionedStore.commit."""
+        if draft.base is not None and draft.unchanged:
+            return draft.base
+        self._refuse_stale(draft)
+        candidate, parent = draft, draft.base
+        for attempt in range(_SWAP_ATTEMPTS):
+            try:
+                return self._swap(candidate, parent)
+            except SwapLost:
+                self._pause(attempt)
+            current = current_snapshot(self.objects, draft.dataset)
+            if current is None:
+                raise PublishConflict(
+                    f"{draft.dataset}: its pointer vanished during a publish; publish it anew"
+                )
+            if landed := self._landed(candidate, current):
+                return landed
+            candidate, parent = self._rebased(draft, current), current
+        raise _too_many_losses(draft.dataset)
+
+    def roll_back(self, target: Snapshot, *, reason: str, code_version: str) -> Snapshot:
+        """Publish the content of `target` on top of whatever is current; see VersionedStore.rollback."""
+        draft: Draft | None = None
+        for attempt in range(_SWAP_ATTEMPTS):
+            current = current_snapshot(self.objects, target.dataset)
+            if current is None:
+                raise NotFound(f"{target.dataset} was never published: there is nothing to roll back")
+            if draft is not None and (landed := self._landed(draft, current)):
+                return landed
+            draft = self._rolled_back(current, target, reason, code_version)
+            try:
+                return self._swap(draft, current)
+            except SwapLost:
+                self._pause(attempt)
+        raise _too_many_losses(target.dataset)
+
+    def _swap(self, draft: Draft, parent: Snapshot | None) -> Snapshot:
+        key = layout.pointer_key(draft.dataset)
+        expected = parent.pointer if parent else None
+        if parent is not None and expected is None:
+            # The base was opened by its id; ids are unique, so a pointer with that id is its pointer.
+            expected = self.objects.read_pointer(key)
+            if expected is None or expected.value.decode().strip() != parent.version:
+                raise SwapLost(f"{draft.dataset} is no longer at {parent.version}")
+        pointer = self.objects.compare_and_swap(key, expected=expected, new=draft.version.encode())
+        return _published(draft, pointer)
+
+    def _pause(self, attempt: int) -> None:
+        share = int.from_bytes(self.entropy(2)) / 2**16
+        self.sleep(share * min(_LONGEST_PAUSE_S, 0.002 * 2 ** min(attempt, 10)))
+
+    def _landed(self, draft: Draft, current: Snapshot) -> Snapshot | None:
+        """The published draft, if its swap took effect although the answer was lost and others followed."""
+        if draft.version in ancestors(self.objects, current.manifest, until=draft.manifest.parent):
+            return _published(draft, current.pointer if current.version == draft.version else None)
+        return None
+
+    def _rebased(self, draft: Draft, current: Snapshot) -> Draft:
+        """The draft on top of `current`, under a fresh id that sorts after it; its data stays in place."""
+        _refuse_conflict(draft, current)
+        now = self.clock()
+        version = layout.new_version_id(now, self.entropy, after=current.version)
+        own = Lists(draft.files, draft.partitions).only(draft.replaced)
+        renamed = own.partitions.with_columns(pl.lit(version).alias("changed_by"))
+        lists = Lists(current.files, current.partitions).replacing(draft.replaced, Lists(own.files, renamed))
+        before = draft.manifest
+        manifest = new_manifest(
+            draft.dataset,
+            version,
+            parent=current.version,
+            created_at=now,
+            changelog=before.changelog,
+            key=before.key,
+            run_id=before.run_id,
+            note=before.note,
+            code_version=before.code_version,
+        )
+        return self._indexed(manifest, lists, before, draft.base, draft.replaced)
+
+    def _rolled_back(self, current: Snapshot, target: Snapshot, reason: str, code_version: str) -> Draft:
+        changes = partition_changes(current, target)
+        now = self.clock()
+        manifest = new_manifest(
+            current.dataset,
+            layout.new_version_id(now, self.entropy, after=current.version),
+            parent=current.version,
+            created_at=now,
+            changelog=Changelog.of(changes),
+            key=target.manifest.key,
+            run_id="",
+            note=f"rolled back to {target.version}: {reason}",
+            code_version=code_version,
+            held_because=reason,
+            rolled_back_to=target.version,
+        )
+        lists = Lists(target.files, target.partitions)
+        return self._indexed(manifest, lists, target.manifest, current, tuple(sorted(changes)))
+
+    def _indexed(
+        self,
+        manifest: Manifest,
+        lists: Lists,
+        like: Manifest,
+        base: Snapshot | None,
+        replaced: tuple[str, ...],
+    ) -> Draft:
+        whole = write_indexes(self.objects, manifest, lists, schema_if_empty=like.schema)
+        return Draft(
+            self.objects, whole, base=base, replaced=replaced, files=lists.files, partitions=lists.partitions
+        )
+
+    def _refuse_stale(self, draft: Draft) -> None:
+        age = self.clock() - draft.manifest.created_at
+        if age > GRACE / 2:
+            raise PublishConflict(
+                f"{draft.dataset}: the draft {draft.version} is {age} old and its files may be swept soon; "
+                "recompute it from the current version"
+            )
+
+
+def _published(draft: Draft, pointer: Pointer | None) -> Snapshot:
+    return Snapshot(
+        draft.objects, draft.manifest, pointer=pointer, files=draft.files, partitions=draft.partitions
+    )
+
+
+def _refuse_conflict(draft: Draft, current: Snapshot) -> None:
+    """Raise unless the draft would be the same had it been computed from `current`."""
+    base = Lists(draft.base.files, draft.base.partitions) if draft.base else Lists.empty()
+    was, found = base.only(draft.replaced), Lists(current.files, current.partitions).only(draft.replaced)
+    again = "recompute from the current version and publish again"
+    if moved := found.moved_since(was):
+        raise PublishConflict(
+            f"{draft.dataset}: the partitions {moved[:10]} ({len(moved)} in all) moved on between "
+            f"{draft.base and draft.base.version} and {current.version}; {again}"
+        )
+    if current.manifest.held_because is not None:
+        raise PublishConflict(
+            f"{draft.dataset} was rolled back meanwhile ({current.manifest.held_because}); "
+            f"look whether the publish is still wanted, then {again}"
+        )
+    if current.manifest.key != draft.manifest.key:
+        raise PublishConflict(
+            f"{draft.dataset}: {current.version} has the key {current.manifest.key}, the draft "
+            f"{draft.manifest.key}; {again}"
+        )
+
+
+def _too_many_losses(dataset: str) -> PublishConflict:
+    return PublishConflict(
+        f"{dataset}: lost {_SWAP_ATTEMPTS} swaps in a row; check that the store honours If-Match, then "
+        "try again"
+    )

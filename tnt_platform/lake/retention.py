@@ -1,0 +1,117 @@
+"""Expiry by mark and sweep: what no kept version needs goes, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from tnt_platform.errors import ConfigError
+from tnt_platform.lake import history, layout, tables
+from tnt_platform.lake.manifest import Manifest
+from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.snapshot import current_snapshot
+
+# How long files of an unpublished draft are left alone. A draft is refused by `commit` at half that age, so
+# that nothing is swept between its last check and its swap.
+GRACE = timedelta(hours=48)
+_DELETE_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Expired:
+    """What an expiry removed, or would remove: published versions, and files with their size."""
+
+    versions: tuple[str, ...] = ()
+    files: int = 0
+    size_bytes: int = 0
+
+
+def expire(
+    objects: Objects, dataset: str, *, keep: int, older_than: timedelta, now: datetime, dry_run: bool
+) -> Expired:
+    """Remove versions beyond the newest `keep` that are older than `older_than` and not tagged.
+
+    Raises:
+        ConfigError: `keep` is below 1.
+    """
+    if keep < 1:
+        raise ConfigError(f"expire keeps at least the current version: keep={keep} must be 1 or more")
+    listing = _listing(objects, dataset)
+    current = current_snapshot(objects, dataset)
+    if current is None:
+        return Expired()
+    found = history.read_manifests(objects, dataset, listing["version"].unique().sort())
+    chain = history.published(found, current.manifest)
+    tagged = set(history.tags(objects, dataset).values())
+    doomed = [
+        manifest
+        for manifest in chain[keep:]
+        if manifest.created_at < now - older_than and manifest.version_id not in tagged
+    ]
+    if not dry_run:
+        doomed = _withdraw(objects, dataset, doomed)
+        tagged = set(history.tags(objects, dataset).values())
+    gone = {manifest.version_id for manifest in doomed}
+    kept = {m.version_id: m for m in chain if m.version_id not in gone}
+    kept |= {version: found[version] for version in tagged - gone if version in found}
+    sweep = _unneeded(objects, listing, kept.values(), gone=gone, now=now)
+    if not dry_run:
+        for start in range(0, sweep.height, _DELETE_BATCH):
+            objects.delete(sweep["key"].slice(start, _DELETE_BATCH).to_list())
+    return Expired(tuple(sorted(gone)), sweep.height, tables.total(sweep["size_bytes"]))
+
+
+def _listing(objects: Objects, dataset: str) -> pl.DataFrame:
+    """Every object in a version's folder, with the column `version`; folders of other names are not ours."""
+    folder = layout.versions_folder(dataset)
+    listing = objects.list(folder).with_columns(
+        pl.col("key").str.slice(len(folder)).str.split("/").list.first().alias("version")
+    )
+    ours = [name for name in listing["version"].unique() if layout.is_version_id(name)]
+    return listing.filter(pl.col("version").is_in(ours))
+
+
+def _withdraw(objects: Objects, dataset: str, doomed: list[Manifest]) -> list[Manifest]:
+    """Take the manifests away, so that nobody tags or rolls back to them; give back those tagged before."""
+    keys = [layout.manifest_key(dataset, manifest.version_id) for manifest in doomed]
+    for start in range(0, len(keys), _DELETE_BATCH):
+        objects.delete(keys[start : start + _DELETE_BATCH])
+    tagged = set(history.tags(objects, dataset).values())
+    for manifest in doomed:
+        if manifest.version_id in tagged:
+            objects.put(layout.manifest_key(dataset, manifest.version_id), manifest.to_json())
+    return [manifest for manifest in doomed if manifest.version_id not in tagged]
+
+
+def _unneeded(
+    objects: Objects, listing: pl.DataFrame, kept: Iterable[Manifest], *, gone: set[str], now: datetime
+) -> pl.DataFrame:
+    """The listed objects that no kept version needs, except the folders of drafts still within GRACE."""
+    manifests = list(kept)
+    published = gone | {manifest.version_id for manifest in manifests}
+    spared = [
+        name
+        for name in listing["version"].unique()
+        if name not in published and layout.version_time(name) > now - GRACE
+    ]
+    needed = _needed(objects, manifests)
+    return listing.filter(~pl.col("version").is_in(spared)).join(needed, on="key", how="anti")
+
+
+def _needed(objects: Objects, manifests: list[Manifest]) -> pl.DataFrame:
+    """The keys of everything the versions of `manifests` are made of."""
+    keys: list[pl.Series] = []
+    lists: list[str] = []
+    for manifest in manifests:
+        dataset, version = manifest.dataset_id, manifest.version_id
+        own = [layout.files_key(dataset, version), layout.partitions_key(dataset, version)]
+        keys.append(pl.Series([*own, layout.manifest_key(dataset, version)], dtype=pl.String))
+        lists.extend(own)
+    for key, body in objects.get_many(lists):
+        columns = ["path"] if key.endswith("/files.parquet") else ["ledger_path", "quarantine_path"]
+        table = tables.read_parquet(body, columns)
+        keys.extend(table[column].drop_nulls() for column in columns)
+    return pl.concat(keys).unique().to_frame("key") if keys else pl.DataFrame(schema={"key": pl.String})

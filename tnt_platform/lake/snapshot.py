@@ -1,0 +1,237 @@
+"""One version of a dataset, opened for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tnt_platform.errors import NotFound, PermanentError
+from tnt_platform.lake import layout, tables
+from tnt_platform.lake.manifest import Manifest
+from tnt_platform.lake.objects import Objects, Pointer
+
+
+class Snapshot:
+    """A version that never changes, whatever is published after it.
+
+    `files`: one row a live data file (tables.FILES). `partitions`: one row a partition (tables.PARTITIONS).
+    Both are read on first use. `pointer` is what the reader of the current version saw, for a later swap.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        manifest: Manifest,
+        *,
+        pointer: Pointer | None = None,
+        files: pl.DataFrame | None = None,
+        partitions: pl.DataFrame | None = None,
+    ) -> None:
+        self.dataset = manifest.dataset_id
+        self.version = manifest.version_id
+        self.manifest = manifest
+        self.pointer = pointer
+        self.objects = objects
+        self._files = files
+        self._partitions = partitions
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dataset!r}, {self.version!r}, rows={self.manifest.rows})"
+
+    @property
+    def files(self) -> pl.DataFrame:
+        """One row a live data file; the columns are tables.FILES."""
+        if self._files is None:
+            key = layout.files_key(self.dataset, self.version)
+            self._files = _read_table(self.objects, key, self.manifest.files_sha256)
+        return self._files
+
+    @property
+    def partitions(self) -> pl.DataFrame:
+        """One row a partition: digest, counts, watermarks, last change; the columns are tables.PARTITIONS."""
+        if self._partitions is None:
+            key = layout.partitions_key(self.dataset, self.version)
+            self._partitions = _read_table(self.objects, key, self.manifest.partitions_sha256)
+        return self._partitions
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The columns and types that `scan` gives."""
+        return tables.named_schema(self.manifest.schema)
+
+    def partition(self, name: str) -> dict[str, Any] | None:
+        """The row of one partition, or None when the version has no such partition."""
+        return next(self.partitions.filter(pl.col("partition") == name).iter_rows(named=True), None)
+
+    def scan(
+        self, partitions: Sequence[str] | None = None, columns: Sequence[str] | None = None
+    ) -> pl.LazyFrame:
+        """The published rows, lazily; columns an old partition lacks read as null, nothing is listed.
+
+        Raises:
+            NotFound: a column of `columns` is not in the version.
+        """
+        unknown = [name for name in columns or () if name not in self.manifest.schema]
+        if unknown:
+            known = list(self.manifest.schema)
+            raise NotFound(f"{self.dataset} {self.version} has no columns {unknown}; it has {known}")
+        frame = scan_files(self.objects, _chosen(self.files, partitions), self.schema)
+        return frame if columns is None else frame.select(columns)
+
+    def inputs(self, partition: str) -> pl.DataFrame:
+        """The ledger of one partition (tables.LEDGER and the columns its publisher added); empty if none."""
+        return self.all_inputs([partition]).drop("partition")
+
+    def all_inputs(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
+        """The ledgers of several partitions, with the column `partition` first; read concurrently."""
+        return self._gathered("ledger_path", partitions, tables.LEDGER)
+
+    def quarantine(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
+        """The quarantined rows, with the column `partition` first (then tables.QUARANTINE)."""
+        return self._gathered("quarantine_path", partitions, tables.QUARANTINE)
+
+    def _gathered(
+        self, column: str, partitions: Sequence[str] | None, schema: Mapping[str, pl.DataType]
+    ) -> pl.DataFrame:
+        chosen = _chosen(self.partitions, partitions).filter(pl.col(column).is_not_null())
+        empty = pl.DataFrame(schema={"partition": pl.String(), **schema})
+        bodies = self.objects.get_many(chosen[column].to_list())
+        frames = [
+            tables.read_parquet(body).select(pl.lit(name).alias("partition"), pl.all())
+            for name, (_, body) in zip(chosen["partition"], bodies, strict=True)
+        ]
+        return pl.concat([empty, *frames], how="diagonal_relaxed")
+
+
+class Draft(Snapshot):
+    """A written version that is not published: checks read it as any snapshot, `commit` makes it current.
+
+    `unchanged`: its content equals `base`, nothing was written, and it reads as the base.
+    `replaced`: the partitions it replaces or removes; `manifest.changelog` sums what that changed.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        manifest: Manifest,
+        *,
+        base: Snapshot | None,
+        replaced: tuple[str, ...],
+        **tables: Any,
+    ) -> None:
+        super().__init__(objects, manifest, **tables)
+        self.base = base
+        self.replaced = replaced
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether committing this draft would leave the dataset as it is."""
+        return self.base is not None and self.base.version == self.version
+
+
+def scan_files(
+    objects: Objects, files: pl.DataFrame, schema: pl.Schema, *, path_column: str | None = None
+) -> pl.LazyFrame:
+    """The rows of `files` (path, schema) as `schema`, by as few scans as their types allow."""
+    frames = []
+    apart = [text for text in files["schema"].unique(maintain_order=True) if not _fits(text, schema)]
+    usual = files.filter(~pl.col("schema").is_in(apart))["path"] if apart else files["path"]
+    if len(usual):
+        frames.append(scan_paths(objects, usual, schema, path_column=path_column))
+    for text in apart:
+        stored = tables.parse_schema(text)
+        paths = files.filter(pl.col("schema") == text)["path"]
+        old = scan_paths(objects, paths, stored, path_column=path_column)
+        frames.append(cast_to(old, stored, schema, also=[path_column] if path_column else []))
+    if not frames:
+        return pl.LazyFrame(schema={**schema, path_column: pl.String()} if path_column else schema)
+    return pl.concat(frames) if len(frames) > 1 else frames[0]
+
+
+def scan_paths(
+    objects: Objects, paths: pl.Series, schema: pl.Schema, *, path_column: str | None = None
+) -> pl.LazyFrame:
+    """Parquet objects by key as one lazy frame; missing columns are null."""
+    return pl.scan_parquet(
+        [objects.polars_url(path) for path in paths],
+        schema=schema,
+        missing_columns="insert",
+        glob=False,
+        hive_partitioning=False,
+        include_file_paths=path_column,
+        storage_options=objects.polars_options(),
+    )
+
+
+def cast_to(
+    frame: pl.LazyFrame, stored: pl.Schema, schema: pl.Schema, *, also: Sequence[str] = ()
+) -> pl.LazyFrame:
+    """`frame`, of the columns `stored`, as `schema`: cast, missing columns null; `also` is passed through."""
+    return frame.select(
+        *(
+            pl.col(name).cast(dtype) if name in stored else pl.lit(None, dtype).alias(name)
+            for name, dtype in schema.items()
+        ),
+        *also,
+    )
+
+
+def _fits(text: str, schema: pl.Schema) -> bool:
+    return all(schema.get(name) == dtype for name, dtype in tables.parse_schema(text).items())
+
+
+def _chosen(table: pl.DataFrame, partitions: Sequence[str] | None) -> pl.DataFrame:
+    if partitions is None:
+        return table
+    return table.filter(pl.col("partition").is_in(pl.Series(partitions, dtype=pl.String).implode()))
+
+
+def _read_table(objects: Objects, key: str, sha256: str) -> pl.DataFrame:
+    body = objects.get(key)
+    if tables.sha256_of(body) != sha256:
+        raise PermanentError(
+            f"{key} is not the table its manifest names: it was overwritten or damaged; roll back to a "
+            "version that verifies"
+        )
+    return tables.read_parquet(body)
+
+
+def read_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
+    """The manifest of one version.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    key = layout.manifest_key(dataset, version)
+    return Manifest.from_json(objects.get(key), key=key)
+
+
+def ancestors(objects: Objects, manifest: Manifest, *, until: str | None) -> Iterator[str]:
+    """The ids of `manifest` and the versions before it, newest first, up to but not with `until`."""
+    while manifest.version_id != until:
+        yield manifest.version_id
+        if manifest.parent is None or manifest.parent == until:
+            return
+        try:
+            manifest = read_manifest(objects, manifest.dataset_id, manifest.parent)
+        except NotFound:
+            return  # expired
+
+
+def current_snapshot(objects: Objects, dataset: str) -> Snapshot | None:
+    """The published version, or None before the first publish; two reads."""
+    key = layout.pointer_key(dataset)
+    pointer = objects.read_pointer(key)
+    while pointer is not None:
+        version = pointer.value.decode().strip()
+        try:
+            return Snapshot(objects, read_manifest(objects, dataset, version), pointer=pointer)
+        except NotFound:
+            # Between the two reads others may have published and expired what we saw.
+            again = objects.read_pointer(key)
+            if again is not None and again.value == pointer.value:
+                raise
+            pointer = again
+    return None

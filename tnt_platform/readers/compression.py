@@ -1,0 +1,170 @@
+"""What a file holds once its wrapping is taken off: gzip, zip, bzip2 and xz, told by magic bytes, within limits."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from tnt_platform.errors import InvalidInput
+
+CHUNK_BYTES: Final = 1 << 20
+# Below this a high ratio is harmless: a long run of blanks in a small file is no bomb.
+RATIO_FREE_BYTES: Final = 16 << 20
+
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+_XZ = b"\xfd7zXZ\x00"
+_GZIP = b"\x1f\x8b\x08"
+_DAMAGE = (zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+_ZIP_DAMAGE = (*_DAMAGE, zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, KeyError)
+
+
+class _Decompressor(Protocol):
+    """What bz2 and lzma share, and `_GzipMember` imitates: one compressed stream."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _GzipMember:
+    """zlib's object with the interface of bz2's and lzma's."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+        self._waiting = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        piece = self._zlib.decompress(self._waiting + data, max(max_length, 0))
+        self._waiting = self._zlib.unconsumed_tail
+        return piece
+
+
+def is_compressed(data: bytes) -> bool:
+    """Tell whether `decompress` would take a wrapping off."""
+    return data.startswith((_GZIP, _XZ, *_ZIP)) or _BZIP2.match(data) is not None
+
+
+def decompress(data: bytes, *, limit_bytes: int, max_ratio: int) -> bytes:
+    """Return what a gzip (also several members), one-file zip, bzip2 or xz holds; other bytes as they are.
+
+    The output grows chunk by chunk and stops at `limit_bytes`, and at `max_ratio` times the input once it
+    is over 16 MiB, so a bomb costs no more memory than an honest file.
+
+    Raises:
+        InvalidInput: truncated_gzip, corrupt_archive, too_large, suspicious_ratio or several_members.
+    """
+    if data.startswith(_GZIP):
+        pieces = _streams(data, _GzipMember, kind="gzip", cut_short="truncated_gzip")
+    elif data.startswith(_XZ):
+        pieces = _streams(data, lzma.LZMADecompressor, kind="xz", cut_short="corrupt_archive")
+    elif _BZIP2.match(data):
+        pieces = _streams(data, bz2.BZ2Decompressor, kind="bzip2", cut_short="corrupt_archive")
+    elif data.startswith(_ZIP):
+        pieces = _only_member(data)
+    else:
+        pieces = iter((data,))
+        max_ratio = 1
+    return _joined(pieces, packed_bytes=len(data), limit_bytes=limit_bytes, max_ratio=max_ratio)
+
+
+def _joined(pieces: Iterator[bytes], *, packed_bytes: int, limit_bytes: int, max_ratio: int) -> bytes:
+    ratio_limit_bytes = max(max_ratio * packed_bytes, RATIO_FREE_BYTES)
+    out = []
+    size_bytes = 0
+    for piece in pieces:
+        size_bytes += len(piece)
+        if size_bytes > limit_bytes:
+            raise InvalidInput(
+                "too_large",
+                f"the file holds more than {limit_bytes:,} bytes; split it, or raise the limit of the reader",
+            )
+        if size_bytes > ratio_limit_bytes:
+            raise InvalidInput(
+                "suspicious_ratio",
+                f"the file unpacks to more than {max_ratio} times its {packed_bytes:,} bytes, as a "
+                "decompression bomb does; if it is honest, deliver it uncompressed or raise max_ratio",
+            )
+        out.append(piece)
+    return out[0] if len(out) == 1 else b"".join(out)
+
+
+def _streams(data: bytes, new: type[_Decompressor], *, kind: str, cut_short: str) -> Iterator[bytes]:
+    """Yield the chunks of one or more compressed streams that follow each other."""
+    rest = data
+    while rest:
+        stream = new()
+        try:
+            yield from _chunks(stream, rest)
+        except _DAMAGE as fault:
+            raise InvalidInput(
+                "corrupt_archive", f"the {kind} data is damaged ({fault}); deliver the file again"
+            ) from fault
+        if not stream.eof:
+            raise InvalidInput(
+                cut_short,
+                f"the {kind} file stops in the middle of its data: the upload was cut short; deliver it again",
+            )
+        # Tape and block writers pad with zeros after the last stream, which every unpacker ignores.
+        rest = stream.unused_data.lstrip(b"\0")
+
+
+def _chunks(stream: _Decompressor, data: bytes) -> Iterator[bytes]:
+    piece = stream.decompress(data, CHUNK_BYTES)
+    while piece or not (stream.eof or stream.needs_input):
+        yield piece
+        if stream.eof:
+            return
+        piece = stream.decompress(b"", CHUNK_BYTES)
+
+
+def _only_member(data: bytes) -> Iterator[bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            with archive.open(_single_name(archive)) as member:
+                while piece := member.read(CHUNK_BYTES):
+                    yield piece
+    except _ZIP_DAMAGE as fault:
+        raise InvalidInput(
+            "corrupt_archive",
+            f"the zip archive can't be unpacked ({fault}); deliver it again, whole and without a password",
+        ) from fault
+
+
+def _single_name(archive: zipfile.ZipFile) -> str:
+    # The Finder adds a __MACOSX/ twin to every file; a folder entry holds nothing.
+    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise InvalidInput("corrupt_archive", "the zip archive holds no file; deliver it again")
+    listed = ", ".join(sorted(names)[:5])
+    workbook = "; it looks like an Excel workbook: save it as CSV" if "[Content_Types].xml" in names else ""
+    raise InvalidInput(
+        "several_members",
+        f"the zip archive holds {len(names)} files ({listed}{', ...' if len(names) > 5 else ''}) where one is "
+        f"expected; deliver each as an object of its own{workbook}",
+    )

@@ -1,0 +1,217 @@
+"""Delimited files (CSV, pipe, tab) read into frames of text: many at once, each row right or reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from tnt_platform.errors import InvalidInput
+from tnt_platform.readers.cells import parse_cells
+from tnt_platform.readers.compression import is_compressed
+from tnt_platform.readers.layout import (
+    BAD_SCHEMA,
+    FILES_SCHEMA,
+    RAW_LIMIT_CHARS,
+    DelimitedLayout,
+    RawFile,
+    Rows,
+    column_name,
+)
+from tnt_platform.readers.lines import selected_bytes
+from tnt_platform.readers.quoted import QuotedRecord
+from tnt_platform.readers.section import Section, Selection, read_section
+
+__all__ = ["DelimitedLayout", "RawFile", "Rows", "iter_batches", "read_rows"]
+
+# Text commonly packs 5 to 10 times; a batch is bounded by what it holds, not by what was delivered.
+PACKED_BYTES_WEIGHT: Final = 10
+
+# Frames under construction know their file by its place in the batch.
+_ORDER: Final = ["file_at", "line_no"]
+_Placed = tuple[int, Section]
+_BadRow = tuple[int, int, str, str, str]
+
+
+def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 16 << 20) -> Iterator[list[RawFile]]:
+    """Group files, in order, into lists of at most `max_bytes` (a compressed file counts ten times its size).
+
+    A file larger than that is a batch of its own. Reading a batch takes about 15 times its bytes of memory.
+    """
+    batch: list[RawFile] = []
+    size_bytes = 0
+    for file in files:
+        weight_bytes = len(file.data) * (PACKED_BYTES_WEIGHT if is_compressed(file.data) else 1)
+        if batch and size_bytes + weight_bytes > max_bytes:
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(file)
+        size_bytes += weight_bytes
+    if batch:
+        yield batch
+
+
+def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
+    """Read every row of every file, or say why not; nothing in a file makes this raise.
+
+    Lines without quotes are parsed in bulk over all files, records with quotes one by one. A fault of a whole
+    file is a row of `bad` at line 0 and never touches the other files. See `Rows` for the frames.
+    """
+    sections: list[_Placed] = []
+    bad: list[_BadRow] = []
+    for at, file in enumerate(files):
+        try:
+            section = read_section(file, layout)
+        except InvalidInput as fault:
+            bad.append((at, 0, "", fault.reason_code, str(fault)))
+        else:
+            sections.append((at, section))
+            bad += _damaged_rows(at, section)
+    groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
+    for at, section in sections:
+        groups.setdefault((section.selection, section.widths), []).append((at, section))
+    good: list[pl.DataFrame] = []
+    misfits: list[pl.DataFrame] = []
+    for (selection, widths), group in groups.items():
+        rows = _plain_rows(group, layout.separator)
+        fits = _fits(rows, widths, layout.separator)
+        good.append(_selected(rows if fits.all() else rows.filter(fits), selection))
+        misfits.append(_misfits(rows.filter(~fits), widths, layout.separator))
+        good += _quoted_rows(group, selection, widths, bad)
+    return _assembled(files, sections, good, [_bad_frame(bad), *misfits], layout)
+
+
+def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
+    return [
+        (at, line + 1, section.raw(line, line), *section.damage(line, line)) for line in section.damaged.tolist()
+    ]
+
+
+def _plain_rows(group: Sequence[_Placed], separator: str) -> pl.DataFrame:
+    """Parse the lines without quotes of files that share a selection of columns, all in one go."""
+    _, sample = group[0]
+    text = b"".join(selected_bytes(section.lines, section.plain) for _, section in group)
+    counts = [int(section.plain.sum()) for _, section in group]
+    places = pl.DataFrame(
+        {
+            "file_at": np.repeat(np.array([at for at, _ in group], np.int64), counts),
+            "line_no": np.concatenate([np.flatnonzero(section.plain) + 1 for _, section in group]),
+        }
+    )
+    cells = parse_cells(text, separator=separator, width=sample.widths[1])
+    if cells.height != places.height:
+        raise AssertionError(f"{places.height} lines were parsed as {cells.height} rows")
+    return places.hstack(cells)
+
+
+def _fits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.Series:
+    low, high = widths
+    enough = rows[f"c{low - 1}"].is_not_null()
+    too_many = rows[f"c{high - 1}"].str.contains(separator, literal=True).fill_null(False)
+    return enough & ~too_many
+
+
+def _selected(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    cells = (
+        pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name) for name, at in selection
+    )
+    return rows.select(*_ORDER, "raw", *cells)
+
+
+def _misfits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.DataFrame:
+    width = pl.col("raw").str.count_matches(separator, literal=True) + 1
+    code = pl.when(width < widths[0]).then(pl.lit("too_few_columns")).otherwise(pl.lit("too_many_columns"))
+    return rows.select(
+        *_ORDER,
+        pl.col("raw").str.head(RAW_LIMIT_CHARS),
+        reason_code=code,
+        reason=pl.concat_str(pl.lit("the row has "), width, pl.lit(_width_rule(widths))),
+    )
+
+
+def _width_rule(widths: tuple[int, int]) -> str:
+    low, high = widths
+    return f" columns where {low if low == high else f'{low} to {high}'} are expected"
+
+
+def _quoted_rows(
+    group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], bad: list[_BadRow]
+) -> list[pl.DataFrame]:
+    """Return the good records with quotes of a group; the others go to `bad`."""
+    rows = []
+    for at, section in group:
+        for record in section.records:
+            fault = _record_fault(section, record, widths)
+            if fault is None:
+                cells = record.cells or []
+                kept = (cells[i] if i is not None and i < len(cells) else None for _, i in selection)
+                rows.append((at, record.first + 1, section.lines.text(record.first, record.last), *kept))
+            else:
+                bad.append((at, record.first + 1, section.raw(record.first, record.last), *fault))
+    schema = {"file_at": pl.Int64, "line_no": pl.Int64, "raw": pl.String}
+    names = {name: pl.String for name, _ in selection}
+    return [pl.DataFrame(rows, schema=schema | names, orient="row")] if rows else []
+
+
+def _record_fault(section: Section, record: QuotedRecord, widths: tuple[int, int]) -> tuple[str, str] | None:
+    if record.cells is None:
+        return "malformed_quotes", (
+            "a quote in this line is not closed, or text follows a closing quote; double the quotes inside "
+            "a cell, or set `quote:` to null if the file doesn't use them"
+        )
+    if section.line_fault(record.first, record.last):
+        return section.damage(record.first, record.last)
+    if not widths[0] <= len(record.cells) <= widths[1]:
+        code = "too_few_columns" if len(record.cells) < widths[0] else "too_many_columns"
+        return code, f"the row has {len(record.cells)}{_width_rule(widths)}"
+    return None
+
+
+def _bad_frame(rows: Sequence[_BadRow]) -> pl.DataFrame:
+    schema = {"file_at": pl.Int64(), **{name: BAD_SCHEMA[name] for name in list(BAD_SCHEMA)[1:]}}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _assembled(
+    files: Sequence[RawFile],
+    sections: Sequence[_Placed],
+    good: list[pl.DataFrame],
+    bad: list[pl.DataFrame],
+    layout: DelimitedLayout,
+) -> Rows:
+    keys = pl.Series("file_key", [file.key for file in files], pl.String)
+    # The bulk rows of one group are in order already; sorting them would cost more than parsing.
+    rows = good[0] if len(good) == 1 else pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)
+    misses = pl.concat(bad).sort(_ORDER)
+    counts = pl.DataFrame(
+        [(at, s.rows_in, s.blank_lines, s.encoding) for at, s in sections],
+        schema={"file_at": pl.Int64, "rows_in": pl.Int64, "blank_lines": pl.Int64, "encoding": pl.String},
+        orient="row",
+    )
+    per_file = (
+        pl.DataFrame({"file_at": range(len(files))}, schema={"file_at": pl.Int64})
+        .join(misses.group_by("file_at").agg(rows_bad=pl.len().cast(pl.Int64)), on="file_at", how="left")
+        .join(counts, on="file_at", how="left", maintain_order="left")
+        .with_columns(pl.col("rows_in").fill_null(1), pl.col("rows_bad", "blank_lines").fill_null(0))
+        .sort("file_at")
+    )
+    return Rows(
+        good=_with_keys(rows, keys),
+        bad=_with_keys(misses, keys),
+        files=_with_keys(per_file, keys).select(list(FILES_SCHEMA)),
+    )
+
+
+def _no_rows(layout: DelimitedLayout) -> pl.DataFrame:
+    """The columns every file is sure to have, so that a batch of refused files keeps the schema."""
+    positions = range(layout.max_columns or 0) if not layout.header else range(0)
+    names = [column_name(column) for column in layout.columns or positions]
+    return pl.DataFrame(
+        schema={"file_at": pl.Int64, "line_no": pl.Int64, "raw": pl.String} | dict.fromkeys(names, pl.String)
+    )
+
+
+def _with_keys(rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+    return rows.select(keys.gather(rows["file_at"]), pl.exclude("file_at"))

@@ -1,0 +1,109 @@
+"""A circuit breaker: after many failures in a row, hold everyone back and let one request probe.
+
+    closed ──(N failures in a row)──> open ──(cool-down)──> one probe ──ok──> closed
+                                        ^                       │
+                                        └───────failed──────────┘   after the last probe: given up
+
+While it is open requests wait; once it has given up they are turned away at once. So a blip of seconds
+costs no request its attempts, and an outage ends the run in minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+from collections.abc import Callable
+
+
+class Admission(enum.Enum):
+    """What the circuit says to one request."""
+
+    SEND = "send"
+    PROBE = "probe"
+    GIVEN_UP = "given up"
+
+
+class Circuit:
+    """The state shared by all requests to one service; used from one event loop."""
+
+    def __init__(
+        self, *, failures_to_open: int, cool_down_s: float, probes: int, monotonic_s: Callable[[], float]
+    ) -> None:
+        self._failures_to_open = failures_to_open
+        self._cool_down_s = cool_down_s
+        self._probes = probes
+        self._monotonic_s = monotonic_s
+        self._failures = 0
+        self._failed_probes = 0
+        self._probing = False
+        self._given_up = False
+        self._next_probe_s = 0.0
+        self._moved = asyncio.Event()
+        self.last_failure = ""
+
+    @property
+    def is_closed(self) -> bool:
+        return self._failures < self._failures_to_open
+
+    @property
+    def failures_in_a_row(self) -> int:
+        return self._failures
+
+    def start_run(self) -> None:
+        """A new run gets one probe even if the last one gave up: the service may be back."""
+        self._probing = False
+        if self._given_up:
+            self._given_up = False
+            self._failed_probes = self._probes - 1
+            self._next_probe_s = self._monotonic_s()
+
+    async def admit(self) -> Admission:
+        """Wait until this request may be sent, or until the circuit has given up."""
+        while not self.is_closed:
+            if self._given_up:
+                return Admission.GIVEN_UP
+            wait_s = self._next_probe_s - self._monotonic_s()
+            if wait_s <= 0 and not self._probing:
+                self._probing = True
+                return Admission.PROBE
+            await self._until_moved(wait_s if wait_s > 0 else None)
+        return Admission.SEND
+
+    def succeeded(self) -> None:
+        """The service answered: close."""
+        was_closed = self.is_closed
+        self._failures = 0
+        self._failed_probes = 0
+        self._probing = False
+        if not was_closed:
+            self._move()
+
+    def failed(self, admission: Admission, reason: str, *, wait_s: float = 0.0) -> None:
+        """Count a failure; `wait_s` (a Retry-After) lengthens the cool-down it may start."""
+        was_closed = self.is_closed
+        self._failures += 1
+        self.last_failure = reason
+        if admission is Admission.PROBE:
+            self._probing = False
+            self._failed_probes += 1
+            self._given_up = self._failed_probes >= self._probes
+        elif not was_closed or self.is_closed:
+            return  # sent before the circuit opened, or too few failures so far
+        self._next_probe_s = self._monotonic_s() + max(self._cool_down_s, wait_s)
+        self._move()
+
+    def abandoned(self, admission: Admission) -> None:
+        """The request told nothing about the service (it could not even be sent)."""
+        if admission is Admission.PROBE:
+            self._probing = False
+            self._move()
+
+    def _move(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def _until_moved(self, timeout_s: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._moved.wait()

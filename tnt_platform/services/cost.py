@@ -1,0 +1,174 @@
+"""What a piece of work cost on AWS, by the list prices in prices.yaml."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tnt_platform.errors import ConfigError, PermanentError
+
+Hardware: TypeAlias = Literal["x86", "arm", "x86_spot", "arm_spot"]
+Usd: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FargatePrices(_Strict):
+    """US dollars for an hour of one virtual processor and of one GB of memory."""
+
+    vcpu_hour: Usd
+    memory_gb_hour: Usd
+
+
+class _Fargate(_Strict):
+    minimum_billed_s: Annotated[int, Field(ge=0)]
+    x86: FargatePrices
+    arm: FargatePrices
+    x86_spot: FargatePrices
+    arm_spot: FargatePrices
+
+
+class _S3(_Strict):
+    writes_per_1000: Usd
+    lists_per_1000: Usd
+    reads_per_1000: Usd
+
+
+class _DynamoDb(_Strict):
+    write_units_per_million: Usd
+    read_units_per_million: Usd
+
+
+class _Sqs(_Strict):
+    requests_per_million: Usd
+
+
+class Prices(_Strict):
+    """The list prices of one region on one day, and in words where they come from."""
+
+    region: str
+    as_of: date
+    source: str
+    fargate: _Fargate
+    s3: _S3
+    dynamodb: _DynamoDb
+    sqs: _Sqs
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Prices:
+        """Read the prices that come with the platform, or those of another file of the same form.
+
+        Raises:
+            ConfigError: the file is missing, isn't YAML, or lacks, mistypes or adds a price.
+        """
+        source = path or files(__package__).joinpath("prices.yaml")
+        try:
+            return cls.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            fault = _faults(error) if isinstance(error, ValidationError) else str(error)
+            raise ConfigError(
+                f"{source}: {fault}; expected the fields of the prices.yaml in services/"
+            ) from error
+
+
+@dataclass(frozen=True)
+class CostBreakdown:
+    """US dollars by what they were spent on."""
+
+    compute: float
+    s3_requests: float
+    dynamodb: float
+    sqs: float
+
+    @property
+    def total(self) -> float:
+        return math.fsum((self.compute, self.s3_requests, self.dynamodb, self.sqs))
+
+    @property
+    def requests(self) -> float:
+        """All that isn't compute."""
+        return math.fsum((self.s3_requests, self.dynamodb, self.sqs))
+
+    def per_1000_files(self, file_count: int) -> float | None:
+        """The total for each 1,000 of `file_count` files; None when there was no file to divide by."""
+        return self.total / file_count * 1000 if file_count > 0 else None
+
+
+def cost_usd(
+    *,
+    task_seconds: float,
+    vcpu: float,
+    memory_gb: float,
+    s3_writes: int,
+    s3_reads: int,
+    s3_lists: int,
+    dynamodb_writes: int = 0,
+    dynamodb_reads: int = 0,
+    sqs_requests: int = 0,
+    tasks: int = 1,
+    hardware: Hardware = "x86",
+    prices: Prices | None = None,
+) -> CostBreakdown:
+    """Price `tasks` Fargate tasks that ran `task_seconds` in all, and the requests they made.
+
+    Fargate bills whole seconds and at least a minimum for each task that was started, so one second in a task
+    of its own costs a minute. With `tasks=0` the seconds are a share of a task that is billed elsewhere and
+    count as they are. 0 seconds cost nothing: no task ran, as on a laptop.
+    `dynamodb_writes` and `dynamodb_reads` are request units (1 KB written, 4 KB read), not calls.
+    `prices` defaults to `Prices.load()`.
+
+    Raises:
+        PermanentError: a figure is negative or not finite.
+        ConfigError: the prices can't be read.
+    """
+    _refuse_impossible(
+        task_seconds=task_seconds,
+        vcpu=vcpu,
+        memory_gb=memory_gb,
+        s3_writes=s3_writes,
+        s3_reads=s3_reads,
+        s3_lists=s3_lists,
+        dynamodb_writes=dynamodb_writes,
+        dynamodb_reads=dynamodb_reads,
+        sqs_requests=sqs_requests,
+        tasks=tasks,
+    )
+    prices = prices or Prices.load()
+    hour: FargatePrices = getattr(prices.fargate, hardware)
+    billed_s = _billed_s(task_seconds, tasks, prices.fargate.minimum_billed_s)
+    return CostBreakdown(
+        compute=billed_s / 3600 * (vcpu * hour.vcpu_hour + memory_gb * hour.memory_gb_hour),
+        s3_requests=s3_writes / 1000 * prices.s3.writes_per_1000
+        + s3_lists / 1000 * prices.s3.lists_per_1000
+        + s3_reads / 1000 * prices.s3.reads_per_1000,
+        dynamodb=dynamodb_writes / 1e6 * prices.dynamodb.write_units_per_million
+        + dynamodb_reads / 1e6 * prices.dynamodb.read_units_per_million,
+        sqs=sqs_requests / 1e6 * prices.sqs.requests_per_million,
+    )
+
+
+def _billed_s(task_seconds: float, tasks: int, minimum_s: int) -> float:
+    if not task_seconds or not tasks:
+        return task_seconds
+    return max(math.ceil(task_seconds), tasks * minimum_s)
+
+
+def _refuse_impossible(**figures: float) -> None:
+    for name, figure in figures.items():
+        if not math.isfinite(figure) or figure < 0:
+            raise PermanentError(f"{name} is {figure}: a cost needs a figure of 0 or more")
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()[:5]
+    )

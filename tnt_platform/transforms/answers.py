@@ -1,0 +1,144 @@
+"""The body of an answer -> transit days, or the reason why there are none. Nothing is coerced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+import jmespath.exceptions
+import jmespath.functions
+
+from tnt_platform.errors import ConfigError
+
+MAX_DAYS = 365
+_SHOWN_CHARS = 80
+
+
+@dataclass(frozen=True)
+class AnswerReading:
+    """Either `days`, or a reason code and a sentence."""
+
+    days: int | None
+    reason_code: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AnswerExpression:
+    """A compiled JMESPath expression; `text` is its source."""
+
+    text: str
+    compiled: Any
+
+    def search(self, answer: Any) -> Any:
+        """Apply the expression to a parsed answer."""
+        return self.compiled.search(answer, options=_OPTIONS)
+
+
+class _NullSafeFunctions(jmespath.functions.Functions):  # type: ignore[misc]  # the package has no types
+    """Carriers leave fields out or null: a text function of something that is no text is null or false."""
+
+    @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_lower(self, text: Any) -> str | None:
+        return text.lower() if isinstance(text, str) else None
+
+    @jmespath.functions.signature({"types": []}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_ends_with(self, text: Any, suffix: str) -> bool:
+        return isinstance(text, str) and text.endswith(suffix)
+
+    @jmespath.functions.signature({"types": []}, {"types": ["string"]})  # type: ignore[untyped-decorator]
+    def _func_starts_with(self, text: Any, prefix: str) -> bool:
+        return isinstance(text, str) and text.startswith(prefix)
+
+    @jmespath.functions.signature({"types": []}, {"types": []})  # type: ignore[untyped-decorator]
+    def _func_contains(self, subject: Any, wanted: Any) -> bool:
+        if isinstance(subject, str):
+            return isinstance(wanted, str) and wanted in subject
+        return isinstance(subject, list) and wanted in subject
+
+
+_FUNCTIONS = _NullSafeFunctions()
+_OPTIONS = jmespath.Options(custom_functions=_FUNCTIONS)
+
+
+def compile_answer(text: str, *, where: str) -> AnswerExpression:
+    """Compile the expression of a dataset; `where` names its place in messages.
+
+    The expression gives an object with `days`, and with `rates` (all rates) and `ground` (the chosen
+    one) if "no rates at all", "no ground rate" and "ground rate without days" are to be told apart.
+    An expression that gives the days alone reads anything absent as "no ground rate". Besides the
+    standard functions there is `lower`; `lower`, `ends_with`, `starts_with` and `contains` accept null.
+
+    Raises:
+        ConfigError: the expression can't be parsed or calls an unknown function.
+    """
+    try:
+        compiled = jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        raise ConfigError(f"{where}: not a JMESPath expression: {error}") from None
+    known = _FUNCTIONS.FUNCTION_TABLE
+    for name in _called_functions(compiled.parsed):
+        if name not in known:
+            raise ConfigError(f"{where}: unknown function {name}(); available: {', '.join(sorted(known))}")
+    return AnswerExpression(text, compiled)
+
+
+def _called_functions(node: Mapping[str, Any]) -> Iterator[str]:
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _called_functions(child)
+
+
+def read_answer(body: bytes | None, expression: AnswerExpression) -> AnswerReading:
+    """Find the ground transit days in an answer's body.
+
+    Reason codes: invalid_json, html_instead_of_json, no_rates_map (the answer has no rates at all),
+    no_ground_rate, bad_transit_days (anything but a whole number from 0 to 365: "3", 3.0, true and null
+    are refused), unexpected_answer (the expression can't be applied to this shape).
+    """
+    text = (body or b"").lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<"):
+        return AnswerReading(None, "html_instead_of_json", f"the answer is a page: {_shown(text)}")
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = str(error) if text else "the answer is empty"
+        return AnswerReading(None, "invalid_json", f"the answer is not JSON: {said}")
+    if answer is None:
+        return AnswerReading(None, "no_rates_map", "missing_field: the answer is null")
+    try:
+        found = expression.search(answer)
+    except jmespath.exceptions.JMESPathError as error:
+        return AnswerReading(None, "unexpected_answer", f"the answer has another shape: {error}")
+    if isinstance(found, dict):
+        return _read_parts(found)
+    if found is None:
+        return AnswerReading(None, "no_ground_rate", "the answer expression finds no transit days")
+    return _read_days(found)
+
+
+def _read_parts(found: Mapping[str, Any]) -> AnswerReading:
+    if "rates" in found and not found["rates"]:
+        said = "has no rates" if found["rates"] is None else "has an empty list of rates"
+        return AnswerReading(None, "no_rates_map", f"missing_field: the answer {said}")
+    if found.get("ground", found.get("days")) is None:
+        return AnswerReading(None, "no_ground_rate", "none of the answer's rates is the ground rate")
+    return _read_days(found.get("days"))
+
+
+def _read_days(days: Any) -> AnswerReading:
+    # `type` and not isinstance: true is an int to Python, not to a carrier.
+    if type(days) is int and 0 <= days <= MAX_DAYS:
+        return AnswerReading(days)
+    shown = json.dumps(days)[:_SHOWN_CHARS]
+    said = f"the ground rate's days are {shown}; expected a whole number from 0 to {MAX_DAYS}"
+    return AnswerReading(None, "bad_transit_days", said)
+
+
+def _shown(text: bytes) -> str:
+    return " ".join(text[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split())[:_SHOWN_CHARS]

@@ -1,0 +1,35 @@
+"""The stores that tests run against: a folder, and the tests' own S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tnt_platform.lake.objects import Objects
+from tnt_platform_tests.s3_server import S3Server
+
+
+@pytest.fixture
+def s3_server() -> Iterator[S3Server]:
+    """A server of this test's own, with `url`, `options`, `faults` and `counts`."""
+    server = S3Server().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_objects(s3_server: S3Server) -> Objects:
+    return Objects.open(f"{s3_server.url}/some/prefix", options=s3_server.options)
+
+
+@pytest.fixture
+def folder_objects(tmp_path: Path) -> Objects:
+    return Objects.open((tmp_path / "lake").as_uri())
+
+
+@pytest.fixture(params=["folder", "s3"])
+def lake_objects(request: pytest.FixtureRequest) -> Objects:
+    """The same test on both kinds of store."""
+    return request.getfixturevalue(f"{request.param}_objects")
