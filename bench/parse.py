@@ -89,7 +89,7 @@ def scan_bare(folder: Path, out: Path) -> int:
         truncate_ragged_lines=True,
         missing_columns="insert",
     ).sink_parquet(out / "all.parquet")
-    return pl.scan_parquet(out / "all.parquet").select(pl.len()).collect().item()
+    return int(pl.scan_parquet(out / "all.parquet").select(pl.len()).collect().item())
 
 
 def parse_and_write(folder: Path, out: Path) -> int:
@@ -170,7 +170,9 @@ def _lines(table: list[dict[str, object]]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure", choices=TECHNIQUES)
@@ -182,7 +184,12 @@ def main() -> None:
     table = compare(options.files, options.repeats)
     print("\n".join(_lines(table)))
     RESULTS.parent.mkdir(exist_ok=True)
-    report = {"wanted_ratio": WANTED_RATIO, "wanted_peak_mb": WANTED_RSS_MB, "polars": pl.__version__, "runs": table}
+    report = {
+        "wanted_ratio": WANTED_RATIO,
+        "wanted_peak_mb": WANTED_RSS_MB,
+        "polars": pl.__version__,
+        "runs": table,
+    }
     RESULTS.write_text(json.dumps(report, indent=2) + "\n")
 
 

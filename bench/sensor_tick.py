@@ -233,10 +233,14 @@ def main() -> None:
     ours = result["contenders"]["tnt sweep (list_all + compare)"]
     met = ours["seconds"] < TARGET_S and ours["peak_rss_mb"] < TARGET_MB
     result["target"] = {"seconds": TARGET_S, "peak_rss_mb": TARGET_MB, "met": met}
-    print(f"{'':38}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'x sweep':>9}  found")
+    # CPU is the ratio to trust: on a busy machine, wall time measures the neighbours.
+    print(f"{'':38}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'x wall':>8}{'x CPU':>8}  found")
     for name, row in result["contenders"].items():
-        ratio = row["ratio_to_sweep"] = round(row["seconds"] / ours["seconds"], 2)
-        cells = f"{row['seconds']:8.2f}{row['cpu_seconds']:8.2f}{row['peak_rss_mb']:9.0f}{ratio:9.2f}"
+        wall = row["wall_ratio_to_sweep"] = round(row["seconds"] / ours["seconds"], 2)
+        cpu = row["cpu_ratio_to_sweep"] = round(row["cpu_seconds"] / ours["cpu_seconds"], 2)
+        cells = (
+            f"{row['seconds']:8.2f}{row['cpu_seconds']:8.2f}{row['peak_rss_mb']:9.0f}{wall:8.2f}{cpu:8.2f}"
+        )
         print(f"{name:38}{cells}  {row['found']} {row['meaning']}")
     print(f"target: under {TARGET_S:.0f} s and {TARGET_MB:.0f} MB: {'met' if met else 'MISSED'}")
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""The command line: each command in a module of its own, imported when it is used."""
+"""The command line: each command lives in a module of its own, imported when it is used."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -10,9 +11,36 @@ import click
 
 from tnt_platform.errors import TntError
 
+COMMANDS = {
+    "demo": "demo",
+    "dev": "serving",
+    "sandbox": "serving",
+    "scan": "runs",
+    "run": "runs",
+    "replay": "runs",
+    "versions": "history",
+    "show": "history",
+    "diff": "history",
+    "rollback": "history",
+    "tag": "history",
+    "verify": "history",
+    "expire": "history",
+    "validate": "validation",
+}
+
 
 class _Commands(click.Group):
-    """Says what went wrong in one line: a stack trace is no message to a user."""
+    """Imports a command when it is asked for, and says what went wrong in one line instead of a stack trace."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"tnt_platform.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -39,29 +67,3 @@ def _project_folder() -> Path:
         if (folder / "dagster.yaml").is_file():
             return folder
     return here
-
-
-def _add_commands() -> None:
-    from tnt_platform.cli import history, runs, serving, validation
-    from tnt_platform.cli.demo import demo
-
-    for command in (
-        demo,
-        serving.dev,
-        serving.sandbox,
-        runs.scan,
-        runs.run,
-        runs.replay,
-        history.versions,
-        history.show,
-        history.diff,
-        history.rollback,
-        history.tag,
-        history.verify,
-        history.expire,
-        validation.validate,
-    ):
-        main.add_command(command)
-
-
-_add_commands()

@@ -23,7 +23,7 @@ class Meter:
     @classmethod
     def start(cls, place: Place) -> Meter:
         """Begin to measure."""
-        counts = (copy.copy(place.raw.requests), copy.copy(place.store.objects.requests))
+        counts = (copy.copy(place.raw.requests), copy.copy(place.lake.requests))
         return cls(time.monotonic(), counts)
 
     def cost(self, chain: Chain, published: Published) -> dict[str, object]:
@@ -33,7 +33,7 @@ class Meter:
         charged to each step; docs/operations.md adds it up for whole runs.
         """
         seconds = time.monotonic() - self.started
-        after = (chain.place.raw.requests, chain.place.store.objects.requests)
+        after = (chain.place.raw.requests, chain.place.lake.requests)
         spent = {
             name: sum(
                 getattr(now, name) - getattr(then, name) for now, then in zip(after, self.before, strict=True)

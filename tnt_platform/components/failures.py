@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import dagster as dg
 
@@ -12,6 +13,18 @@ from tnt_platform.errors import RetryableError, TntError
 def describe_error(error: Exception) -> str:
     """What went wrong in one line; a stack trace only helps where the error is not ours."""
     return str(error) if isinstance(error, TntError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def as_dagster_failure(dataset: str) -> Iterator[None]:
+    """Only what may pass by itself is retried; a bug or a wrong setting fails at once."""
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except Exception as error:
+        retryable = isinstance(error, RetryableError)
+        raise dg.Failure(f"{dataset}: {describe_error(error)}", allow_retries=retryable) from error
 
 
 def failed_dates(dataset: str, failures: Mapping[str, Exception], done: int) -> dg.Failure:

@@ -19,14 +19,15 @@ def open_place(settings: Settings) -> Place:
     """Open the raw files and the lake that `settings` name."""
     options = settings.s3_options()
     settings.scratch.mkdir(parents=True, exist_ok=True)
+    lake = Objects.open(settings.lake_url, options=options)
     store = VersionedStore(
-        Objects.open(settings.lake_url, options=options),
+        lake,
         clock=lambda: datetime.now(UTC),
         entropy=secrets.token_bytes,
         code_version=version("tnt_platform"),
         scratch=settings.scratch,
     )
-    return Place(Objects.open(settings.raw_url, options=options), store, settings.scratch)
+    return Place(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
 
 
 class Platform(dg.ConfigurableResource):

@@ -24,6 +24,7 @@ class Place:
     """Where a flow reads and writes: raw files, published versions, scratch space."""
 
     raw: Objects
+    lake: Objects
     store: VersionedStore
     scratch: Path
 

@@ -26,6 +26,8 @@ def count_changes(
     Rows are compared by hash, so that only hashes are held; `rows` (both sides together) decides in how many
     passes over the input. Both frames must have the same schema. A value of `by` without changes is left out.
     """
+    if not rows:
+        return {}
     passes = max(1, -(-rows // _KEYS_A_PASS))
     names = [name for name in before.collect_schema().names() if name not in by]
     both = pl.concat([_hashed(before, by, key, names, 0), _hashed(after, by, key, names, 1)])
@@ -85,7 +87,9 @@ def diff(before: Snapshot | None, after: Snapshot, partitions: Sequence[str] | N
             f"{after.dataset}: versions with the keys {before and before.manifest.key} and {key} can't be "
             "compared; compare versions that were published with the same key"
         )
-    schema = tables.merged_schema([after.schema, *([before.schema] if before else [])])
+    # A version that never had a row knows no column; its key columns are text until one comes.
+    no_rows = pl.Schema() if after.schema else pl.Schema(dict.fromkeys(key, pl.String()))
+    schema = tables.merged_schema([after.schema, *([before.schema] if before else []), no_rows])
     old, new = files_apart(before, after, partitions)
     old_rows, new_rows = with_partition(after, old, schema), with_partition(after, new, schema)
     values = [name for name in schema if name not in key]

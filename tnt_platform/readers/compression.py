@@ -143,10 +143,9 @@ def _chunks(stream: _Decompressor, data: bytes) -> Iterator[bytes]:
 
 def _only_member(data: bytes) -> Iterator[bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            with archive.open(_single_name(archive)) as member:
-                while piece := member.read(CHUNK_BYTES):
-                    yield piece
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_single_name(archive)) as member:
+            while piece := member.read(CHUNK_BYTES):
+                yield piece
     except _ZIP_DAMAGE as fault:
         raise InvalidInput(
             "corrupt_archive",

@@ -85,7 +85,8 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
 
 def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
     return [
-        (at, line + 1, section.raw(line, line), *section.damage(line, line)) for line in section.damaged.tolist()
+        (at, line + 1, section.raw(line, line), *section.damage(line, line))
+        for line in section.damaged.tolist()
     ]
 
 
@@ -115,7 +116,8 @@ def _fits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.Ser
 
 def _selected(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
     cells = (
-        pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name) for name, at in selection
+        pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name)
+        for name, at in selection
     )
     return rows.select(*_ORDER, "raw", *cells)
 
@@ -150,9 +152,11 @@ def _quoted_rows(
                 rows.append((at, record.first + 1, section.lines.text(record.first, record.last), *kept))
             else:
                 bad.append((at, record.first + 1, section.raw(record.first, record.last), *fault))
-    schema = {"file_at": pl.Int64, "line_no": pl.Int64, "raw": pl.String}
-    names = {name: pl.String for name, _ in selection}
-    return [pl.DataFrame(rows, schema=schema | names, orient="row")] if rows else []
+    return (
+        [pl.DataFrame(rows, schema=_placed_schema(name for name, _ in selection), orient="row")]
+        if rows
+        else []
+    )
 
 
 def _record_fault(section: Section, record: QuotedRecord, widths: tuple[int, int]) -> tuple[str, str] | None:
@@ -208,9 +212,12 @@ def _no_rows(layout: DelimitedLayout) -> pl.DataFrame:
     """The columns every file is sure to have, so that a batch of refused files keeps the schema."""
     positions = range(layout.max_columns or 0) if not layout.header else range(0)
     names = [column_name(column) for column in layout.columns or positions]
-    return pl.DataFrame(
-        schema={"file_at": pl.Int64, "line_no": pl.Int64, "raw": pl.String} | dict.fromkeys(names, pl.String)
-    )
+    return pl.DataFrame(schema=_placed_schema(names))
+
+
+def _placed_schema(names: Iterable[str]) -> dict[str, pl.DataType]:
+    cells: dict[str, pl.DataType] = {name: pl.String() for name in names}
+    return {"file_at": pl.Int64(), "line_no": pl.Int64(), "raw": pl.String(), **cells}
 
 
 def _with_keys(rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:

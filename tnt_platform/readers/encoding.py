@@ -93,7 +93,9 @@ def _decode_as(data: bytes, encoding: str) -> Decoded:
                 f"the file is not valid {name} ({fault}); deliver it again, or correct `encoding:`",
             ) from fault
         return _decode_lines(data, name)
-    return Decoded(text_utf8=data if name == "utf-8" else text.encode("utf-8", "backslashreplace"), encoding=name)
+    return Decoded(
+        text_utf8=data if name == "utf-8" else text.encode("utf-8", "backslashreplace"), encoding=name
+    )
 
 
 def _keeps_line_ends(encoding: str) -> bool:
@@ -172,7 +174,11 @@ def _safe_guess(data: bytes) -> Decoded | None:
     affected = _high_lines(lines)
     sample = _sample(lines, affected)
     high = [byte for byte in sample if byte >= 0x80]
-    if len(affected) < GUESS_MIN_LINES or len(high) < GUESS_MIN_HIGH_BYTES or len(set(high)) < GUESS_MIN_DISTINCT:
+    if (
+        len(affected) < GUESS_MIN_LINES
+        or len(high) < GUESS_MIN_HIGH_BYTES
+        or len(set(high)) < GUESS_MIN_DISTINCT
+    ):
         return None
     encoding = _clear_winner(sample)
     if encoding is None:

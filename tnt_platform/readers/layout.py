@@ -59,7 +59,9 @@ class DelimitedLayout:
     def __post_init__(self) -> None:
         for option, value in (("separator", self.separator), ("quote", self.quote)):
             if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
-                raise ConfigError(f"{option}: {value!r} must be one ASCII character other than a line end or NUL")
+                raise ConfigError(
+                    f"{option}: {value!r} must be one ASCII character other than a line end or NUL"
+                )
         if self.separator == self.quote:
             raise ConfigError(f"separator and quote are both {self.quote!r}; choose two characters")
         if self.comment_prefix == "":
@@ -76,10 +78,14 @@ class DelimitedLayout:
 
     def _check_widths(self) -> None:
         if not self.header and self.max_columns is None:
-            raise ConfigError("max_columns: is needed for files without a header; say how many cells a row has")
+            raise ConfigError(
+                "max_columns: is needed for files without a header; say how many cells a row has"
+            )
         low, high = self.widths(header_width=self.max_columns or self.min_columns or 1)
         if not 1 <= low <= high:
-            raise ConfigError(f"min_columns: {low} and max_columns: {high} must be 1 or more, the first not larger")
+            raise ConfigError(
+                f"min_columns: {low} and max_columns: {high} must be 1 or more, the first not larger"
+            )
 
     def _check_columns(self) -> None:
         names = [column_name(column) for column in self.columns]
@@ -90,7 +96,9 @@ class DelimitedLayout:
                 if not self.header and column >= (self.max_columns or 0):
                     raise ConfigError(f"columns: position {column} is past max_columns; positions start at 0")
             elif not self.header or normalised(column) in FRAME_COLUMNS:
-                raise ConfigError(f"columns: {column!r} can't be found by name here; give its position, from 0")
+                raise ConfigError(
+                    f"columns: {column!r} can't be found by name here; give its position, from 0"
+                )
         unknown = self.optional - set(self.columns)
         if unknown:
             raise ConfigError(f"optional: {sorted(map(str, unknown))} must be among `columns`")

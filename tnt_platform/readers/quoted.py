@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,10 +31,10 @@ class QuotedRecords:
 
     def __init__(self, lines: Lines, *, quoted: Mask, barred: Mask, layout: DelimitedLayout) -> None:
         self._lines = lines
-        self._quoted = np.flatnonzero(quoted)
-        self._barred = np.flatnonzero(barred)
+        self._quoted: list[int] = np.flatnonzero(quoted).tolist()
+        self._barred: list[int] = np.flatnonzero(barred).tolist()
         self._layout = layout
-        self._ahead_bytes = 8 * len(lines.data) + (1 << 20)
+        self._ahead_bytes = 4 * len(lines.data) + (1 << 18)
         # A limit of the whole process (128 KiB by default), only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), layout.max_line_bytes))
 
@@ -73,15 +74,14 @@ class QuotedRecords:
 
     def next_piece(self, first: int, last: int) -> int | None:
         """Return the line at which a cell left open on line `last` can close: the next one with a quote."""
-        after = int(np.searchsorted(self._quoted, last, side="right"))
+        after = bisect_right(self._quoted, last)
         if after == len(self._quoted) or self._ahead_bytes <= 0:
             return None
-        closing = int(self._quoted[after])
+        closing = self._quoted[after]
         if not self._may_close(closing):
             return None
         size_bytes = int(self._lines.ends[closing] - self._lines.starts[first])
-        barred = int(np.searchsorted(self._barred, closing, side="right"))
-        is_barred = barred > 0 and self._barred[barred - 1] > last
+        is_barred = bisect_right(self._barred, closing) > bisect_right(self._barred, last)
         return None if is_barred or size_bytes > self._layout.max_line_bytes else closing
 
     def _may_close(self, line: int) -> bool:

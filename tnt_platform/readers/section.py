@@ -72,7 +72,9 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
     data = decompress(file.data, limit_bytes=layout.max_file_bytes, max_ratio=layout.max_ratio)
     decoded = decode(data, declared=layout.encoding)
     if not decoded.text_utf8:
-        raise InvalidInput("empty_file", "the file is empty; deliver it again, or remove it if nothing was meant")
+        raise InvalidInput(
+            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
+        )
     lines = split_lines(decoded.text_utf8)
     faults = _line_faults(lines, decoded, layout)
     skipped = _skipped(lines, layout)
@@ -123,13 +125,15 @@ def _skipped(lines: Lines, layout: DelimitedLayout) -> Mask:
         prefix = layout.comment_prefix.encode()
         if prefix in lines.data:
             starts = lines.starts.tolist()
-            skipped |= np.fromiter((lines.data.startswith(prefix, at) for at in starts), np.bool_, len(starts))
+            skipped |= np.fromiter(
+                (lines.data.startswith(prefix, at) for at in starts), np.bool_, len(starts)
+            )
     return skipped
 
 
 def _blank(lines: Lines, separator: str) -> Mask:
     """A line of nothing but spaces and tabs is blank, unless these separate its cells."""
-    blank = lines.starts == lines.ends
+    blank: Mask = lines.starts == lines.ends
     padding = bytes(byte for byte in b" \t" if byte != ord(separator))
     codes = np.frombuffer(lines.data, np.uint8)
     first_code = codes[np.minimum(lines.starts, len(codes) - 1)]
@@ -172,7 +176,9 @@ def _selection(header: list[str], width: int, layout: DelimitedLayout) -> Select
     labels = [normalised(cell) for cell in header]
     if not layout.columns:
         names = [
-            f"c{at}" if not label or label in labels[:at] or _is_taken(label) else " ".join(header[at].split())
+            f"c{at}"
+            if not label or label in labels[:at] or _is_taken(label)
+            else " ".join(header[at].split())
             for at, label in enumerate(labels)
         ]
         return tuple((name, at) for at, name in enumerate(names)) + tuple(

@@ -6,7 +6,7 @@ from aiolimiter import AsyncLimiter
 
 
 def paced_limiter(rate_per_s: float) -> AsyncLimiter:
-    """A limiter that grants at most `rate_per_s` in any one-second window, on average 97 % of it.
+    """A limiter that grants at most `rate_per_s` (rounded up) in any one-second window, on average 97 % of it.
 
     A bucket of capacity c filled at r grants at most c + r in a second. A capacity of 1 would be strict
     spacing, which loses a timer tick at each grant; one hundredth of a second's worth more lets late grants

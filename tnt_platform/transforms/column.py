@@ -84,7 +84,9 @@ class Column(BaseModel):
     def _options_fit_the_type(self) -> Self:
         for option, types in _OPTION_TYPES.items():
             if option in self.model_fields_set and self.type not in types:
-                raise ValueError(f"{option}: has no meaning for type {self.type}; it is for {', '.join(sorted(types))}")
+                raise ValueError(
+                    f"{option}: has no meaning for type {self.type}; it is for {', '.join(sorted(types))}"
+                )
         for bound in (self.minimum, self.maximum):
             if bound is not None and isinstance(bound, date) != (self.type == "date"):
                 raise ValueError(f"minimum, maximum: {bound!r} can't be compared with a {self.type}")

@@ -155,7 +155,9 @@ def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.Dat
     """
     schema = output_schema(columns)
     sources = _sources(rows, columns)
-    cells = rows.select(*_FRAME, *(_source(at).alias(_cell(c)) for c, at in zip(columns, sources, strict=True)))
+    cells = rows.select(
+        *_FRAME, *(_source(at).alias(_cell(c)) for c, at in zip(columns, sources, strict=True))
+    )
     staged, sound = _staged(cells, columns)
     good = staged.filter(sound).select(*_PLACE, *schema)
     # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
@@ -199,7 +201,9 @@ def output_schema(columns: Sequence[Column]) -> dict[str, pl.DataType]:
 def _sources(rows: pl.DataFrame, columns: Sequence[Column]) -> list[str | None]:
     by_label = {_label(name): name for name in reversed(rows.columns) if name not in _FRAME}
     found = [by_label.get(_label(c.source if isinstance(c.source, str) else f"c{c.source}")) for c in columns]
-    missing = [repr(c.source) for c, name in zip(columns, found, strict=True) if name is None and not c.optional]
+    missing = [
+        repr(c.source) for c, name in zip(columns, found, strict=True) if name is None and not c.optional
+    ]
     if missing:
         raise InvalidInput(
             "missing_column",
@@ -242,9 +246,9 @@ def _present(column: Column) -> pl.Expr:
 def _noted(column: Column) -> pl.Expr:
     cell = pl.col(_cell(column))
     codes = [
-        pl.when(cell == note.equals if note.equals is not None else cell.str.contains(f"^(?:{note.matches})$")).then(
-            pl.lit(note.code)
-        )
+        pl.when(
+            cell == note.equals if note.equals is not None else cell.str.contains(f"^(?:{note.matches})$")
+        ).then(pl.lit(note.code))
         for note in column.notes
     ]
     return pl.coalesce(codes).alias(column.note_name)
@@ -262,7 +266,9 @@ def _faults(column: Column) -> list[_Fault]:
         empty = _absent(column) & pl.col(column.note_name).is_null() if column.notes else _absent(column)
         faults.append(_Fault(empty, "missing_value", pl.lit(f"{column.name} is missing")))
     unread = value.is_null() & _present(column)
-    faults.append(_Fault(unread, f"invalid_{column.type}", _words(column, f"is not {EXPECTED[column.type](column)}")))
+    faults.append(
+        _Fault(unread, f"invalid_{column.type}", _words(column, f"is not {EXPECTED[column.type](column)}"))
+    )
     if column.minimum is not None:
         below = (value < column.minimum).fill_null(False)
         faults.append(_Fault(below, "out_of_range", _words(column, f"is less than {column.minimum}")))

@@ -99,5 +99,6 @@ def change(partition: str, values: Mapping[str, int] | pl.DataFrame, **more: Any
 
 def content(snapshot: Snapshot, partitions: Sequence[str] | None = None) -> dict[str, int]:
     """id -> value of what a reader of the snapshot sees."""
-    frame = snapshot.scan(partitions).collect()
-    return dict(frame.select("id", "value").iter_rows())
+    if not snapshot.manifest.schema:
+        return {}  # nothing was ever published
+    return dict(snapshot.scan(partitions).select("id", "value").collect().iter_rows())

@@ -212,7 +212,9 @@ def test_abandoned_drafts_are_swept_only_after_the_grace_period(
     store.expire(DATASET, keep=1, older_than=timedelta(0))
     assert content(draft) == {"a": 2}
     clock.advance(days=3)
-    assert store.expire(DATASET, keep=1, older_than=timedelta(0)).files == 4, "data, two lists and the manifest"
+    assert store.expire(DATASET, keep=1, older_than=timedelta(0)).files == 4, (
+        "data, two lists and the manifest"
+    )
     assert lake_objects.list(layout.version_folder(DATASET, draft.version)).is_empty()
     assert store.verify(current(store)) == []
 

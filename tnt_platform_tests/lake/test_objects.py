@@ -265,15 +265,22 @@ def test_no_swap_of_racing_processes_on_a_folder_is_lost(tmp_path: Path) -> None
     program = (
         "import sys; from tnt_platform.lake.objects import Objects;"
         "from tnt_platform_tests.lake.test_objects import _win_swaps;"
-        "_win_swaps(Objects.open(sys.argv[1]), int(sys.argv[2]), 40)"
+        "objects = Objects.open(sys.argv[1]); objects.put('ready/' + sys.argv[2], b'');"
+        "[None for _ in iter(lambda: objects.exists('go'), True)];"
+        "_win_swaps(objects, int(sys.argv[2]), 100)"
     )
     url = (tmp_path / "lake").as_uri()
     racers = [
         subprocess.Popen([sys.executable, "-c", program, url, str(writer)], cwd=Path(__file__).parents[2])
         for writer in range(3)
     ]
-    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
-    assert len(set(Objects.open(url).get("race").decode().split())) == 120
+    objects = Objects.open(url)
+    while objects.list("ready/").height < 3:  # a race needs all of them at the line
+        assert all(racer.poll() is None for racer in racers)
+        time.sleep(0.05)
+    objects.put("go", b"")
+    assert [racer.wait(120) for racer in racers] == [0, 0, 0]
+    assert len(set(objects.get("race").decode().split())) == 300
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -597,6 +604,13 @@ def test_an_object_larger_than_the_budget_still_arrives() -> None:
     gauge = _Gauge()
     read = read_ahead(["a", "b"], lambda key: _Body(1000, gauge), concurrency=2, max_bytes=10)
     assert [len(body) for _, body in read] == [1000, 1000]
+
+
+def test_a_tight_budget_asks_again_later_and_loses_nothing(s3_objects: Objects) -> None:
+    bodies = {f"n/{number}": os.urandom(1000 + number) for number in range(30)}
+    for key, body in bodies.items():
+        s3_objects.put(key, body)
+    assert dict(s3_objects.get_many(list(bodies), concurrency=8, max_bytes=2500)) == bodies
 
 
 def test_many_small_objects_are_read_side_by_side(s3_server: S3Server) -> None:

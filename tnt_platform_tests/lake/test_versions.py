@@ -24,6 +24,7 @@ from tnt_platform_tests.lake.changes import (
     rows,
     store_on,
 )
+from tnt_platform_tests.s3_server import S3Server
 
 DATASET = "transit/shipments"
 D1, D2, D3 = "2026-11-18", "2026-11-19", "2026-11-20"
@@ -409,3 +410,50 @@ def test_publishing_more_partitions_than_one_batch_holds(store: VersionedStore) 
     assert second.manifest.changelog.updated == 150
     assert len(second.manifest.changelog.partitions_changed) == 150
     assert content(second) == {name: index % 2 for index, name in enumerate(names)}
+
+
+def test_a_scan_asks_for_the_files_of_its_partitions_and_lists_nothing(
+    s3_server: S3Server, s3_objects: Objects, tmp_path: Path
+) -> None:
+    store = store_on(s3_objects, tmp_path / "scratch")
+    names = [f"p{number}" for number in range(20)]
+    published = store.publish(
+        DATASET, base=None, changes=[change(name, {name: 1}) for name in names], key=KEY
+    )
+    files = published.files
+    s3_server.counts.clear()
+    assert published.scan(["p3", "p4"], ["value"]).collect().height == 2
+    assert s3_server.counts["ListObjectsV2"] == 0
+    assert 0 < s3_server.counts["GetObject"] <= 6
+    assert files.filter(pl.col("partition") == "p3")["key_min"].to_list() == ["p3"]
+
+
+def test_many_changed_rows_are_counted_by_key_whatever_their_order(store: VersionedStore) -> None:
+    before = pl.DataFrame({"id": [f"{n}" for n in range(20_000)], "value": range(20_000)})
+    after = pl.concat([before[100:].reverse(), pl.DataFrame({"id": ["new"], "value": [1]})])
+    after = after.with_columns(pl.when(pl.col("id") == "777").then(-1).otherwise("value").alias("value"))
+    first = store.publish(DATASET, base=None, changes=[change(D1, before)], key=KEY)
+    second = store.publish(DATASET, base=first, changes=[change(D1, after)], key=KEY)
+    log = second.manifest.changelog
+    assert (log.added, log.updated, log.removed) == (1, 1, 100)
+    assert diff(first, second).height == 102
+
+
+def test_the_same_rows_become_the_same_bytes(store: VersionedStore) -> None:
+    frame = pl.DataFrame({"id": [f"{n % 977}-{n}" for n in range(300_000)], "value": range(300_000)})
+    first = store.publish("one", base=None, changes=[change(D1, frame)], key=KEY)
+    pieces = pl.concat([frame[:1000], frame[1000:]], rechunk=False)
+    second = store.publish("two", base=None, changes=[change(D1, pieces)], key=KEY)
+    lazy = [
+        store.publish(name, base=None, changes=[change(D1, frame, data=frame.lazy())], key=KEY)
+        for name in "ab"
+    ]
+    assert first.files["sha256"].to_list() == second.files["sha256"].to_list()
+    assert lazy[0].files["sha256"].to_list() == lazy[1].files["sha256"].to_list()
+
+
+def test_a_failed_publish_leaves_no_local_files(store: VersionedStore, tmp_path: Path) -> None:
+    broken = change(D1, {"a": 1}, data=rows({"a": 1}).lazy(), counts=RowCounts(rows_in=9, published=9))
+    with pytest.raises(PermanentError):
+        store.publish(DATASET, base=None, changes=[broken], key=KEY)
+    assert list((tmp_path / "scratch").iterdir()) == []

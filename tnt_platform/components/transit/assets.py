@@ -4,8 +4,6 @@ One op, because a run that covers raw to published costs one start instead of fi
 that fails at one link must not keep the other dates of a backfill from the next link.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from tnt_platform.components.cost import Meter
-from tnt_platform.components.failures import describe_error, failed_dates
+from tnt_platform.components.failures import as_dagster_failure, describe_error, failed_dates
 from tnt_platform.components.metadata import check_results, materialization
 from tnt_platform.components.platform import Platform
 from tnt_platform.components.transit.lineage import results_lineage
@@ -118,28 +116,29 @@ def transit_assets(
     def materialize(
         context: dg.AssetExecutionContext, config: TransitRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
-        settings = platform.settings()
-        chain = Chain(
-            spec,
-            platform.place(),
-            settings,
-            run_id=context.run_id,
-            isolate=config.isolate,
-            force=config.force,
-            ask_again=config.ask_again,
-            progress=context.log.info,
-        )
-        selected = [
-            step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
-        ]
-        tally = _Tally(spec)
-        dates = sorted(context.partition_keys)
-        for number, date in enumerate(dates, start=1):
-            context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
-            _materialize_date(context, chain, selected, date, tally)
-        yield from _results(context, spec, tally)
-        if tally.failures:
-            raise failed_dates(spec.name, tally.failures, tally.done)
+        with as_dagster_failure(spec.name):
+            settings = platform.settings()
+            chain = Chain(
+                spec,
+                platform.place(),
+                settings,
+                run_id=context.run_id,
+                isolate=config.isolate,
+                force=config.force,
+                ask_again=config.ask_again,
+                progress=context.log.info,
+            )
+            selected = [
+                step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
+            ]
+            tally = _Tally(spec)
+            dates = sorted(context.partition_keys)
+            for number, date in enumerate(dates, start=1):
+                context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
+                _materialize_date(context, chain, selected, date, tally)
+            yield from _results(context, spec, tally)
+            if tally.failures:
+                raise failed_dates(spec.name, tally.failures, tally.done)
 
     return materialize
 

@@ -1,7 +1,5 @@
 """The sensor: one reconciliation, one run request for each date that differs, and patience with failures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

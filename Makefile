@@ -1,0 +1,46 @@
+# Everything a developer or a new user needs; `make help` lists it.
+VENV   := .venv
+PYTHON ?= python3
+TNT    := $(VENV)/bin/tnt
+export DAGSTER_HOME := $(CURDIR)
+
+.PHONY: help demo dev test test-heavy check bench fmt clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tnt_platform needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready ## 1,000 shipper files through the real sensor to published results, explained
+	@$(TNT) demo
+
+dev: $(VENV)/.ready ## Web UI, daemon with running sensors, and a stand-in rate API
+	@$(TNT) dev
+
+test: $(VENV)/.ready ## The tests (under 5 minutes)
+	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
+
+test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (minutes)
+	@$(VENV)/bin/python -m pytest -q -m heavy
+
+check: $(VENV)/.ready ## Lint, types, import directions, dataset YAML
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(TNT) validate
+
+bench: $(VENV)/.ready ## Benchmarks against peers; tables on screen, JSON in bench/results
+	$(VENV)/bin/python -m bench
+
+fmt: $(VENV)/.ready ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean: ## Remove local state (published data of the demo included)
+	rm -rf .tnt

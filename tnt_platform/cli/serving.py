@@ -1,0 +1,108 @@
+"""Commands that start servers: the web UI with its daemon, and the stand-in for the outside world."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from tnt_platform.cli.tables import console
+from tnt_platform.settings import Settings
+
+STOP_TIMEOUT_S = 15
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, help="Port of the web UI.")
+@click.option("--sandbox-port", default=8900, show_default=True, help="Port of the stand-in rate API.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+def dev(port: int, sandbox_port: int, host: str) -> None:
+    """Start the Dagster web UI, the daemon (sensors run) and, unless TNT_RATE_API_URL is set, a stand-in API."""
+    settings = Settings.from_environment()
+    with contextlib.ExitStack() as started:
+        environment: dict[str, str] = {}
+        if not settings.environment.get("TNT_RATE_API_URL"):
+            from tnt_platform.sandbox.running import rate_api_process
+
+            api = started.enter_context(rate_api_process("--port", str(sandbox_port), "--latency-ms", "20"))
+            environment = sandbox_environment(api.url)
+        _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
+        command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
+        with process_group(command, environment) as process:
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+            console.print("stopping ...")
+
+
+def _say_where(settings: Settings, ui: str, sandbox_url: str | None) -> None:
+    console.print(f"Web UI      {ui}")
+    console.print(f"Rate API    {sandbox_url or settings.environment.get('TNT_RATE_API_URL')}")
+    console.print(f"Drop files  {settings.raw_url}/transit/YYYY-MM-DD/<shipper_id>.txt")
+    console.print(f"            {settings.raw_url}/deliveries/<any name>.csv")
+    console.print(f"Published   {settings.lake_url}/datasets")
+    console.print("The sensors look every 30 s. Stop with Ctrl-C.")
+
+
+@click.command()
+@click.option("--port", default=8900, show_default=True)
+@click.option("--latency-ms", default=20.0, show_default=True)
+@click.option("--faults", default="{}", help='JSON, such as \'{"error_rate": 0.1, "throttle_rate": 0.05}\'.')
+def sandbox(port: int, latency_ms: float, faults: str) -> None:
+    """Serve the stand-in carrier rate API until Ctrl-C."""
+    from tnt_platform.sandbox.running import rate_api_process
+
+    arguments = ("--port", str(port), "--latency-ms", str(latency_ms), "--faults", faults)
+    with rate_api_process(*arguments) as api, contextlib.suppress(KeyboardInterrupt):
+        console.print(f"Rate API at {api.url}; use it with:")
+        for name, value in sandbox_environment(api.url).items():
+            console.print(f"  export {name}={value}")
+        signal.pause()
+
+
+def sandbox_environment(url: str) -> dict[str, str]:
+    """The variables by which a run finds the stand-in; its token is no secret."""
+    return {"TNT_RATE_API_URL": url, "TNT_RATE_API_CLIENT": "sandbox", "TNT_RATE_API_TOKEN": "sandbox"}
+
+
+def workspace() -> list[str]:
+    """The workspace argument for Dagster's commands."""
+    return ["-w", str(Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml")]
+
+
+@contextlib.contextmanager
+def process_group(
+    command: list[str], environment: Mapping[str, str], *, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` with everything it starts, and take all of it down at the end.
+
+    A Dagster code server may outlive the daemon that started it by more than a minute; killing the
+    group does not.
+    """
+    with contextlib.ExitStack() as opened:
+        output = opened.enter_context(log.open("ab")) if log else None
+        process = subprocess.Popen(  # noqa: S603  (our own commands)
+            command,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for sign, wait_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, STOP_TIMEOUT_S)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait_s)
+    # Children that ignored the first signal are gone with the second.
