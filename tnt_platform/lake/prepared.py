@@ -85,19 +85,13 @@ def prepare(
         return Prepared(
             change, base, [], [], [], base.files, None, None, None, None, RowChanges(removed=gone)
         )
-    if not change.counts.balanced:
-        raise PermanentError(f"partition {name}: rows in are not the sum of where they went: {change.counts}")
     kept, dropped = _kept(change, base)
     parts = parts_of(change.data, key=key, scratch=scratch / "data", name=name)
-    height = sum(part.rows for part in parts) + sum(file["rows"] for file in kept)
-    if height != change.counts.published:
-        raise PermanentError(
-            f"partition {name}: {height} rows were given and {change.counts.published} counted as published"
-        )
+    _refuse_lost_rows(change, parts, kept)
     ledger = _ledger(change)
     quarantine, digest = _quarantine(change, base, objects, scratch, now)
     live = [part for part in parts if part.rows]
-    prepared = Prepared(
+    return Prepared(
         change=change,
         base=base,
         parts=live,
@@ -109,12 +103,24 @@ def prepare(
         quarantine=quarantine,
         quarantine_digest=digest,
         rows_changed=_known_changes(live, dropped),
+        data_changed=base.row is None or not _same_files(live, dropped),
         watermarks=[
             {"name": series, "at": at.astimezone(UTC)} for series, at in sorted(change.watermarks.items())
         ],
     )
-    prepared.data_changed = not (_same_files(live, dropped) and base.row is not None)
-    return prepared
+
+
+def _refuse_lost_rows(change: PartitionChange, parts: list[Part], kept: list[dict[str, Any]]) -> None:
+    if not change.counts.balanced:
+        raise PermanentError(
+            f"partition {change.partition}: rows in are not the sum of where they went: {change.counts}"
+        )
+    height = sum(part.rows for part in parts) + sum(file["rows"] for file in kept)
+    if height != change.counts.published:
+        raise PermanentError(
+            f"partition {change.partition}: {height} rows were given and {change.counts.published} counted as "
+            "published"
+        )
 
 
 def _kept(change: PartitionChange, base: BasePartition) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -46,11 +46,8 @@ def expire(
     found = history.read_manifests(objects, dataset, listing["version"].unique().sort())
     chain = history.published(found, current.manifest)
     tagged = set(history.tags(objects, dataset).values())
-    doomed = [
-        manifest
-        for manifest in chain[keep:]
-        if manifest.created_at < now - older_than and manifest.version_id not in tagged
-    ]
+    limit = now - older_than
+    doomed = [m for m in chain[keep:] if m.created_at < limit and m.version_id not in tagged]
     if not dry_run:
         doomed = _withdraw(objects, dataset, doomed)
         tagged = set(history.tags(objects, dataset).values())

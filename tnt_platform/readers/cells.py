@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 
-def parse_cells(text: bytes, *, separator: str, width: int) -> pl.DataFrame:
-    """Split each line of `text` (LF ends, no NUL, no blank line) at every separator.
+def parse_cells(text: Iterable[bytes], *, separator: str, width: int) -> pl.DataFrame:
+    """Split each line of the joined `text` (LF ends, no NUL, no blank line) at every separator.
 
     Returns raw (String: the line) and c0 to c{width-1} (String): an absent cell is null, an empty one "". The
     last column holds all that is left of its line, so a separator in it tells that the line has more cells.
@@ -18,10 +20,10 @@ def parse_cells(text: bytes, *, separator: str, width: int) -> pl.DataFrame:
     return _lines(text).select("raw", cells)
 
 
-def _lines(text: bytes) -> pl.DataFrame:
+def _lines(text: Iterable[bytes]) -> pl.DataFrame:
     # A first line of our own keeps polars from taking a byte order mark off the first row.
     return pl.scan_csv(
-        b"x\n" + text,
+        b"".join((b"x\n", *text)),
         has_header=False,
         separator="\0",
         quote_char=None,

@@ -93,7 +93,7 @@ def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
 def _plain_rows(group: Sequence[_Placed], separator: str) -> pl.DataFrame:
     """Parse the lines without quotes of files that share a selection of columns, all in one go."""
     _, sample = group[0]
-    text = b"".join(selected_bytes(section.lines, section.plain) for _, section in group)
+    text = (selected_bytes(section.lines, section.plain) for _, section in group)
     counts = [int(section.plain.sum()) for _, section in group]
     places = pl.DataFrame(
         {

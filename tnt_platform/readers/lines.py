@@ -85,8 +85,11 @@ def selected_bytes(lines: Lines, kept: Mask) -> bytes:
         chosen = lines.data
     else:
         chosen = b"".join(
-            lines.data[lines.starts[first] : lines.stops[after - 1]] for first, after in runs(kept)
+            _with_lf(lines.data[lines.starts[first] : lines.stops[after - 1]]) for first, after in runs(kept)
         )
-        if b"\r" in chosen:
-            chosen = chosen.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return chosen if not chosen or chosen.endswith(b"\n") else chosen + b"\n"
+
+
+def _with_lf(stretch: bytes) -> bytes:
+    # Before joining: a CR at the end of one stretch and a LF at the start of the next are two line ends.
+    return stretch.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in stretch else stretch

@@ -12,7 +12,7 @@ from threading import Event
 from typing import Any, TypeAlias
 
 import polars as pl
-import stamina
+import tenacity
 
 from tnt_platform.errors import PermanentError, Unavailable
 from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
@@ -235,13 +235,13 @@ class ResultsTable:
         """Send `pending`, then what the service left of it, backing off with jitter; returns what remains."""
         left = pending
         try:
-            for attempt in stamina.retry_context(
-                on=_Unfinished,
-                attempts=self._attempts,
-                timeout=None,
-                wait_initial=0.05,
-                wait_max=self._wait_max_s,
-                wait_jitter=min(0.5, self._wait_max_s),
+            for attempt in tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(_Unfinished),
+                stop=tenacity.stop_after_attempt(self._attempts),
+                wait=tenacity.wait_exponential_jitter(
+                    initial=0.05, max=self._wait_max_s, jitter=min(0.5, self._wait_max_s)
+                ),
+                reraise=True,
             ):
                 with attempt:
                     left = send(left)

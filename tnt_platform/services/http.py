@@ -112,9 +112,7 @@ class HttpClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         if tls is not None and (tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname):
-            raise ConfigError(
-                "the TLS context given to HttpClient must verify certificates and host names"
-            )
+            raise ConfigError("the TLS context given to HttpClient must verify certificates and host names")
         self._limits = limits
         self._clock = clock
         self._uniform = uniform

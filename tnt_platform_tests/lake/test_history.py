@@ -190,6 +190,11 @@ def test_expiry_removes_old_versions_and_nothing_that_is_needed(store: Versioned
     with pytest.raises(NotFound):
         store.snapshot(DATASET, versions[2].version)
     assert store.expire(DATASET, keep=2, older_than=timedelta(0)).files == 0
+    clock.advance(days=3)
+    store.expire(DATASET, keep=2, older_than=timedelta(0))
+    assert store.verify(store.snapshot(DATASET, "golden")) == [], (
+        "kept by its tag alone, its neighbours are gone"
+    )
 
 
 def test_expiry_leaves_young_versions_and_always_the_current_one(store: VersionedStore, clock: Clock) -> None:
@@ -274,6 +279,24 @@ def test_a_folder_that_is_no_version_is_never_swept(
     clock.advance(days=30)
     store.expire(DATASET, keep=1, older_than=timedelta(0))
     assert lake_objects.exists(stray)
+
+
+def test_a_reader_overtaken_by_publish_and_expiry_gets_the_newer_version(
+    store: VersionedStore, clock: Clock, lake_objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = published(store, clock, {"a": 1})
+    read_pointer = lake_objects.read_pointer
+
+    def be_overtaken(key: str) -> object:
+        monkeypatch.setattr(lake_objects, "read_pointer", read_pointer)
+        seen = read_pointer(key)
+        store.publish(DATASET, base=first, changes=[change(D1, {"a": 2})], key=KEY)
+        clock.advance(hours=1)
+        store.expire(DATASET, keep=1, older_than=timedelta(0))
+        return seen
+
+    monkeypatch.setattr(lake_objects, "read_pointer", be_overtaken)
+    assert content(current(store)) == {"a": 2}
 
 
 def test_datasets_are_found_at_any_depth(store: VersionedStore) -> None:

@@ -141,6 +141,27 @@ def test_a_ledger_change_makes_a_version_that_carries_the_data(
     assert not [key for key in written(objects) if f"{second.version}/data/" in key]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"inputs_digest": "other"},
+        {"watermarks": {"S": START}},
+        {"counts": RowCounts(rows_in=2, published=1, filtered=1)},
+        {"quarantine": quarantine("x")},
+        {"inputs": ledger("raw/other.txt")},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_any_part_of_the_evidence_alone_makes_a_version(
+    store: VersionedStore, more: dict[str, object]
+) -> None:
+    first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
+    second = store.publish(DATASET, base=first, changes=[change(D1, {"a": 1}, **more)], key=KEY)
+    assert second.version != first.version
+    assert second.files.equals(first.files)
+    assert store.draft(DATASET, base=second, changes=[change(D1, {"a": 1}, **more)], key=KEY).unchanged
+
+
 def test_a_row_quarantined_before_keeps_the_time_it_was_first_seen(
     store: VersionedStore, clock: Clock
 ) -> None:

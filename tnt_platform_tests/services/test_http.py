@@ -522,6 +522,14 @@ def test_a_blip_costs_no_request_and_only_probes_are_sent_meanwhile() -> None:
     assert 8 <= outcomes["error"] <= 8 + 3 + 7  # those in flight at the opening, then one probe each 0.1 s
 
 
+def test_requests_that_wait_for_their_turn_when_the_circuit_opens_are_not_sent() -> None:
+    asker = client(concurrency=8, rate_per_s=5, breaker_failures=2, breaker_probes=1, attempts=1)
+    with running_rate_api(Faults(error_rate=1.0)) as api, asker:
+        answers = ask(asker, rate_requests(api.url, 8))
+        assert api.stats()["requests"] <= 4  # two failures, perhaps one in flight, one probe
+    assert [a.reason_code for a in answers].count("circuit_open") >= 4
+
+
 def test_the_next_run_probes_once_and_recovers() -> None:
     asker = client(concurrency=2, breaker_failures=4, breaker_probes=2, attempts=1)
     with running_rate_api(Faults(error_rate=1.0)) as api, asker:

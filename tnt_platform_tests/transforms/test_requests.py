@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tnt_platform
@@ -84,6 +84,7 @@ def test_a_field_alone_keeps_its_type_and_inside_text_becomes_text() -> None:
     assert '"cost":1.10' in built.requests["request_payload"][0]
 
 
+@settings(deadline=None)  # others use this machine
 @given(
     st.text(min_size=1).filter(lambda t: t not in (".", "..")),
     st.none() | st.text(),
@@ -324,6 +325,7 @@ def test_days_are_never_coerced(days: object) -> None:
     assert read_answer(rates(days=days), GROUND).reason_code == "bad_transit_days"
 
 
+@settings(deadline=None)  # others use this machine
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from tnt_platform.components.transit.assets import transit_assets
 from tnt_platform.components.transit.model import (
@@ -49,18 +50,28 @@ class TransitDataset(dg.Component, dg.Model, dg.Resolvable):
     sample_per_file: SampleModel | None = None
     dynamodb: DynamoDbModel | None = None
     sensor: SensorModel = Field(default_factory=SensorModel)
-    stale_after_hours: float | None = None
+    stale_after_hours: Annotated[float, Field(gt=0)] | None = None
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> TransitDataset:
+        """Take every value as the YAML writes it, without Dagster's templates.
+
+        They would read each text as a Python literal (`nulls: ["0"]` became the number 0, which is refused) and
+        turn `\\d{{2}}` of a pattern into `\\d2`. What differs between places is a `${VARIABLE}`, resolved at run time.
+        """
+        return cls(**model.model_dump(exclude_unset=True))
 
     @model_validator(mode="after")
     def _consistent(self) -> TransitDataset:
         declared = {column.name for column in self.columns}
         if len(declared) < len(self.columns):
             raise ValueError("columns: a name occurs twice; names must be unique")
-        known = declared | set(source_of(self.source).key_pattern.groupindex)
+        known = declared | set(source_of(self.source).fields)
         for option, names in (("identity", self.identity), ("summary_by", self.summary_by)):
             if missing := [name for name in names if name not in known]:
                 raise ValueError(
-                    f"{option}: {missing} are neither columns nor groups of key_pattern; known: {sorted(known)}"
+                    f"{option}: {missing} are neither columns nor groups of key_pattern (the date is the partition, "
+                    f"not a column); known: {sorted(known)}"
                 )
         needed = {"expected_transit_days"} if self.rate_api else {"expected_date", "actual_date"}
         if missing := sorted(needed - {c.name for c in self.columns if c.required}):
