@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False)
+# A pipe or a log has no width of its own; 80 columns would break every row.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def show_frame(
@@ -32,7 +34,7 @@ def show_rows(
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, name in enumerate(header):
         right = bool(numeric) and numeric[number]
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*(_text(value) for value in row))
     console.print(table)

@@ -48,6 +48,8 @@ class Meter:
             s3_writes=spent["writes"],
             s3_reads=spent["reads"],
             s3_lists=spent["lists"],
+            dynamodb_writes=_units(published, "dynamodb_write_units"),
+            dynamodb_reads=_units(published, "dynamodb_read_units"),
             tasks=0,
             prices=prices,
         )
@@ -59,3 +61,8 @@ class Meter:
         per_1000 = total / row["published"] * 1000 if row and row["published"] else None
         facts: dict[str, object] = {"s3_requests": sum(spent.values()), "cost_usd": round(total, 8)}
         return facts | ({"cost_usd_per_1000_files": round(per_1000, 6)} if per_1000 is not None else {})
+
+
+def _units(published: Published, name: str) -> int:
+    units = published.facts.get(name, 0)
+    return units if isinstance(units, int) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -15,7 +16,7 @@ PREVIEW_CHARS = 60
 
 
 def materialization(
-    published: Published, step_key: dg.AssetKey, extra: Mapping[str, object]
+    published: Published, step_key: dg.AssetKey, extra: Mapping[str, Any]
 ) -> dg.AssetMaterialization:
     """The event of one asset and date."""
     return dg.AssetMaterialization(
@@ -26,11 +27,11 @@ def materialization(
     )
 
 
-def describe(published: Published) -> dict[str, object]:
+def describe(published: Published) -> dict[str, Any]:
     """Metadata common to every published asset."""
     snapshot, counts = published.snapshot, published.counts
     row = snapshot.partition(published.partition) or {}
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "dagster/row_count": counts.published,
         "dagster/uri": snapshot.objects.polars_url(
             f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
@@ -99,7 +100,7 @@ def check_results(
         for date, outcome in outcomes.items()
     }
     table = pl.DataFrame({"date": list(said), "found": list(said.values())})
-    metadata: dict[str, object] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
+    metadata: dict[str, Any] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
     if samples:
         metadata["sample"] = dg.MetadataValue.md(markdown_table(samples[0]))
     return dg.AssetCheckResult(

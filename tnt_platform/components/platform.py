@@ -30,7 +30,7 @@ def open_place(settings: Settings) -> Place:
     return Place(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
 
 
-class Platform(dg.ConfigurableResource):
+class Platform(dg.ConfigurableResource[None]):
     """Reads the environment of the process it runs in: the same code for a laptop, ECS and the tests."""
 
     def settings(self) -> Settings:

@@ -16,7 +16,10 @@ LEDGER_SCHEMA = {"key": pl.Utf8, "etag": pl.Utf8, "size_bytes": pl.Int64, "recip
 
 @dataclass(frozen=True)
 class Upstream:
-    """One partition of the dataset a link reads, pinned to the version it was read from."""
+    """One partition of the dataset a link reads, pinned to the version it was read from.
+
+    `inputs_digest` is what the link that reads it carries: see `digest_after`.
+    """
 
     dataset: str
     partition: str
@@ -37,12 +40,18 @@ class Upstream:
             raise NotFound(
                 f"{dataset} has no partition {partition}: materialize it first, or the whole chain at once"
             )
-        return cls(dataset, partition, row["changed_by"], row["inputs_digest"], snapshot)
+        digest = snapshot.partitions.filter(partition=partition).select(digest_after()).item()
+        return cls(dataset, partition, row["changed_by"], digest, snapshot)
 
     @property
     def frame(self) -> pl.DataFrame:
         """The partition's rows."""
         return self.snapshot.scan([self.partition]).collect()
+
+    @property
+    def file_times(self) -> pl.DataFrame:
+        """When each file of a shipments partition was uploaded, as it was read: file_key, last_modified."""
+        return self.snapshot.inputs(self.partition).select("last_modified", file_key="key")
 
     def ledger(self, recipe: str) -> pl.DataFrame:
         """One input row: which version of the upstream partition, and the recipe applied to it."""
@@ -53,6 +62,20 @@ class Upstream:
             "recipe": recipe,
         }
         return as_ledger(pl.DataFrame([row], schema=LEDGER_SCHEMA))
+
+
+def digest_after() -> pl.Expr:
+    """The inputs_digest of a link, from the row in partitions.parquet of the link before it.
+
+    It is the digest of the raw files, carried along, and the version of the link before: so a link that is
+    behind is seen without reading a ledger, also when the same files were read in another way.
+    """
+    return pl.concat_str(raw_digest(), pl.lit("@"), "changed_by")
+
+
+def raw_digest() -> pl.Expr:
+    """The part of `inputs_digest` that tells which raw files a link was made from."""
+    return pl.col("inputs_digest").str.split("@").list.first()
 
 
 def published_unchanged(

@@ -131,9 +131,11 @@ class DraftWriter:
             return
         dropped = pl.DataFrame([file for one in batch for file in one.dropped], schema=tables.FILES)
         texts = [*dropped["schema"], *(part.schema for one in batch for part in one.parts)]
-        schema = tables.merged_schema(map(tables.parse_schema, dict.fromkeys(texts)))
+        # Most parts share one schema: read each distinct text once.
+        schemas = {text: tables.parse_schema(text) for text in dict.fromkeys(texts)}
+        schema = tables.merged_schema(schemas.values())
         after = [
-            cast_to(part.scan(), tables.parse_schema(part.schema), schema).with_columns(
+            cast_to(part.scan(), schemas[part.schema], schema).with_columns(
                 pl.lit(one.change.partition).alias(PARTITION)
             )
             for one in batch

@@ -162,7 +162,8 @@ def _date_folders(prefix: str, pattern: re.Pattern[str]) -> DateFolders | None:
         return None
     if not before.startswith(prefix) or "/" in before[len(prefix) :]:
         return None
-    if not after.startswith("/)?" if optional else "/") or _has_alternatives(after):
+    closing = "/)?" if optional else "/"
+    if not after.startswith(closing) or _has_alternatives(after.removeprefix(closing)):
         return None
     return DateFolders(before, re.compile(inside), optional)
 

@@ -7,20 +7,8 @@ from collections.abc import Iterable
 import polars as pl
 
 
-def parse_cells(text: Iterable[bytes], *, separator: str, width: int) -> pl.DataFrame:
-    """Split each line of the joined `text` (LF ends, no NUL, no blank line) at every separator.
-
-    Returns raw (String: the line) and c0 to c{width-1} (String): an absent cell is null, an empty one "". The
-    last column holds all that is left of its line, so a separator in it tells that the line has more cells.
-    """
-    # Splitting one string column keeps the raw text of every row and tells an absent cell from an empty one; polars'
-    # own reader of columns does neither, and took 20% longer with a second pass for the raw text.
-    names = [f"c{at}" for at in range(width)]
-    cells = pl.col("raw").str.splitn(separator, width).struct.rename_fields(names).struct.unnest()
-    return _lines(text).select("raw", cells)
-
-
-def _lines(text: Iterable[bytes]) -> pl.DataFrame:
+def raw_lines(text: Iterable[bytes]) -> pl.DataFrame:
+    """Return raw (String), one row for each line of the joined `text`: LF ends, no NUL, no blank line."""
     # A first line of our own keeps polars from taking a byte order mark off the first row.
     return pl.scan_csv(
         b"".join((b"x\n", *text)),
@@ -31,3 +19,14 @@ def _lines(text: Iterable[bytes]) -> pl.DataFrame:
         empty_string_is_null=False,
         truncate_ragged_lines=True,
     ).collect()[1:]
+
+
+def cells_of_raw(*, separator: str, width: int) -> pl.Expr:
+    """Split raw at every separator into c0 to c{width-1} (String): an absent cell is null, an empty one "".
+
+    The last one holds all that is left of its line, so that a separator in it tells that the line has more cells.
+    """
+    # Splitting one string column keeps the raw text of every row and tells an absent cell from an empty one. polars'
+    # own reader of columns does neither, and took 20% longer with a second pass for the raw text.
+    names = [f"c{at}" for at in range(width)]
+    return pl.col("raw").str.splitn(separator, width).struct.rename_fields(names).struct.unnest()

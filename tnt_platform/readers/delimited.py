@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.readers.cells import parse_cells
+from tnt_platform.readers.cells import cells_of_raw, raw_lines
 from tnt_platform.readers.compression import is_compressed
 from tnt_platform.readers.layout import (
     BAD_SCHEMA,
@@ -31,11 +31,12 @@ PACKED_BYTES_WEIGHT: Final = 10
 
 # Frames under construction know their file by its place in the batch.
 _ORDER: Final = ["file_at", "line_no"]
+_FITS: Final = "width is right"
 _Placed = tuple[int, Section]
 _BadRow = tuple[int, int, str, str, str]
 
 
-def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 16 << 20) -> Iterator[list[RawFile]]:
+def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 8 << 20) -> Iterator[list[RawFile]]:
     """Group files, in order, into lists of at most `max_bytes` (a compressed file counts ten times its size).
 
     A file larger than that is a batch of its own. Reading a batch takes about 15 times its bytes of memory.
@@ -75,10 +76,9 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
     good: list[pl.DataFrame] = []
     misfits: list[pl.DataFrame] = []
     for (selection, widths), group in groups.items():
-        rows = _plain_rows(group, layout.separator)
-        fits = _fits(rows, widths, layout.separator)
-        good.append(_selected(rows if fits.all() else rows.filter(fits), selection))
-        misfits.append(_misfits(rows.filter(~fits), widths, layout.separator))
+        fitting, others = _plain_rows(group, selection, widths, layout.separator)
+        good.append(fitting)
+        misfits.append(_misfits(others, widths, layout.separator))
         good += _quoted_rows(group, selection, widths, bad)
     return _assembled(files, sections, good, [_bad_frame(bad), *misfits], layout)
 
@@ -90,36 +90,43 @@ def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
     ]
 
 
-def _plain_rows(group: Sequence[_Placed], separator: str) -> pl.DataFrame:
-    """Parse the lines without quotes of files that share a selection of columns, all in one go."""
-    _, sample = group[0]
-    text = (selected_bytes(section.lines, section.plain) for _, section in group)
-    counts = [int(section.plain.sum()) for _, section in group]
-    places = pl.DataFrame(
-        {
-            "file_at": np.repeat(np.array([at for at, _ in group], np.int64), counts),
-            "line_no": np.concatenate([np.flatnonzero(section.plain) + 1 for _, section in group]),
-        }
-    )
-    cells = parse_cells(text, separator=separator, width=sample.widths[1])
-    if cells.height != places.height:
-        raise AssertionError(f"{places.height} lines were parsed as {cells.height} rows")
-    return places.hstack(cells)
+def _plain_rows(
+    group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], separator: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Parse the lines without quotes of files that share a selection of columns, all in one go.
 
-
-def _fits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.Series:
+    Returns the rows of a right width, and the places and raw texts of the others.
+    """
     low, high = widths
-    enough = rows[f"c{low - 1}"].is_not_null()
-    too_many = rows[f"c{high - 1}"].str.contains(separator, literal=True).fill_null(False)
-    return enough & ~too_many
-
-
-def _selected(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
-    cells = (
+    lines = _placed_lines(group).lazy()
+    cells = lines.select(*_ORDER, "raw", cells_of_raw(separator=separator, width=high))
+    too_many = pl.col(f"c{high - 1}").str.contains(separator, literal=True).fill_null(False)
+    cells = cells.with_columns((pl.col(f"c{low - 1}").is_not_null() & ~too_many).alias(_FITS))
+    kept = (
         pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name)
         for name, at in selection
     )
-    return rows.select(*_ORDER, "raw", *cells)
+    # Streaming works on pieces that fit the cache: a fifth less time, and no page faults for wide frames.
+    fitting, others = pl.collect_all(
+        [
+            cells.filter(_FITS).select(*_ORDER, "raw", *kept),
+            cells.filter(~pl.col(_FITS)).select(*_ORDER, "raw"),
+        ],
+        engine="streaming",
+    )
+    return fitting, others
+
+
+def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
+    raw = raw_lines(selected_bytes(section.lines, section.plain) for _, section in group)
+    counts = [int(section.plain.sum()) for _, section in group]
+    if raw.height != sum(counts):
+        raise AssertionError(f"{sum(counts)} lines were parsed as {raw.height} rows")
+    places = {
+        "file_at": np.repeat(np.array([at for at, _ in group], np.int64), counts),
+        "line_no": np.concatenate([np.flatnonzero(section.plain) + 1 for _, section in group]),
+    }
+    return pl.DataFrame(places).hstack(raw)
 
 
 def _misfits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.DataFrame:
@@ -189,22 +196,18 @@ def _assembled(
     # The bulk rows of one group are in order already; sorting them would cost more than parsing.
     rows = good[0] if len(good) == 1 else pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)
     misses = pl.concat(bad).sort(_ORDER)
-    counts = pl.DataFrame(
-        [(at, s.rows_in, s.blank_lines, s.encoding) for at, s in sections],
-        schema={"file_at": pl.Int64, "rows_in": pl.Int64, "blank_lines": pl.Int64, "encoding": pl.String},
-        orient="row",
-    )
-    per_file = (
-        pl.DataFrame({"file_at": range(len(files))}, schema={"file_at": pl.Int64})
-        .join(misses.group_by("file_at").agg(rows_bad=pl.len().cast(pl.Int64)), on="file_at", how="left")
-        .join(counts, on="file_at", how="left", maintain_order="left")
-        .with_columns(pl.col("rows_in").fill_null(1), pl.col("rows_bad", "blank_lines").fill_null(0))
-        .sort("file_at")
-    )
+    rows_bad = np.bincount(misses["file_at"].to_numpy(), minlength=len(files)).tolist()
+    by_file = dict(sections)
+    counts = [
+        (file.key, s.rows_in, bad_here, s.blank_lines, s.encoding)
+        if (s := by_file.get(at))
+        else (file.key, 1, bad_here, 0, None)
+        for at, (file, bad_here) in enumerate(zip(files, rows_bad, strict=True))
+    ]
     return Rows(
         good=_with_keys(rows, keys),
         bad=_with_keys(misses, keys),
-        files=_with_keys(per_file, keys).select(list(FILES_SCHEMA)),
+        files=pl.DataFrame(counts, schema=FILES_SCHEMA, orient="row"),
     )
 
 

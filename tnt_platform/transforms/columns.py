@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,12 +10,18 @@ import polars as pl
 
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.transforms.column import Column, Note
+from tnt_platform.transforms.column_types import (
+    DTYPES,
+    EXPECTED,
+    NEVER_EMPTY,
+    PARSERS,
+    QUICK_PARSERS,
+    Parser,
+)
 
 __all__ = ["DTYPES", "EXPECTED", "PARSERS", "Column", "Note", "output_schema", "parse_columns"]
 
-POSTAL_CODE: Final = (
-    "[0-9]{5}(-[0-9]{4})?|[ABCEGHJ-NPRSTVXY][0-9][ABCEGHJ-NPRSTV-Z] [0-9][ABCEGHJ-NPRSTV-Z][0-9]"
-)
+WHITE_SPACE: Final = " \t\u00a0"
 SHOWN_CHARS: Final = 80
 RAW_LIMIT_CHARS: Final = 10_000
 
@@ -24,115 +30,6 @@ _FRAME: Final = (*_PLACE, "raw")
 # Names no column can have: theirs hold no space.
 _ROW: Final = "row in"
 _SOUND: Final = "is sound"
-
-
-def _text(cell: pl.Expr, column: Column) -> pl.Expr:
-    return cell if column.pattern is None else _matching(cell, column.pattern)
-
-
-def _postal_code(cell: pl.Expr, column: Column) -> pl.Expr:
-    return _matching(cell, column.pattern or POSTAL_CODE)
-
-
-def _matching(cell: pl.Expr, pattern: str) -> pl.Expr:
-    return pl.when(cell.str.contains(f"^(?:{pattern})$")).then(cell)
-
-
-def _days(cell: pl.Expr, column: Column) -> pl.Expr:
-    days = _integer(cell, column)
-    return pl.when(days >= 0).then(days)
-
-
-def _integer(cell: pl.Expr, column: Column) -> pl.Expr:
-    return _plain_digits(cell, column).cast(pl.Int64, strict=False)
-
-
-def _number(cell: pl.Expr, column: Column) -> pl.Expr:
-    number = _plain_digits(cell, column).cast(pl.Float64, strict=False)
-    # The cast also takes "nan" and "inf", which no file means as a quantity.
-    return pl.when(number.is_finite()).then(number)
-
-
-def _plain_digits(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Take off what the column declares (currency, thousands, decimal comma); leave anything else in the way."""
-    if column.currency is not None:
-        cell = cell.str.strip_prefix(column.currency).str.strip_suffix(column.currency).str.strip_chars(" ")
-    if column.thousands is not None:
-        mark = f"\\x{{{ord(column.thousands):x}}}"
-        grouped = cell.str.contains(f"^[+-]?[0-9]{{1,3}}({mark}[0-9]{{3}})+([^0-9{mark}]|$)")
-        bare = cell.str.replace_all(column.thousands, "", literal=True)
-        # "1,23" with thousands "," is a misplaced mark, not 123.
-        cell = pl.when(grouped).then(bare).when(~cell.str.contains(column.thousands, literal=True)).then(cell)
-    if column.decimal != ".":
-        english = cell.str.contains(".", literal=True)
-        cell = pl.when(~english).then(cell.str.replace(column.decimal, ".", literal=True))
-    return cell
-
-
-def _date(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Read the one date all matching formats agree on; 01/02/06 under both orders is refused."""
-    readings = [_date_in(cell, text) for text in column.formats]
-    if len(readings) == 1:
-        return readings[0]
-    first = pl.min_horizontal(readings)
-    return pl.when(first == pl.max_horizontal(readings)).then(first)
-
-
-def _date_in(cell: pl.Expr, text: str) -> pl.Expr:
-    date = cell.str.to_date(text, strict=False)
-    year = date.dt.year()
-    if "%y" in text:
-        # Python's pivot: 69 to 99 are 1969 to 1999. chrono, which polars uses, makes 69 a 2069.
-        return pl.when(year == 2069).then(date.dt.offset_by("-100y")).otherwise(date)
-    # chrono takes "09" for %Y as the year 9.
-    return pl.when(year >= 1000).then(date)
-
-
-def _boolean(cell: pl.Expr, column: Column) -> pl.Expr:
-    # Ten times faster than is_in for the one or two words there are.
-    is_true = pl.any_horizontal(cell == word for word in column.true_values)
-    is_false = pl.any_horizontal(cell == word for word in column.false_values)
-    return pl.when(is_true | is_false).then(is_true)
-
-
-def _category(cell: pl.Expr, column: Column) -> pl.Expr:
-    return pl.when(cell.is_in(list(column.values))).then(cell)
-
-
-Parser = Callable[[pl.Expr, Column], pl.Expr]
-# A parser turns text into a value, or null where the text has no such value; never into a guess.
-PARSERS: Final[Mapping[str, Parser]] = {
-    "text": _text,
-    "postal_code": _postal_code,
-    "days": _days,
-    "integer": _integer,
-    "number": _number,
-    "date": _date,
-    "boolean": _boolean,
-    "category": _category,
-}
-DTYPES: Final[Mapping[str, pl.DataType]] = {
-    "text": pl.String(),
-    "postal_code": pl.String(),
-    "days": pl.Int64(),
-    "integer": pl.Int64(),
-    "number": pl.Float64(),
-    "date": pl.Date(),
-    "boolean": pl.Boolean(),
-    "category": pl.String(),
-}
-EXPECTED: Final[Mapping[str, Callable[[Column], str]]] = {
-    "text": lambda c: f"text like {c.pattern}",
-    "postal_code": lambda c: (
-        f"a postal code like {c.pattern}" if c.pattern else "a postal code (12345, 12345-6789 or A1A 1A1)"
-    ),
-    "days": lambda _: "a whole number of days, 0 or more",
-    "integer": lambda _: "a whole number",
-    "number": lambda _: "a number",
-    "date": lambda c: f"a date in one reading of {', '.join(c.formats)}",
-    "boolean": lambda c: f"one of {', '.join((*c.true_values, *c.false_values))}",
-    "category": lambda c: f"one of {', '.join(c.values)}",
-}
 
 
 @dataclass(frozen=True)
@@ -147,8 +44,8 @@ class _Fault:
 def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split text rows into those whose every cell is what its column says, and the others with the reasons.
 
-    rows: file_key, line_no, raw, then String columns named by header or by position (c0, c1, ...). White space
-    around a cell doesn't count.
+    rows: file_key, line_no, raw, then String columns named by header or by position (c0, c1, ...). Spaces, tabs
+    and no-break spaces around a cell don't count.
     Returns good: file_key, line_no and `output_schema(columns)`; bad: file_key, line_no, raw, reason_code
     (of the first fault), reason (all faults, "; " between). Order is kept; together they are `rows`.
 
@@ -159,38 +56,41 @@ def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.Dat
     output_schema(columns)
     sources = _sources(rows, columns)
     cells = rows.with_row_index(_ROW).select(
-        _ROW, *_FRAME, *(_source(name).alias(_cell(column)) for column, name in zip(columns, sources, strict=True))
+        _ROW,
+        *_FRAME,
+        *(_source(name).alias(_cell(column)) for column, name in zip(columns, sources, strict=True)),
     )
-    good, rest = _parted(cells, columns)
+    good, rest = _parted(cells, columns, QUICK_PARSERS)
     # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
-    trimmed = rest.with_columns(pl.col(_cell(column)).str.strip_chars() for column in columns)
-    mended, refused = _parted(trimmed, columns)
+    trimmed = rest.with_columns(pl.col(_cell(column)).str.strip_chars(WHITE_SPACE) for column in columns)
+    mended, refused = _parted(trimmed, columns, PARSERS)
     if mended.height:
         good = pl.concat([good, mended]).sort(_ROW)
     return good.drop(_ROW), _reported(refused, columns)
 
 
-def _parted(cells: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _parted(
+    cells: pl.DataFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part rows into the typed sound ones and the cells of the others."""
-    sound = pl.all_horizontal(
-        *(~fault.found for column in columns for fault in _faults(column)),
-        *(~_padded(column) for column in columns if column.type == "text"),
-    )
-    staged = _staged(cells, columns).with_columns(sound.alias(_SOUND))
+    sound = pl.all_horizontal(_is_sound(column) for column in columns)
+    staged = _staged(cells, columns, parsers).with_columns(sound.alias(_SOUND))
+    # Streaming works on pieces that fit the cache: a fifth less time, and no page faults for wide frames.
     good, rest = pl.collect_all(
         [
             staged.filter(_SOUND).select(_ROW, *_PLACE, *output_schema(columns)),
             staged.filter(~pl.col(_SOUND)).select(cells.columns),
-        ]
+        ],
+        engine="streaming",
     )
     return good, rest
 
 
-def _staged(cells: pl.DataFrame, columns: Sequence[Column]) -> pl.LazyFrame:
+def _staged(cells: pl.DataFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
     """Add notes and values to the cells."""
     # One step after the other, not one expression: polars would parse each cell again for every use of its value.
     noted = cells.lazy().with_columns(_noted(column) for column in columns if column.notes)
-    return noted.with_columns(_value(column) for column in columns)
+    return noted.with_columns(_value(column, parsers[column.type]) for column in columns)
 
 
 def output_schema(columns: Sequence[Column]) -> dict[str, pl.DataType]:
@@ -241,7 +141,9 @@ def _source(name: str | None) -> pl.Expr:
 def _padded(column: Column) -> pl.Expr:
     """Text is sound with white space around it too, so it has to be looked for."""
     cell = pl.col(_cell(column))
-    return (cell != cell.str.strip_chars()).fill_null(False)
+    return pl.any_horizontal(cell.str.starts_with(c) | cell.str.ends_with(c) for c in WHITE_SPACE).fill_null(
+        False
+    )
 
 
 def _absent(column: Column) -> pl.Expr:
@@ -266,9 +168,26 @@ def _noted(column: Column) -> pl.Expr:
     return pl.coalesce(codes).alias(column.note_name)
 
 
-def _value(column: Column) -> pl.Expr:
-    value = PARSERS[column.type](pl.col(_cell(column)), column)
-    return pl.when(_present(column)).then(value).cast(DTYPES[column.type]).alias(column.name)
+def _value(column: Column, parser: Parser) -> pl.Expr:
+    value = parser(pl.col(_cell(column)), column)
+    if column.nulls or column.notes or column.pattern or column.type not in NEVER_EMPTY:
+        value = pl.when(_present(column)).then(value)
+    return value.cast(DTYPES[column.type]).alias(column.name)
+
+
+def _is_sound(column: Column) -> pl.Expr:
+    """Tell where a column has none of its `_faults`, in fewer steps, and no white space to take off."""
+    value = pl.col(column.name)
+    sound = value.is_not_null()
+    if not column.required:
+        sound |= _absent(column)
+    if column.notes:
+        sound |= pl.col(column.note_name).is_not_null()
+    if column.minimum is not None:
+        sound &= (value >= column.minimum).fill_null(True)
+    if column.maximum is not None:
+        sound &= (value <= column.maximum).fill_null(True)
+    return sound & ~_padded(column) if column.type == "text" else sound
 
 
 def _faults(column: Column) -> list[_Fault]:
@@ -298,7 +217,7 @@ def _words(column: Column, what: str) -> pl.Expr:
 def _reported(refused: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     faults = [fault for column in columns for fault in _faults(column)]
     words = [pl.when(fault.found).then(fault.words) for fault in faults]
-    reported = _staged(refused, columns).select(
+    reported = _staged(refused, columns, PARSERS).select(
         *_PLACE,
         pl.col("raw").str.head(RAW_LIMIT_CHARS),
         reason_code=pl.coalesce(pl.when(fault.found).then(pl.lit(fault.code)) for fault in faults),

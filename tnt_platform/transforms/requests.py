@@ -64,9 +64,10 @@ def build_requests(
     """Write each row's request and ask identical ones once.
 
     `constants` are fields of the run, such as api_url; they are written into the URL as they are, while
-    row values are percent-encoded. The id is the sha256 of method, URL and canonical body: no header and
-    no clock is in it. A null inside text or the URL, or a number JSON can't hold, makes the row
-    unaskable (reason_code `missing_value` | `bad_number`); a null that is a whole value is JSON null.
+    row values are percent-encoded. The id is the sha256 of method, URL (its constants by name: an API that
+    moves to another host is still the same API) and canonical body: no header and no clock is in it.
+    A null inside text or the URL, or a number JSON can't hold, makes the row unaskable (reason_code
+    `missing_value` | `bad_number`); a null that is a whole value is JSON null.
 
     Raises:
         ConfigError: the template names a field that is neither a column nor a constant, a name is
@@ -76,8 +77,10 @@ def build_requests(
     if both := sorted(set(given) & set(rows.columns)):
         raise ConfigError(f"{template.source}: {both[0]!r} is both a column and a constant; rename one")
     template.check_fields([*rows.columns, *given])
+    by_name = {name: f"{{{name}}}" for name in given}
     written = pl.DataFrame(
         {
+            "place": _write_rows(rows, template.url, by_name, template.source),
             "url": _write_rows(rows, template.url, given, template.source),
             "request_payload": _write_rows(rows, template.body, given, template.source),
         }
@@ -85,8 +88,8 @@ def build_requests(
     faults = rows.with_columns(fault=_first_fault(rows, template, given)).select("fault").unnest("fault")
     askable = faults["reason_code"].is_null()
     ids = [
-        _request_id(template.method, url, payload) if ok else None
-        for url, payload, ok in zip(written["url"], written["request_payload"], askable, strict=True)
+        _request_id(template.method, place, payload) if ok else None
+        for place, payload, ok in zip(written["place"], written["request_payload"], askable, strict=True)
     ]
     numbered = written.with_columns(request_id=pl.Series(ids, dtype=pl.Utf8), method=pl.lit(template.method))
     requests = numbered.filter(askable).unique("request_id", keep="first", maintain_order=True)
@@ -96,9 +99,9 @@ def build_requests(
     )
 
 
-def _request_id(method: str, url: str, payload: str | None) -> str:
+def _request_id(method: str, place: str, payload: str | None) -> str:
     # Neither a method nor an encoded URL holds a space, so different requests have different texts.
-    return hashlib.sha256(f"{method} {url} {payload or ''}".encode()).hexdigest()
+    return hashlib.sha256(f"{method} {place} {payload or ''}".encode()).hexdigest()
 
 
 def _write_rows(

@@ -17,12 +17,12 @@ import polars as pl
 PassRule = Literal["equal", "not_late"]
 
 ORIGIN = ("file_key", "line_no")
-QUARANTINE_SCHEMA = {
-    "file_key": pl.Utf8,
-    "line_no": pl.Int64,
-    "raw": pl.Utf8,
-    "reason_code": pl.Utf8,
-    "reason": pl.Utf8,
+QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
+    "file_key": pl.String(),
+    "line_no": pl.Int64(),
+    "raw": pl.String(),
+    "reason_code": pl.String(),
+    "reason": pl.String(),
     # Null: the store says when it saw the row first.
     "first_seen_at": pl.Datetime("us", "UTC"),
 }

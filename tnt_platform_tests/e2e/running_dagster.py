@@ -74,9 +74,11 @@ class DagsterHome:
         FolderSink(self.raw).put(key, data)
 
     def drop_files(self, plan: SamplePlan) -> None:
-        """Put the plan's shipper files, without the shipper reference."""
+        """Put the plan's shipper files that aren't there yet, without the shipper reference."""
         for made in made_files(plan):
-            self.drop(made.key, made.data)
+            path = self.raw / made.key
+            if not path.exists() or path.read_bytes() != made.data:
+                self.drop(made.key, made.data)
 
     def drop_reference(self, plan: SamplePlan) -> None:
         """Put the shipper reference of the plan."""

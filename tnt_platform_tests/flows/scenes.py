@@ -119,7 +119,9 @@ class Scene:
     def chain(self, **options: Any) -> Chain:
         return Chain(self.spec, self.place, self.settings, **options)
 
-    def run(self, date: str = DAY, *, steps: Sequence[str] | None = None, **options: Any) -> dict[str, Published]:
+    def run(
+        self, date: str = DAY, *, steps: Sequence[str] | None = None, **options: Any
+    ) -> dict[str, Published]:
         """Take one date through the links; returns each link's outcome by step."""
         chain = self.chain(**options)
         return {step: chain.publish(step, date) for step in steps or self.spec.steps}

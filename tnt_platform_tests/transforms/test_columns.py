@@ -336,6 +336,33 @@ def test_every_row_is_typed_or_refused_with_a_reason(cells, kind):
 
 @settings(max_examples=100, deadline=None)
 @given(
+    st.lists(
+        st.sampled_from(["", " ", "1", " 2 ", "50", "-1", "none", "N/A ", "see 3", "x"]),
+        min_size=1,
+        max_size=12,
+    ),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "days", "number", "integer"]), "required": st.booleans()},
+        optional={"nulls": st.just(("N/A",)), "notes": st.just(({"equals": "none", "code": "none"},))},
+    ),
+    st.booleans(),
+)
+def test_options_together_still_type_or_refuse_every_row(cells, options, bounded):
+    bounds = {"minimum": 1, "maximum": 10} if bounded and options["type"] != "text" else {}
+    column = Column(name="x", source=0, **options, **bounds)
+    good, bad = parse_columns(table(*((cell,) for cell in cells)), [column])
+    assert sorted([*good["line_no"], *bad["line_no"]]) == list(range(1, len(cells) + 1))
+    assert bad.null_count().sum_horizontal().item() == 0
+    assert set(bad["reason"].str.len_chars() > 0) <= {True}
+    if options["required"]:
+        noted = (
+            good["x_note"].is_not_null() if "notes" in options else pl.repeat(False, good.height, eager=True)
+        )
+        assert (good["x"].is_not_null() | noted).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False, allow_infinity=False),
     st.dates(min_value=date(1000, 1, 1)),

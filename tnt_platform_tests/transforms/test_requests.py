@@ -406,3 +406,13 @@ def test_recorded_answers_of_another_carrier_are_read_by_other_expressions(
 ) -> None:
     reading = read_answer(easypost(name), expression)
     assert expected in (reading.days, reading.reason_code)
+
+
+def test_an_api_that_moves_to_another_host_is_not_asked_again() -> None:
+    template = read_template('{"method": "GET", "url": "{api_url}/{origin}"}', source="request.json")
+    rows = pl.DataFrame({"origin": ["00501", "10022"]})
+    before = build_requests(rows, template, {"api_url": "http://old.test:1"}).requests
+    after = build_requests(rows, template, {"api_url": "https://new.test"}).requests
+    assert before["request_id"].to_list() == after["request_id"].to_list()
+    assert before["request_id"].n_unique() == 2
+    assert after["url"].to_list() == ["https://new.test/00501", "https://new.test/10022"]

@@ -99,6 +99,7 @@ class TransitDataset(dg.Component, dg.Model, dg.Resolvable):
             same_file_again=self.source.same_file_again,
             results_table=self.dynamodb.table if self.dynamodb else None,
             ttl_days=self.dynamodb.ttl_days if self.dynamodb else 90,
+            payloads_in_table=self.dynamodb.payloads if self.dynamodb else False,
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -137,9 +137,13 @@ class SampleModel(dg.Model, dg.Resolvable):
 
 
 class DynamoDbModel(dg.Model, dg.Resolvable):
-    """A table that live dashboards read; left out when `table` resolves to nothing."""
+    """A table that live dashboards read; left out when `table` resolves to nothing.
+
+    With `payloads`, items carry request and answer too, at three times the cost.
+    """
 
     table: str
+    payloads: bool = False
     ttl_days: Annotated[int, Field(ge=1)] = 90
 
 

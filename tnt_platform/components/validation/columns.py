@@ -21,42 +21,52 @@ def column_faults(node: Node, column: ColumnModel | None, findings: Findings) ->
     """Every option that means nothing for the type, or that the transforms refuse."""
     for note_node in node.items("notes"):
         if note := read_part(NoteModel, note_node):
-            given = note.model_dump()
-            _say(note_node.get("matches") or note_node, refusal(lambda given=given: Note(**given)), findings)
+            said = refusal(Note, **note.model_dump())
+            _say(note_node.get("matches") or note_node, said, "`equals` or `matches`, one of them", findings)
     if column is None:
         return
-    before = len(findings.faults)
-    if refusal(lambda: Column(name=column.name, source=0)):
-        wrong, expected = (
-            f"{column.name!r} is no column name",
-            "lower-case letters, digits and _, not file_key, line_no or raw",
-        )
+    if refusal(Column, name=column.name, source=0):
+        wrong = f"{column.name!r} is no column name"
+        expected = "lower-case letters, digits and _, not file_key, line_no or raw"
         findings.add(node.children["name"], wrong, expected, f"write {_as_name(column.name)}")
-    given = {
-        name: value for name, value in column.model_dump(exclude_unset=True).items() if name in node.children
-    }
+    if column.type == "category" and not column.values:
+        wrong = f"{column.name}: type category without values"
+        findings.add(node.children["type"], wrong, "the categories", "add `values: [a, b]`")
+        return
+    _option_faults(node, column, findings)
+    low, high = column.minimum, column.maximum
+    if low is not None and high is not None and low > high:
+        wrong = f"{column.name}: minimum {low:g} is above maximum {high:g}"
+        findings.add(node.children["minimum"], wrong, "the smaller number first", "exchange them")
+    if findings.sound:
+        bare = column.model_copy(update={"notes": ()})
+        _say(node, refusal(column_of, bare, 0), "a column that can be read", findings)
+
+
+def _option_faults(node: Node, column: ColumnModel, findings: Findings) -> None:
+    written = column.model_dump(exclude={"name", "type", "notes", "required"}, exclude_unset=True)
+    given = {option: value for option, value in written.items() if value not in (None, "", (), [])}
     base: dict[str, Any] = {"name": "x", "source": 0, "type": column.type}
     if column.type == "category":
-        if not column.values:
-            findings.add(
-                node, f"{column.name}: type category without values", "the categories", "add `values: [a, b]`"
-            )
-            return
         base["values"] = tuple(column.values)
-    for option in given.keys() - {"name", "type", "notes", "required"}:
+    for option in given:
         together = next((pair for pair in _TOGETHER if option in pair), (option,))
-        asked = {name: given[name] for name in together if name in given and given[name] not in (None, "")}
-        said = refusal(lambda asked=asked: Column(**{**base, **asked}))
-        _say(node.children[option], said, findings)
-    if column.minimum is not None and column.maximum is not None and column.minimum > column.maximum:
-        wrong = f"{column.name}: minimum {column.minimum:g} is above maximum {column.maximum:g}"
-        findings.add(node.children["minimum"], wrong, "the smaller number first", "exchange them")
-    if len(findings.faults) == before:
-        bare = column.model_copy(update={"notes": ()})
-        _say(node, refusal(lambda: column_of(bare, 0)), findings)
+        asked = {name: given[name] for name in together if name in given}
+        said = refusal(Column, **{**base, **asked})
+        _say(node.children[option], said, _expected(said), findings)
 
 
-def _say(node: Node, said: str | None, findings: Findings) -> None:
+def _expected(said: str | None) -> str:
+    """What the rule's own words say was expected."""
+    text = said or ""
+    if found := re.search(r"; it is for (.*)", text):
+        return f"it for type {found[1]} only"
+    if found := re.search(r"Input should be (.*)", text):
+        return found[1]
+    return "%Y, %m and %d in each" if text.startswith("formats") else "another value"
+
+
+def _say(node: Node, said: str | None, expected: str, findings: Findings) -> None:
     if said is None:
         return
     if "no regular expression that polars takes" in said:
@@ -66,14 +76,15 @@ def _say(node: Node, said: str | None, findings: Findings) -> None:
             node, f"{node.value!r} is not a regular expression: {wrong}{place}", "Rust's syntax", mend
         )
         return
-    wrong, _, rest = said.partition("; ")
-    findings.add(node, wrong, rest or "another value", "change it or delete it")
+    wrong = said.partition("; it is for ")[0]
+    option, colon, _ = said.partition(": Input should be ")
+    findings.add(node, f"{option} is {node.value!r}" if colon else wrong, expected, "change it or delete it")
 
 
 def _pattern_fault(said: str) -> tuple[str, str]:
     """What the regex engine said, and the position its caret points at."""
     why = re.search(r"^\s*error: (.*)$", said, re.MULTILINE)
-    caret = re.search(r"^( +)\^", said, re.MULTILINE)
+    caret = re.search(r"^( +)\^+\s*$", said, re.MULTILINE)
     position = len(caret[1]) - _POLARS_INDENT - _POLARS_PREFIX if caret else -1
     return why[1] if why else said.splitlines()[0], f" at position {position}" if position >= 0 else ""
 

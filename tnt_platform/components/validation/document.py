@@ -107,7 +107,8 @@ def read_document(data: bytes) -> Document:
         loader = DagsterYamlLoader(text)
         documents = []
         while loader.check_node():
-            documents.append(loader.get_node())
+            if (document := loader.get_node()) is not None:
+                documents.append(document)
     except yaml.YAMLError as error:
         return Document(None, [_syntax_fault(error, text)], lines)
     if len(documents) > 1:
@@ -117,7 +118,7 @@ def read_document(data: bytes) -> Document:
             "one dataset in one file",
             "move it to a folder of its own",
         )
-    root = reading.node(loader, documents[0]) if documents and documents[0] is not None else None
+    root = reading.node(loader, documents[0]) if documents else None
     return Document(root, reading.faults, lines)
 
 

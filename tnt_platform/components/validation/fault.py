@@ -1,4 +1,4 @@
-"""What a fault says, and the list of those of one file."""
+"""What a fault says, the list of those of one file, and the file that is being checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tnt_platform.components.validation.document import Node
+from tnt_platform.components.validation.document import Document, Node
+from tnt_platform.settings import Settings
 
 SHOWN_CHARS = 60
 
@@ -47,6 +48,28 @@ class Findings:
     def sound(self) -> bool:
         """Whether nothing but warnings was found."""
         return all(fault.warning for fault in self.faults)
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """One defs.yaml that could be read, and what its checks need; `attributes` is its mapping of that name."""
+
+    path: Path
+    document: Document
+    attributes: Node
+    findings: Findings
+    settings: Settings
+    strict_env: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where lookups and templates lie."""
+        return self.path.parent
+
+    def place(self, *path: str) -> tuple[Node, str] | None:
+        """A text and its node."""
+        text = self.attributes.text(*path)
+        return (self.attributes.get(*path) or self.attributes, text) if text is not None else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import tnt_platform.components as kinds
 from tnt_platform.components.validation.document import Document, Node, read_document
-from tnt_platform.components.validation.fault import Fault, Findings, listed, meant, shown
+from tnt_platform.components.validation.fault import DatasetFile, Fault, Findings, listed, meant, shown
 from tnt_platform.components.validation.schema import refusal, schema_faults
 from tnt_platform.components.validation.texts import ownership_faults, placeholder_faults, template_faults
 from tnt_platform.components.validation.transit import VARIABLES_IN, transit_faults
@@ -25,9 +25,8 @@ FILE = "defs.yaml"
 OTHER_KEYS = ("template_vars_module", "requirements", "post_processing")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
-Checks = Callable[[Document, Node, Path, Findings], Findings | None]
-# A kind of dataset and the checks that its schema can't state; a new kind adds its own here.
-CHECKS: Mapping[str, Checks] = {"TransitDataset": transit_faults}
+# The checks of a kind of dataset that its schema can't state, and where it may have `${VARIABLES}`.
+CHECKS: Mapping[str, Callable[[DatasetFile], list[Findings]]] = {"TransitDataset": transit_faults}
 VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {"TransitDataset": VARIABLES_IN}
 
 
@@ -38,17 +37,6 @@ class Report:
     datasets: int
     faults: list[Fault]
     warnings: list[Fault]
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    path: Path
-    attributes: Node
-    findings: Findings
-
-    def place(self, *path: str) -> tuple[Node, str] | None:
-        node = self.attributes.get(*path)
-        return (node, node.value) if node and isinstance(node.value, str) else None
 
 
 def validate_folder(folder: Path, settings: Settings, *, strict_env: bool = False) -> Report:
@@ -62,28 +50,22 @@ def validate_folder(folder: Path, settings: Settings, *, strict_env: bool = Fals
     paths = sorted(folder.rglob(FILE)) if folder.is_dir() else []
     if not paths:
         raise NotFound(f"there is no {FILE} below {folder}; give a folder such as tnt_platform/defs")
-    found: list[Findings] = []
+    found: list[Findings] = [_folders_without_file(folder, paths)]
     datasets = []
     for path in paths:
-        findings = Findings(path)
+        document, findings = read_document(path.read_bytes()), Findings(path)
         found.append(findings)
-        document = read_document(path.read_bytes())
-        if attributes := _check_alone(document, path, settings, strict_env, findings, found):
-            datasets.append(_Dataset(path, attributes, findings))
-    found.append(_folders_without_file(folder, paths))
+        if attributes := _attributes(document, path, findings):
+            dataset = DatasetFile(path, document, attributes, findings, settings, strict_env)
+            found += _check_alone(dataset)
+            datasets.append(dataset)
     _check_together(datasets)
     faults = sorted(fault for findings in found for fault in findings.faults)
     return Report(len(paths), [f for f in faults if not f.warning], [f for f in faults if f.warning])
 
 
-def _check_alone(
-    document: Document,
-    path: Path,
-    settings: Settings,
-    strict_env: bool,
-    findings: Findings,
-    found: list[Findings],
-) -> Node | None:
+def _attributes(document: Document, path: Path, findings: Findings) -> Node | None:
+    """The attributes of a file that can be read, or None with the reason in `findings`."""
     for fault in document.faults:
         findings.add(fault.line, fault.wrong, fault.expected, fault.mend)
     if not _NAME.fullmatch(path.parent.name):
@@ -95,49 +77,36 @@ def _check_alone(
             wrong = "the file is empty" if root is None or root.value is None else "the file is no mapping"
             findings.add(1, wrong, "the keys type and attributes", "write `type: ...` and `attributes:`")
         return None
-    kind = _kind_of(root, findings)
     attributes = root.get("attributes")
     if attributes is None or not isinstance(attributes.value, dict):
         expected = "the dataset's keys below it"
-        findings.add(
-            attributes or 1, "attributes is missing or empty", expected, "write `attributes:` with keys below"
-        )
+        mend = "write `attributes:` with keys below"
+        findings.add(attributes or 1, "attributes is missing or empty", expected, mend)
         return None
-    for name, node in attributes.leaves():
-        template_faults(node, findings)
-        allowed = [
-            place for place in VARIABLES.get(kind.__name__ if kind else "", ()) if name[: len(place)] == place
-        ]
-        if kind:
-            places = listed(".".join(place) for place in VARIABLES.get(kind.__name__, ()))
-            placeholder_faults(node, bool(allowed), places, settings, strict_env, findings)
-    if kind is None:
-        return attributes
-    schema_faults(kind, attributes, findings)
-    ownership_faults(attributes, findings)
-    beside = (
-        CHECKS[kind.__name__](document, attributes, path.parent, findings)
-        if kind.__name__ in CHECKS
-        else None
-    )
-    if beside:
-        _request_variables(beside, settings, strict_env)
-        found.append(beside)
-    if (
-        findings.sound
-        and not document.faults
-        and (said := refusal(lambda: _build(kind, attributes, path.parent)))
-    ):
-        findings.add(
-            attributes, f"the dataset can't be built: {said.splitlines()[0]}", "", "mend what is named"
-        )
     return attributes
 
 
-def _request_variables(beside: Findings, settings: Settings, strict_env: bool) -> None:
-    document = read_document(beside.path.read_bytes().replace(b"\t", b" "))
-    for header in document.root.entries("headers").values() if document.root else ():
-        placeholder_faults(header, True, "headers", settings, strict_env, beside)
+def _check_alone(dataset: DatasetFile) -> list[Findings]:
+    """Check one dataset; returns what was found in files beside its YAML."""
+    attributes, findings = dataset.attributes, dataset.findings
+    for _, node in attributes.leaves():
+        template_faults(node, findings)
+    assert dataset.document.root is not None, "it has attributes"
+    kind = _kind_of(dataset.document.root, findings)
+    if kind is None:
+        return []
+    allowed = VARIABLES.get(kind.__name__, ())
+    places = listed(".".join(place) for place in allowed)
+    for path, node in attributes.leaves():
+        placeholder_faults(node, any(path[: len(p)] == p for p in allowed), places, dataset, findings)
+    schema_faults(kind, attributes, findings)
+    ownership_faults(attributes, findings)
+    beside = CHECKS[kind.__name__](dataset) if kind.__name__ in CHECKS else []
+    if findings.sound and (said := refusal(_build, kind, attributes, dataset.folder)):
+        findings.add(
+            attributes, f"the dataset can't be built: {said.splitlines()[0]}", "", "mend what is named"
+        )
+    return beside
 
 
 def _kind_of(root: Node, findings: Findings) -> type[BaseModel] | None:
@@ -151,11 +120,11 @@ def _kind_of(root: Node, findings: Findings) -> type[BaseModel] | None:
     if kind is None:
         findings.add(1, "the key type is missing", f"one of {listed(known)}", f"add `type: {min(known)}`")
         return None
-    if kind.value not in known:
+    if not isinstance(kind.value, str) or kind.value not in known:
         mend = meant(str(kind.value), known, "write one of them")
         findings.add(kind, f"unknown type {shown(kind.value)}", f"one of {listed(known)}", mend)
         return None
-    found: type[BaseModel] = known[str(kind.value)]
+    found: type[BaseModel] = known[kind.value]
     return found
 
 
@@ -184,7 +153,7 @@ def _folders_without_file(folder: Path, paths: list[Path]) -> Findings:
     return findings
 
 
-def _check_together(datasets: list[_Dataset]) -> None:
+def _check_together(datasets: list[DatasetFile]) -> None:
     for one, other in itertools.combinations(datasets, 2):
         if one.path.parent.name == other.path.parent.name:
             wrong = f"the dataset {other.path.parent.name} is also in {one.path}"

@@ -34,33 +34,13 @@ def layout_faults(
     _name_faults(node, findings)
     if layout is None:
         return
-    before = len(findings.faults)
-    for option in ("separator", "quote"):
-        if option in node.children and refusal(
-            lambda option=option: DelimitedLayout(
-                max_columns=1, **{"separator": "|", "quote": None, option: getattr(layout, option)}
-            )
-        ):
-            text = getattr(layout, option)
-            mend = (
-                'a tab is "\\t" in double quotes'
-                if option == "separator"
-                else "null if the files don't use quotes"
-            )
-            findings.add(
-                node.children[option],
-                f"{option}: {text!r} is not one character",
-                "one ASCII character, no line end",
-                f"write one character; {mend}",
-            )
+    _character_faults(node, layout, findings)
     if layout.separator == layout.quote:
-        place = node.get("separator") or node.get("quote") or node
+        place = node.get("quote") or node.get("separator") or node
         findings.add(
             place, f"separator and quote are both {layout.quote!r}", "two characters", "change one of them"
         )
-    if layout.encoding is not None and refusal(
-        lambda: DelimitedLayout(max_columns=1, encoding=layout.encoding)
-    ):
+    if layout.encoding is not None and refusal(DelimitedLayout, max_columns=1, encoding=layout.encoding):
         findings.add(
             node.children["encoding"],
             f"encoding: {layout.encoding!r} is not known",
@@ -70,10 +50,22 @@ def layout_faults(
     _width_faults(node, layout, findings)
     _place_faults(node, layout, names, findings)
     _left_out_faults(node, layout, columns, findings)
-    whole = len(findings.faults) == before and set(layout.columns) <= {column.name for column in columns}
-    if whole and (said := refusal(lambda: layout_of(layout, columns))):
+    if findings.sound and (said := refusal(layout_of, layout, columns)):
         wrong, _, rest = said.partition("; ")
         findings.add(node, f"layout {layout.files}: {wrong}", rest, "change the layout")
+
+
+def _character_faults(node: Node, layout: LayoutModel, findings: Findings) -> None:
+    expected = "one ASCII character, no line end"
+    if refusal(DelimitedLayout, separator=layout.separator, quote=None, max_columns=1):
+        wrong = f"separator: {layout.separator!r} is not one character"
+        mend = 'write one character; a tab is "\\t" in double quotes'
+        findings.add(node.children["separator"], wrong, expected, mend)
+    other = "," if layout.quote == "|" else "|"
+    if refusal(DelimitedLayout, separator=other, quote=layout.quote, max_columns=1):
+        wrong = f"quote: {layout.quote!r} is not one character"
+        mend = "write one character, or null if the files don't use quotes"
+        findings.add(node.children["quote"], wrong, expected, mend)
 
 
 def _name_faults(node: Node, findings: Findings) -> None:
@@ -161,7 +153,7 @@ def _place_refused(source: int | str, layout: LayoutModel) -> str | None:
         return "the header name is empty"
     if not layout.header:
         return f"{shown(source)} can't be found by name in files without a header"
-    said = refusal(lambda: DelimitedLayout(header=True, columns=(source,)))
+    said = refusal(DelimitedLayout, header=True, columns=(source,))
     return said.removeprefix("columns: ").partition("; ")[0] if said else None
 
 
@@ -181,11 +173,9 @@ def _left_out_faults(
 
 def glob_faults(nodes: Sequence[Node], findings: Findings) -> None:
     """A layout whose files an earlier one takes all: the first that fits is used."""
-    globs = [
-        (node.children["files"], files.lower()) for node in nodes if (files := node.text("files")) is not None
-    ]
+    globs = [(node.children["files"], files) for node in nodes if (files := node.text("files")) is not None]
     for (earlier_node, earlier), (node, glob) in itertools.combinations(globs, 2):
-        if hides(earlier, glob):
+        if hides(earlier.lower(), glob.lower()):
             findings.add(
                 node,
                 f"files: {glob} is never used: {earlier} on line {earlier_node.line} takes all its files",

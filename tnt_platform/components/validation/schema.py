@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from tnt_platform.components.validation.document import Node
@@ -48,12 +49,17 @@ def schema_faults(kind: type[BaseModel], attributes: Node, findings: Findings) -
     What a model says about several of its fields together is left to the checks of its kind.
     """
     try:
-        kind.model_validate(attributes.value)
+        _fields_alone(kind).model_validate(attributes.value)
     except ValidationError as error:
         for (path, missing), errors in _by_place(attributes, error.errors()).items():
             _explain(kind, attributes, path, missing, errors, findings)
-    except Exception:  # noqa: BLE001, S110  (a rule over several fields; the whole dataset is built in the end)
-        pass
+
+
+@functools.cache
+def _fields_alone(kind: type[BaseModel]) -> type[BaseModel]:
+    """The same fields without the rules over several of them."""
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in kind.model_fields.items()}
+    return create_model(kind.__name__, __config__=kind.model_config, **fields)
 
 
 _Path = tuple[str | int, ...]
@@ -87,22 +93,20 @@ def _explain(
     node = attributes.get(*path) or attributes
     name = _spelt(path)
     if missing:
-        known = sorted(set(_fields_at(kind, path)) - set(node.children))
+        known = set(_fields_at(kind, path)) - {missing, *node.children}
         owner = f"of {name} " if path else ""
         mend = f"add `{missing}: ...`" + (f" (it may also have {listed(known)})" if known and path else "")
         findings.add(node, f"the key {missing} {owner}is missing", "a value for it", mend)
         return
     if errors[0]["type"] == "extra_forbidden":
-        known = [
-            field
-            for field in _fields_at(kind, path[:-1])
-            if field not in (attributes.get(*path[:-1]) or node).children
-        ]
-        expected = f"one of {listed(_fields_at(kind, path[:-1]))}"
-        findings.add(node.key_line, f"unknown key {name}", expected, meant(str(path[-1]), known, "delete it"))
+        fields = _fields_at(kind, path[:-1])
+        free = set(fields) - set((attributes.get(*path[:-1]) or node).children)
+        mend = meant(str(path[-1]), free, "delete it")
+        findings.add(node.key_line, f"unknown key {name}", f"one of {listed(fields)}", mend)
         return
-    wrongs, expected, mends = zip(*(_said(name, node, path, error) for error in errors), strict=True)
-    findings.add(node, wrongs[0], " or ".join(dict.fromkeys(expected)), " or ".join(dict.fromkeys(mends)))
+    said = [_said(name, node, path, error) for error in errors]
+    either = [" or ".join(dict.fromkeys(texts)) for texts in zip(*said, strict=True)]
+    findings.add(node, said[0][0], either[1], either[2])
 
 
 def _said(name: str, node: Node, path: _Path, error: ErrorDetails) -> tuple[str, str, str]:
@@ -169,10 +173,10 @@ def _is_model(found: Any) -> bool:
     return isinstance(found, type) and issubclass(found, BaseModel)
 
 
-def refusal(build: Callable[[], object]) -> str | None:
-    """Why `build` refuses, in one line, or None: the rules of the readers and transforms, asked one at a time."""
+def refusal(build: Callable[..., object], *args: Any, **options: Any) -> str | None:
+    """Why `build` refuses, or None: the rules of the readers and transforms, asked one at a time."""
     try:
-        build()
+        build(*args, **options)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

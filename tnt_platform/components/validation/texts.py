@@ -8,9 +8,8 @@ from collections.abc import Collection
 import dagster as dg
 
 from tnt_platform.components.validation.document import Node
-from tnt_platform.components.validation.fault import Findings, listed, meant, shown
+from tnt_platform.components.validation.fault import DatasetFile, Findings, listed, meant, shown
 from tnt_platform.components.validation.schema import refusal
-from tnt_platform.settings import Settings
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
@@ -22,7 +21,7 @@ _SECRET_PARAMETER = re.compile(r"[?&][^=&]*(?:key|token|secret|passw|auth|sig)[^
 
 
 def placeholder_faults(
-    node: Node, allowed: bool, places: str, settings: Settings, strict_env: bool, findings: Findings
+    node: Node, allowed: bool, places: str, dataset: DatasetFile, findings: Findings
 ) -> None:
     """`${VARIABLES}`: where they mean nothing, how they are spelt, and whether they are set here."""
     text = node.value
@@ -35,13 +34,13 @@ def placeholder_faults(
     if "${" in PLACEHOLDER.sub("", text):
         mend = "mend the braces and the name"
         findings.add(node, "a variable is misspelt", "${NAME} or ${NAME:-default}", mend)
-    for name in settings.missing(text):
+    for name in dataset.settings.missing(text):
         findings.add(
             node,
             f"environment variable {name} is not set",
             "a value in the environment of the runs",
             f"set {name}, or give a default: ${{{name}:-value}}",
-            warning=not strict_env,
+            warning=not dataset.strict_env,
         )
 
 
@@ -82,17 +81,13 @@ def url_faults(node: Node, findings: Findings) -> None:
 def ownership_faults(attributes: Node, findings: Findings) -> None:
     """Every asset says what it is and who answers for it, in a form that Dagster takes."""
     for owner in attributes.items("owners"):
-        if isinstance(owner.value, str) and refusal(
-            lambda owner=owner: dg.AssetSpec("x", owners=[owner.value])
-        ):
+        if isinstance(owner.value, str) and refusal(dg.AssetSpec, "x", owners=[owner.value]):
             wrong, expected = f"{shown(owner.value)} is no owner", "an e-mail address or team:name"
             findings.add(
                 owner, wrong, expected, f"write team:{re.sub(r'[^a-z0-9-]+', '-', owner.value.lower())}"
             )
     for name, tag in attributes.entries("tags").items():
-        if isinstance(tag.value, str) and refusal(
-            lambda name=name, tag=tag: dg.AssetSpec("x", tags={name: tag.value})
-        ):
+        if isinstance(tag.value, str) and refusal(dg.AssetSpec, "x", tags={name: tag.value}):
             expected = "up to 63 letters, digits, _ - and . in each"
             findings.add(
                 tag, f"the tag {name}: {shown(tag.value)} is refused by Dagster", expected, "spell it so"
@@ -116,6 +111,8 @@ def name_faults(nodes: Collection[Node], known: Collection[str], what: str, find
             hint = meant(
                 node.value, known, "declare it below `columns`, or as a group (?P<name>...) of key_pattern"
             )
+            if node.value == "date":
+                hint = "delete it: the date is the partition of every row"
             expected = f"a column or a group of key_pattern: {listed(known)}"
             findings.add(
                 node, f"{what}: {node.value} is neither a column nor part of the key", expected, hint

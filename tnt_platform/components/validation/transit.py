@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from tnt_platform.components.transit.model import (
-    ColumnModel,
-    LayoutModel,
-    RateApiModel,
-    SourceModel,
-    source_of,
-)
+from tnt_platform.components.transit.model import ColumnModel, LayoutModel, SourceModel, source_of
 from tnt_platform.components.validation.columns import column_faults
-from tnt_platform.components.validation.document import Document, Node
-from tnt_platform.components.validation.fault import Findings
+from tnt_platform.components.validation.document import Node
+from tnt_platform.components.validation.fault import DatasetFile, Findings
 from tnt_platform.components.validation.layouts import glob_faults, layout_faults
 from tnt_platform.components.validation.rate_api import api_faults
 from tnt_platform.components.validation.schema import read_part, refusal
@@ -47,6 +40,17 @@ ADDED_BY_API = frozenset(
         "timestamp",
     }
 )
+# Fields that a request may use besides the columns of the file.
+GIVEN_FIELDS = (
+    "api_url",
+    "expected_delivery_date",
+    "file_key",
+    "line_no",
+    "ship_date",
+    "ship_profile",
+    "shipper_sha256",
+)
+_AT_LEAST_ONE = {"identity": "list what makes two rows the same case", "layouts": "describe one kind of file"}
 # What the comparison computes with, and the types it can compute with.
 NEEDED_WITH_API = {"expected_transit_days": ("days", "integer", "number")}
 NEEDED_WITHOUT_API = {"expected_date": ("date",), "actual_date": ("date",)}
@@ -67,22 +71,25 @@ class Parts:
         return {name: node for node, _ in self.columns if (name := node.text("name")) is not None}
 
     @property
+    def notes(self) -> list[str]:
+        """The columns that carry the codes of notes."""
+        return [f"{node.text('name')}_note" for node, _ in self.columns if node.items("notes")]
+
+    @property
     def taken(self) -> frozenset[str]:
         """Names that later steps give to columns of their own."""
         return ADDED_ALWAYS | ADDED_BY_API if self.attributes.get("rate_api") else ADDED_ALWAYS
 
     @property
     def groups(self) -> list[str]:
-        """The groups of key_pattern that become columns; none while the pattern is broken."""
+        """The groups of key_pattern that become columns, also while the pattern is broken."""
         pattern = self.attributes.text("source", "key_pattern") or ""
-        try:
-            return [name for name in re.compile(pattern).groupindex if name != "date"]
-        except re.error:
-            return []
+        return [name for name in re.findall(r"\(\?P<(\w+)>", pattern) if name != "date"]
 
 
-def transit_faults(document: Document, attributes: Node, folder: Path, findings: Findings) -> Findings | None:
-    """Check one dataset; what is wrong with its request template is found apart, in that file."""
+def transit_faults(dataset: DatasetFile) -> list[Findings]:
+    """Check one dataset; returns what is wrong in other files of it, such as its request template."""
+    attributes, findings = dataset.attributes, dataset.findings
     parts = Parts(
         attributes,
         read_part(SourceModel, attributes.get("source")),
@@ -93,34 +100,25 @@ def transit_faults(document: Document, attributes: Node, folder: Path, findings:
     _column_set_faults(parts, findings)
     for node, column in parts.columns:
         column_faults(node, column, findings)
+    columns = [column for _, column in parts.columns if column]
     for node, layout in parts.layouts:
-        layout_faults(
-            node, layout, [column for _, column in parts.columns if column], parts.column_names, findings
-        )
+        layout_faults(node, layout, columns, parts.column_names, findings)
     glob_faults([node for node, _ in parts.layouts], findings)
-    known = {*parts.column_names, *parts.groups}
+    fields = {*parts.column_names, *parts.groups}
     for option in ("identity", "summary_by"):
-        name_faults(attributes.items(option), known, option, findings)
-    for option in ("identity", "layouts"):
-        node = attributes.get(option)
-        if node and node.value == []:
-            findings.add(
-                node,
-                f"{option} is empty",
-                "at least one",
-                "list what makes two rows the same case"
-                if option == "identity"
-                else "describe one kind of file",
-            )
-    api = attributes.get("rate_api")
-    if attributes.get("sample_per_file") and not api:
-        node = attributes.children["sample_per_file"]
-        findings.add(node.key_line, "sample_per_file has no effect", "it together with rate_api", "delete it")
-    if not api or api.value is None:
-        return None
-    return api_faults(
-        document, api, read_part(RateApiModel, api), parts.columns, parts.groups, folder, findings
-    )
+        name_faults(attributes.items(option), fields, option, findings)
+    for option, mend in _AT_LEAST_ONE.items():
+        place = attributes.get(option)
+        if place and place.value == []:
+            findings.add(place, f"{option} is empty", "at least one", mend)
+    api, sample = attributes.get("rate_api"), attributes.get("sample_per_file")
+    if api and api.value is not None:
+        return api_faults(dataset, api, {*fields, *parts.notes, *GIVEN_FIELDS})
+    if sample and sample.value is not None:
+        findings.add(
+            sample.key_line, "sample_per_file has no effect", "it together with rate_api", "delete it"
+        )
+    return []
 
 
 def _source_faults(parts: Parts, findings: Findings) -> None:
@@ -128,7 +126,7 @@ def _source_faults(parts: Parts, findings: Findings) -> None:
     if source is None or node is None:
         return
     any_file = re.compile("x")
-    if said := refusal(lambda: RawSource(source.prefix, any_file)):
+    if said := refusal(RawSource, source.prefix, any_file):
         expected = "a folder below the raw bucket"
         findings.add(
             node.children["prefix"], f"prefix: {said.partition(': ')[0]}", expected, "write it like transit/"
@@ -139,19 +137,23 @@ def _source_faults(parts: Parts, findings: Findings) -> None:
     ):
         mend = f"delete {source.prefix} from its start"
         findings.add(pattern, "key_pattern repeats the prefix", "what follows the prefix", mend)
-    if said := refusal(
-        lambda: source_of(source.model_copy(update={"prefix": "p/", "date_format": "%Y-%m-%d"}))
-    ):
-        mend = "write flags inside, (?i:...), and rename a group that has a name of the platform's own"
-        findings.add(pattern, f"key_pattern: {said}", "a pattern that can follow the prefix", mend)
+    bare = source.model_copy(update={"prefix": "p/", "date_format": "%Y-%m-%d"})
+    said = refusal(source_of, bare) or ""
+    if "global flags" in said:
+        mend = "write them inside, (?i:...), or as [Aa]"
+        findings.add(
+            pattern, "key_pattern starts with flags for all of it", "a pattern that follows the prefix", mend
+        )
+    elif said and not re.search(r"group names .* taken", said):
+        findings.add(pattern, f"key_pattern: {said}", "a pattern that follows the prefix", "mend it")
     for name in parts.groups:
         if name in parts.column_names:
             wrong = f"key_pattern: the group {name} is also a column"
             findings.add(pattern, wrong, "each name once", "rename one of them")
-        if name in parts.taken | {"line_no", "raw"}:
+        if name in parts.taken | {"line_no", "raw"} or f"'{name}'" in said:
             wrong = f"key_pattern: the group {name} has a name of the platform's own"
             findings.add(pattern, wrong, "a free name", f"rename it, for example to key_{name}")
-    if said := refusal(lambda: RawSource("p/", any_file, source.date_format)):
+    if said := refusal(RawSource, "p/", any_file, source.date_format):
         wrong = f"date_format: {said.partition('; ')[0]}"
         findings.add(node.get("date_format") or node, wrong, "year, month and day", "write it like %Y-%m-%d")
 

@@ -9,23 +9,56 @@ import polars as pl
 from tnt_platform.errors import PublishConflict
 from tnt_platform.flows.publishing import CONFLICT_RETRIES, Place
 from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.services.http import HttpAnswer
+from tnt_platform.transforms.answers import AnswerExpression, read_answer
 
 # A killed run asks at most this many requests again.
 CHECKPOINT_ANSWERS = 2_000
 # Beyond this many parts, reading them all costs more than writing them once as one.
 MAX_PARTS = 16
 
-ANSWER_SCHEMA = {
-    "request_id": pl.Utf8,
-    "response_payload": pl.Utf8,
-    "actual_transit_days": pl.Int32,
-    "reason_code": pl.Utf8,
-    "reason": pl.Utf8,
-    "time_taken_ms": pl.Float64,
-    "attempts": pl.Int32,
+# Said by the API about the shipment itself; asking again gives the same, so only `tnt replay` does.
+FINAL_REASONS = ("no_ground_rate", "no_rates_map")
+
+ANSWER_SCHEMA: dict[str, pl.DataType] = {
+    "request_id": pl.String(),
+    "response_payload": pl.String(),
+    "actual_transit_days": pl.Int32(),
+    "reason_code": pl.String(),
+    "reason": pl.String(),
+    "time_taken_ms": pl.Float64(),
+    "attempts": pl.Int32(),
     "asked_at": pl.Datetime("us", "UTC"),
 }
 KEY = ("request_id",)
+
+
+def answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, object]:
+    """One answer as a row of ANSWER_SCHEMA: the days it gives, or why it gives none."""
+    reason_code, reason, days = answer.reason_code, answer.reason, None
+    if reason_code is None:
+        reading = read_answer(answer.body, expression)
+        reason_code, reason, days = reading.reason_code, reading.reason, reading.days
+    return {
+        "request_id": answer.request_id,
+        "response_payload": (answer.body or b"").decode("utf-8", "replace"),
+        "actual_transit_days": days,
+        "reason_code": reason_code,
+        "reason": reason,
+        "time_taken_ms": round(answer.latency_ms, 3),
+        "attempts": answer.attempts,
+        "asked_at": answer.asked_at,
+    }
+
+
+def read_again(answers: pl.DataFrame, expression: AnswerExpression) -> pl.DataFrame:
+    """Answers of earlier runs as `expression` reads them: it may have been corrected since they came in."""
+    payloads = answers["response_payload"]
+    readings = {text: read_answer(text.encode(), expression) for text in payloads.unique()}
+    found = [readings[text] for text in payloads]
+    schema = {name: ANSWER_SCHEMA[name] for name in ("actual_transit_days", "reason_code", "reason")}
+    rows = [(reading.days, reading.reason_code, reading.reason) for reading in found]
+    return answers.with_columns(pl.DataFrame(rows, schema=schema, orient="row").get_columns())
 
 
 class AnswerJournal:

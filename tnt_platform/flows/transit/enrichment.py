@@ -23,12 +23,17 @@ from tnt_platform.flows.publishing import (
     unique_keys,
     values_in_range,
 )
-from tnt_platform.flows.transit.answers import ANSWER_SCHEMA, AnswerJournal
+from tnt_platform.flows.transit.answers import (
+    ANSWER_SCHEMA,
+    FINAL_REASONS,
+    AnswerJournal,
+    answer_row,
+    read_again,
+)
 from tnt_platform.flows.transit.reference import Shippers, read_shippers
 from tnt_platform.flows.transit.spec import (
     ANSWERS,
     ENRICHED,
-    FILES,
     MAX_TRANSIT_DAYS,
     SHIPMENTS,
     RateApi,
@@ -39,15 +44,13 @@ from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.services.http import HttpAnswer, HttpClient, HttpRequest
 from tnt_platform.settings import Settings
-from tnt_platform.transforms.answers import AnswerExpression, compile_answer, read_answer
+from tnt_platform.transforms.answers import compile_answer
 from tnt_platform.transforms.request_template import read_template
 from tnt_platform.transforms.requests import build_requests, with_ship_dates
 from tnt_platform.transforms.transit import distinct_cases, identify, refused_rows, sample_rows
 
 KEY = ("file_key", "line_no")
 PROGRESS_EVERY = 1_000
-# Said by the API about the shipment itself; asking again gives the same, so only `tnt replay` does.
-FINAL_REASONS = ("no_ground_rate", "no_rates_map")
 # The API could not be reached or was not itself: asked again whenever the date is materialized.
 TRANSIENT_REASONS = (
     "timeout",
@@ -121,7 +124,7 @@ class Enrichment:
         if finished and self.ask_again == "none" and not _awaits_answers(finished.snapshot, self.date):
             return finished
         cases = upstream.frame
-        prepared = self._prepare(cases, shippers)
+        prepared = self._prepare(cases, upstream.file_times, shippers)
         asked = Asked()
         rows = _with_answers(prepared, self._answers(prepared.requests, asked), asked)
         frame = rows.filter(pl.col("actual_transit_days").is_not_null())
@@ -167,11 +170,8 @@ class Enrichment:
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def _prepare(self, cases: pl.DataFrame, shippers: Shippers) -> Prepared:
-        files = self.place.store.current(self.spec.dataset(FILES))
-        assert files is not None, "shipper_files is published before shipments"
-        modified = files.scan([self.date]).select("file_key", "last_modified").collect()
-        distinct = distinct_cases(cases, modified, self.spec.identity)
+    def _prepare(self, cases: pl.DataFrame, file_times: pl.DataFrame, shippers: Shippers) -> Prepared:
+        distinct = distinct_cases(cases, file_times, self.spec.identity)
         chosen = distinct.kept
         if self.spec.sample:
             chosen = sample_rows(chosen, rows_per_file=self.spec.sample.rows, seed=self.spec.sample.seed)
@@ -201,7 +201,8 @@ class Enrichment:
     def _answers(self, requests: pl.DataFrame, asked: Asked) -> pl.DataFrame:
         """ANSWER_SCHEMA of every request that has an answer worth keeping, asking for what is missing."""
         journal = AnswerJournal(self.place, self.spec.dataset(ANSWERS), self.date, self.run_id)
-        known = journal.read().join(requests, on="request_id", how="semi")
+        expression = compile_answer(self.api.answer, where=f"{self.spec.name}: rate_api.answer")
+        known = read_again(journal.read().join(requests, on="request_id", how="semi"), expression)
         if self.ask_again == "all":
             known = known.clear()
         elif self.ask_again == "quarantined":
@@ -210,12 +211,11 @@ class Enrichment:
         asked.reused, asked.requests = known.height, missing.height
         if missing.is_empty():
             return known
-        expression = compile_answer(self.api.answer, where=f"{self.spec.name}: rate_api.answer")
         fresh: list[dict[str, object]] = []
 
         def keep(answer: HttpAnswer) -> None:
             asked.attempts += answer.attempts
-            row = _answer_row(answer, expression)
+            row = answer_row(answer, expression)
             if row["reason_code"] is None or row["reason_code"] in FINAL_REASONS:
                 fresh.append(row)
                 journal.add(row)
@@ -237,23 +237,6 @@ class Enrichment:
         }
         for request_id, method, url, payload in requests.iter_rows():
             yield HttpRequest(request_id, method, url, headers, None if payload is None else payload.encode())
-
-
-def _answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, object]:
-    reason_code, reason, days = answer.reason_code, answer.reason, None
-    if reason_code is None:
-        reading = read_answer(answer.body, expression)
-        reason_code, reason, days = reading.reason_code, reading.reason, reading.days
-    return {
-        "request_id": answer.request_id,
-        "response_payload": (answer.body or b"").decode("utf-8", "replace"),
-        "actual_transit_days": days,
-        "reason_code": reason_code,
-        "reason": reason,
-        "time_taken_ms": round(answer.latency_ms, 3),
-        "attempts": answer.attempts,
-        "asked_at": answer.asked_at,
-    }
 
 
 def _with_answers(prepared: Prepared, answers: pl.DataFrame, asked: Asked) -> pl.DataFrame:

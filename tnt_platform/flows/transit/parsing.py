@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.errors import TntError
+from tnt_platform.errors import InvalidInput, TntError
 from tnt_platform.flows.transit.spec import FileLayout, TransitSpec
-from tnt_platform.readers.delimited import RawFile, read_rows
+from tnt_platform.readers.delimited import RawFile, iter_batches, read_rows
 from tnt_platform.transforms.columns import output_schema, parse_columns
 from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
 
 # One file alone in a child process may take this long before it counts as the one that breaks the run.
 ISOLATED_TIMEOUT_S = 600
 READER_CRASHED = "reader_crashed"
+# Each batch in work holds about 120 MB.
+BATCHES_AT_ONCE = 2
 
-FILE_SCHEMA = {
-    "file_key": pl.Utf8,
-    "sha256": pl.Utf8,
-    "rows_in": pl.Int64,
-    "rows_out": pl.Int64,
-    "rows_quarantined": pl.Int64,
-    "rows_filtered": pl.Int64,
-    "rows_deduplicated": pl.Int64,
-    "status": pl.Utf8,
-    "encoding": pl.Utf8,
+FILE_SCHEMA: dict[str, pl.DataType] = {
+    "file_key": pl.String(),
+    "sha256": pl.String(),
+    "rows_in": pl.Int64(),
+    "rows_out": pl.Int64(),
+    "rows_quarantined": pl.Int64(),
+    "rows_filtered": pl.Int64(),
+    "rows_deduplicated": pl.Int64(),
+    "status": pl.String(),
+    "encoding": pl.String(),
 }
 
 
@@ -71,19 +74,57 @@ def parse_files(
     """Read every (key, bytes) and write good and refused rows as Parquet parts under `scratch`.
 
     A file whose sha256 is in `known` was published under another name: all its rows are duplicates.
-    With `isolate`, each file is read alone in a child process: one that crashes or hangs the reader
+    With `isolate`, each file is read alone, in a child process: one that crashes or hangs the reader
     is quarantined whole (`reader_crashed`) and the others go through.
     """
-    data: list[Path] = []
-    quarantine: list[Path] = []
-    files: list[pl.DataFrame] = [pl.DataFrame(schema=FILE_SCHEMA)]
-    read = _read_alone if isolate else parse_batch
-    for number, batch in enumerate(_batches(contents, 1 if isolate else spec.batch_bytes)):
-        parsed = _without_known(read(spec, batch), known)
-        files.append(parsed.files)
-        _write_part(parsed.good, scratch / f"part-{number:05d}.parquet", data)
-        _write_part(parsed.bad, scratch / f"quarantine-{number:05d}.parquet", quarantine)
-    return ParsedFiles(data, quarantine, pl.concat(files))
+    files = (RawFile(key, data) for key, data in contents)
+    if isolate:
+        with _ReaderProcess() as reader:
+            parts = [_written(reader.read(spec, file), known, scratch, n) for n, file in enumerate(files)]
+    else:
+        parts = list(_in_threads(lambda batch: parse_batch(spec, batch), iter_batches(files), known, scratch))
+    counts = [part.files for part in parts]
+    return ParsedFiles(
+        data=[path for part in parts for path in part.data],
+        quarantine=[path for part in parts for path in part.quarantine],
+        files=pl.concat([pl.DataFrame(schema=FILE_SCHEMA), *counts]),
+    )
+
+
+def _in_threads(
+    parse: Callable[[list[RawFile]], ParsedBatch],
+    batches: Iterable[list[RawFile]],
+    known: frozenset[str],
+    scratch: Path,
+) -> Iterator[ParsedFiles]:
+    """Parse and write a few batches at a time, in order: polars leaves part of each batch to one thread."""
+    with ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
+        running: deque[Future[ParsedFiles]] = deque()
+        for number, batch in enumerate(batches):
+            if len(running) == BATCHES_AT_ONCE:
+                yield running.popleft().result()
+            running.append(pool.submit(_parsed_and_written, parse, batch, known, scratch, number))
+        while running:
+            yield running.popleft().result()
+
+
+def _parsed_and_written(
+    parse: Callable[[list[RawFile]], ParsedBatch],
+    batch: list[RawFile],
+    known: frozenset[str],
+    scratch: Path,
+    number: int,
+) -> ParsedFiles:
+    return _written(parse(batch), known, scratch, number)
+
+
+def _written(parsed: ParsedBatch, known: frozenset[str], scratch: Path, number: int) -> ParsedFiles:
+    kept = _without_known(parsed, known)
+    return ParsedFiles(
+        data=_write_part(kept.good, scratch / f"part-{number:05d}.parquet"),
+        quarantine=_write_part(kept.bad, scratch / f"quarantine-{number:05d}.parquet"),
+        files=kept.files,
+    )
 
 
 def _without_known(parsed: ParsedBatch, known: frozenset[str]) -> ParsedBatch:
@@ -101,13 +142,13 @@ def _without_known(parsed: ParsedBatch, known: frozenset[str]) -> ParsedBatch:
     return ParsedBatch(parsed.good.filter(~is_again), parsed.bad.filter(~is_again), files)
 
 
-def with_unreadable_names(parsed: ParsedFiles, odd: pl.DataFrame, scratch: Path) -> ParsedFiles:
-    """Add the files whose very name can't be read (key, problem): each is one row in, quarantined at line 0."""
+def with_unread_files(parsed: ParsedFiles, odd: pl.DataFrame, reason_code: str, scratch: Path) -> ParsedFiles:
+    """Add files that are not even opened (key, problem): each is one row in, quarantined at line 0."""
     if odd.is_empty():
         return parsed
-    path = scratch / "quarantine-names.parquet"
+    path = scratch / f"quarantine-{reason_code}.parquet"
     keys = odd["key"].to_list()
-    refused_files(keys, "unrecognised_name", odd["problem"].to_list()).write_parquet(path)
+    refused_files(keys, reason_code, odd["problem"].to_list()).write_parquet(path)
     whole = _whole_files(keys, [None] * odd.height)
     return ParsedFiles(parsed.data, [*parsed.quarantine, path], pl.concat([parsed.files, whole]))
 
@@ -133,7 +174,8 @@ def parse_batch(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
 def _parse_layout(spec: TransitSpec, layout: FileLayout, members: Sequence[RawFile]) -> ParsedBatch:
     rows = read_rows(members, layout.layout)
     typed, refused = parse_columns(rows.good, layout.columns)
-    attributes = pl.DataFrame([{"file_key": f.key, **_fields_of(spec, f.key)} for f in members])
+    named = {"file_key": pl.Utf8, **dict.fromkeys(_key_fields(spec), pl.Utf8)}
+    attributes = pl.DataFrame([{"file_key": f.key, **_fields_of(spec, f.key)} for f in members], schema=named)
     good = typed.join(attributes, on="file_key", how="left", maintain_order="left")
     bad = pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
     return ParsedBatch(
@@ -163,7 +205,7 @@ def _count_files(
             status=pl.lit("accepted"),
         )
     )
-    return counts.select(list(FILE_SCHEMA)).cast(FILE_SCHEMA)
+    return counts.select(list(FILE_SCHEMA)).cast(pl.Schema(FILE_SCHEMA))
 
 
 def _no_layout(spec: TransitSpec, members: Sequence[RawFile]) -> ParsedBatch:
@@ -190,40 +232,51 @@ def _whole_files(keys: Sequence[str], hashes: Sequence[str | None]) -> pl.DataFr
     )
 
 
-def _read_alone(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+class _ReaderProcess:
+    """A child process that reads one file at a time; one that a file has broken is replaced by another."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _ReaderProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def read(self, spec: TransitSpec, file: RawFile) -> ParsedBatch:
+        self._pool = self._pool or ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        code = READER_CRASHED
         try:
-            return pool.submit(parse_batch, spec, batch).result(timeout=ISOLATED_TIMEOUT_S)
+            return self._pool.submit(parse_batch, spec, [file]).result(timeout=ISOLATED_TIMEOUT_S)
+        except InvalidInput as error:
+            code, said = error.reason_code, str(error)
         except TntError:
             raise
         except TimeoutError:
-            for process in pool._processes.values():  # no public way to stop one that hangs
-                process.kill()
+            self._stop()
             said = f"reading this file alone took more than {ISOLATED_TIMEOUT_S} s"
         except BrokenProcessPool:
+            self._stop()
             said = "the process that read this file alone was killed, most likely by its memory use"
         except Exception as error:  # noqa: BLE001  (whatever the file did to the reader, the others must go on)
             said = f"reading this file alone failed: {type(error).__name__}: {error}"
-    return _refused_whole(spec, batch, READER_CRASHED, f"{said}; look at the file, then run the date again")
+        return _refused_whole(spec, [file], code, f"{said}; look at the file, then run the date again")
+
+    def _stop(self) -> None:
+        if self._pool is None:
+            return
+        for process in (self._pool._processes or {}).values():  # no public way to stop one that hangs
+            process.kill()
+        self._pool.shutdown()
+        self._pool = None
 
 
-def _batches(contents: Iterable[tuple[str, bytes]], max_bytes: int) -> Iterator[list[RawFile]]:
-    batch: list[RawFile] = []
-    size_bytes = 0
-    for key, data in contents:
-        batch.append(RawFile(key, data))
-        size_bytes += len(data)
-        if size_bytes >= max_bytes:
-            yield batch
-            batch, size_bytes = [], 0
-    if batch:
-        yield batch
-
-
-def _write_part(frame: pl.DataFrame, path: Path, parts: list[Path]) -> None:
-    if not frame.is_empty():
-        frame.write_parquet(path, compression="zstd", row_group_size=500_000)
-        parts.append(path)
+def _write_part(frame: pl.DataFrame, path: Path) -> list[Path]:
+    if frame.is_empty():
+        return []
+    frame.write_parquet(path, compression="zstd", row_group_size=500_000)
+    return [path]
 
 
 def _key_fields(spec: TransitSpec) -> list[str]:

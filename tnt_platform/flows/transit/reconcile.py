@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
 from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.transit.files import undated_homes
-from tnt_platform.flows.transit.spec import FILES, SHIPMENTS, TransitSpec
+from tnt_platform.flows.transit.files import as_compared, undated_homes
+from tnt_platform.flows.transit.spec import SHIPMENTS, TransitSpec
+from tnt_platform.flows.upstream import digest_after, raw_digest
 from tnt_platform.lake.discovery import (
     differing_partitions,
-    inputs_digest,
     list_all,
     list_partition,
     list_since,
@@ -57,48 +58,72 @@ def survey(spec: TransitSpec, place: Place, *, since: str | None = None, named: 
     With `since`, only dates from then on are listed, and those in `named`; without, everything is.
     Dates whose chain stopped half-way are found without any listing.
     """
-    files = place.store.current(spec.dataset(FILES))
-    first = place.store.current(spec.dataset(SHIPMENTS))
-    last = place.store.current(spec.dataset(spec.steps[-1]))
-    held = next((s.manifest.held_because for s in _snapshots(spec, place) if s.manifest.held_because), None)
-    homes = undated_homes(files)
-    listing = (
-        list_all(place.raw, spec.source, homes)
-        if since is None
-        else list_since(place.raw, spec.source, since, homes)
-    )
-    outside = [date for date in named if since is not None and date < since]
-    listing = pl.concat([listing, *(list_partition(place.raw, spec.source, date, homes) for date in outside)])
-    listing = listing.filter(pl.col("partition").is_not_null())
+    links = [place.store.current(spec.dataset(step)) for step in spec.steps]
+    held = next((link.manifest.held_because for link in links if link and link.manifest.held_because), None)
+    files, first = links[0], links[spec.steps.index(SHIPMENTS)]
+    listing, outside = _listed(spec, place, undated_homes(files), since, named)
     seen = listing["partition"].n_unique()
     if held:
         return Survey([], listing.height, seen, held)
-
-    def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
-        return first.all_inputs(partitions) if first else pl.DataFrame()
-
-    found = differing_partitions(
-        listing, first.partitions if first else None, ledgers, spec.source, complete_since=since or ""
-    )
-    work = {d.partition: Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found}
-    for date in _half_way(first, last):
-        if date not in work:
-            digest = inputs_digest(listing.filter(pl.col("partition") == date))
-            work[date] = Work(date, digest, 0, 0, 0)
+    found = _differing(spec, listing, first, since, outside)
+    work = {item.date: item for item in (*_half_way(links), *found)}
     return Survey([work[date] for date in sorted(work)], listing.height, seen)
 
 
-def _snapshots(spec: TransitSpec, place: Place) -> list[Snapshot]:
-    found = [place.store.current(spec.dataset(step)) for step in spec.steps]
-    return [snapshot for snapshot in found if snapshot]
+def _differing(
+    spec: TransitSpec,
+    listing: pl.DataFrame,
+    first: Snapshot | None,
+    since: str | None,
+    outside: Sequence[str],
+) -> list[Work]:
+    """Dates whose files are not those that shipments were read from."""
+    listing = as_compared(spec, listing)
+    published = first.partitions if first else None
+    is_outside = pl.col("partition").is_in(outside)
+
+    def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
+        return as_compared(spec, first.all_inputs(partitions)) if first else pl.DataFrame()
+
+    found = differing_partitions(
+        listing.filter(~is_outside), published, ledgers, spec.source, complete_since=since or ""
+    )
+    if outside:
+        # Each of these was listed whole as well, so that one without any file has lost them all.
+        known = published.filter(is_outside) if published is not None else None
+        found += differing_partitions(
+            listing.filter(is_outside), known, ledgers, spec.source, complete_since=""
+        )
+    return [Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found]
 
 
-def _half_way(first: Snapshot | None, last: Snapshot | None) -> list[str]:
-    """Dates whose shipments were published from other files than the last link was."""
-    if first is None:
-        return []
-    digests = first.partitions.select("partition", "inputs_digest")
-    if last is None:
-        return digests["partition"].to_list()
-    done = last.partitions.select("partition", "inputs_digest")
-    return digests.join(done, on=["partition", "inputs_digest"], how="anti")["partition"].to_list()
+def _listed(
+    spec: TransitSpec, place: Place, homes: Mapping[str, str], since: str | None, named: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Every object to look at, with its partition, and the named dates that are older than the window."""
+    if since is None:
+        listing, outside = list_all(place.raw, spec.source, homes), []
+    else:
+        outside = sorted({date for date in named if date < since})
+        listing = list_since(place.raw, spec.source, since, homes)
+    older = [list_partition(place.raw, spec.source, date, homes) for date in outside]
+    return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
+
+
+def _half_way(links: Sequence[Snapshot | None]) -> list[Work]:
+    """Dates of which some link, from shipments on, was not made from what the link before it holds now."""
+    behind: dict[str, Work] = {}
+    for link, following in pairwise(links[1:]):
+        if link is None:
+            break
+        done = following.partitions if following is not None else link.partitions.clear()
+        ahead = link.partitions.select("partition", raw=raw_digest(), wanted=digest_after()).join(
+            done.select("partition", raw_done=raw_digest(), made_from="inputs_digest"),
+            on="partition",
+            how="left",
+        )
+        for row in ahead.filter(pl.col("wanted").ne_missing(pl.col("made_from"))).iter_rows(named=True):
+            # The same files, read or answered in another way, are a piece of work of their own.
+            digest = row["wanted"] if row["raw"] == row["raw_done"] else row["raw"]
+            behind.setdefault(row["partition"], Work(row["partition"], digest, 0, 0, 0))
+    return list(behind.values())

@@ -12,7 +12,7 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.flows.transit.spec import ShipperReference
 from tnt_platform.lake.objects import Objects
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
-from tnt_platform.transforms.transit import identify, refused_rows
+from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, identify, refused_rows
 
 # Numbers of the request; everything else in the reference is text, where leading zeros matter.
 NUMERIC_FIELDS = ("weight", "length", "width", "height")
@@ -20,7 +20,7 @@ NUMERIC_FIELDS = ("weight", "length", "width", "height")
 
 @dataclass(frozen=True)
 class Shippers:
-    """`frame`: one row a shipper, `id_column` first, with `shipper_sha256` of its content and `fault` (null if none)."""
+    """`frame`: one row a shipper, `id_column` first, with its `shipper_sha256` and `fault` (null if none)."""
 
     frame: pl.DataFrame
     id_column: str
@@ -31,6 +31,9 @@ class Shippers:
 
         Fields that the case has itself (its own destination and state) are the case's.
         """
+        if not self.sha256:
+            # A dataset without a reference: its requests are made of the row alone.
+            return cases.with_columns(shipper_sha256=pl.lit("")), pl.DataFrame(schema=QUARANTINE_SCHEMA)
         fields = [c for c in self.frame.columns if c == self.id_column or c not in cases.columns]
         joined = cases.with_columns(_known=pl.lit(value=True)).join(
             self.frame.select(fields).with_columns(_found=pl.lit(value=True)),

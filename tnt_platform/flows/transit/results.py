@@ -15,26 +15,25 @@ from tnt_platform.flows.publishing import (
     unique_keys,
     values_in_range,
 )
+from tnt_platform.flows.transit.sink import upsert_results
 from tnt_platform.flows.transit.spec import (
     ENRICHED,
-    FILES,
     MAX_TRANSIT_DAYS,
     RESULTS,
     SHIPMENTS,
     SUMMARY,
     TransitSpec,
 )
-from tnt_platform.flows.transit.sink import upsert_results
 from tnt_platform.flows.upstream import Upstream, published_unchanged
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.settings import Settings
 from tnt_platform.transforms.transit import (
+    QUARANTINE_SCHEMA,
     compare_dates,
     compare_days,
     distinct_cases,
     identify,
-    QUARANTINE_SCHEMA,
     summarise,
 )
 
@@ -56,14 +55,15 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
     recipe = f"{spec.passes_when} {spec.identity}"
     if unchanged := published_unchanged(base, upstream, date, recipe):
         return unchanged.with_facts(upsert_results(spec, unchanged, settings))
-    frame, refused, deduplicated = _compared(spec, upstream.frame, date, place)
+    cases = upstream.frame
+    frame, refused, deduplicated = _compared(spec, cases, upstream)
     change = PartitionChange(
         partition=date,
         data=frame,
         inputs=upstream.ledger(recipe),
         quarantine=refused,
         counts=RowCounts(
-            rows_in=upstream.frame.height,
+            rows_in=cases.height,
             published=frame.height,
             quarantined=refused.height,
             deduplicated=deduplicated,
@@ -86,18 +86,14 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
 
 
 def _compared(
-    spec: TransitSpec, cases: pl.DataFrame, date: str, place: Place
+    spec: TransitSpec, cases: pl.DataFrame, upstream: Upstream
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
     if spec.api:
         compared = compare_days(cases, passes_when=spec.passes_when).rename({"asked_at": "timestamp"})
         ids = identify(compared, [*spec.identity, "ship_profile"])
         frame = compared.drop("ship_profile").insert_column(0, ids.alias("test_id"))
         return frame, pl.DataFrame(schema=QUARANTINE_SCHEMA), 0
-    files = place.store.current(spec.dataset(FILES))
-    assert files is not None, "shipper_files is published before results"
-    distinct = distinct_cases(
-        cases, files.scan([date]).select("file_key", "last_modified").collect(), spec.identity
-    )
+    distinct = distinct_cases(cases, upstream.file_times, spec.identity)
     compared = compare_dates(distinct.kept, passes_when=spec.passes_when)
     ids = identify(compared, spec.identity)
     return compared.insert_column(0, ids.alias("test_id")), distinct.refused, distinct.deduplicated
@@ -110,7 +106,8 @@ def publish_summary(spec: TransitSpec, date: str, place: Place, run_id: str) -> 
     recipe = " ".join(spec.summary_by)
     if unchanged := published_unchanged(base, upstream, date, recipe):
         return unchanged
-    frame = summarise(upstream.frame, spec.summary_by)
+    results = upstream.frame
+    frame = summarise(results, spec.summary_by)
     change = PartitionChange(
         partition=date,
         data=frame,
@@ -125,7 +122,7 @@ def publish_summary(spec: TransitSpec, date: str, place: Place, run_id: str) -> 
         dataset=spec.dataset(SUMMARY),
         change=change,
         key=SUMMARY_KEY,
-        checks=[unique_keys(SUMMARY_KEY, date), _adds_up(date, spec.summary_by, upstream.frame.height)],
+        checks=[unique_keys(SUMMARY_KEY, date), _adds_up(date, spec.summary_by, results.height)],
         run_id=run_id,
     )
 

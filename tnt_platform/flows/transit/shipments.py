@@ -20,12 +20,13 @@ from tnt_platform.flows.publishing import (
     rows_in_file_order,
     values_in_range,
 )
+from tnt_platform.flows.transit.files import as_compared
 from tnt_platform.flows.transit.parsing import (
     READER_CRASHED,
     ParsedFiles,
     parse_files,
     shipments_schema,
-    with_unreadable_names,
+    with_unread_files,
 )
 from tnt_platform.flows.transit.spec import FILES, MAX_TRANSIT_DAYS, SHIPMENTS, TransitSpec
 from tnt_platform.lake.discovery import FilePlan, plan_files
@@ -36,22 +37,22 @@ from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, refused_files
 KEY = ("file_key", "line_no")
 OVERWRITE_REJECTED = "overwrite_rejected"
 # Appending keeps the parts of earlier runs untouched; beyond this many, reading them all costs more than one rewrite.
-MAX_PARTS = 24
+MAX_PARTS = 100
 
-LEDGER_SCHEMA = {
-    "key": pl.Utf8,
-    "etag": pl.Utf8,
-    "size_bytes": pl.Int64,
+LEDGER_SCHEMA: dict[str, pl.DataType] = {
+    "key": pl.String(),
+    "etag": pl.String(),
+    "size_bytes": pl.Int64(),
     "last_modified": pl.Datetime("us", "UTC"),
-    "sha256": pl.Utf8,
-    "status": pl.Utf8,
-    "rows_in": pl.Int64,
-    "rows_out": pl.Int64,
-    "rows_quarantined": pl.Int64,
-    "rows_filtered": pl.Int64,
-    "rows_deduplicated": pl.Int64,
-    "encoding": pl.Utf8,
-    "recipe": pl.Utf8,
+    "sha256": pl.String(),
+    "status": pl.String(),
+    "rows_in": pl.Int64(),
+    "rows_out": pl.Int64(),
+    "rows_quarantined": pl.Int64(),
+    "rows_filtered": pl.Int64(),
+    "rows_deduplicated": pl.Int64(),
+    "encoding": pl.String(),
+    "recipe": pl.String(),
 }
 
 
@@ -80,13 +81,14 @@ def publish_shipments(
     reading = plan_reading(spec, listing, ledger, force=force)
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=place.scratch))
     try:
-        readable = reading.to_read.filter(pl.col("problem").is_null())
+        odd = reading.to_read.filter(pl.col("problem").is_not_null())
+        huge = _too_large(spec, reading.to_read.join(odd, on="key", how="anti"))
+        readable = reading.to_read.join(pl.concat([odd, huge]), on="key", how="anti")
         contents = place.raw.get_many(readable["key"].to_list())
-        known = _published_elsewhere(spec, base, date)
+        known = _published_already(spec, base, date, reading.stay)
         parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
-        parsed = with_unreadable_names(
-            parsed, reading.to_read.filter(pl.col("problem").is_not_null()), scratch
-        )
+        parsed = with_unread_files(parsed, odd, "unrecognised_name", scratch)
+        parsed = with_unread_files(parsed, huge, "too_large", scratch)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, reading, parsed, scratch, upstream["inputs_digest"])
@@ -106,6 +108,12 @@ def publish_shipments(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _too_large(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
+    """Files that are not fetched, since they alone would fill the memory; `problem` says so."""
+    said = f"the file is larger than {spec.max_file_bytes:,} bytes; deliver it in smaller pieces"
+    return files.filter(pl.col("size_bytes") > spec.max_file_bytes).with_columns(problem=pl.lit(said))
+
+
 def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
     empty = pl.DataFrame(schema=LEDGER_SCHEMA)
     if base is None:
@@ -113,29 +121,37 @@ def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
     return pl.concat([empty, base.inputs(date)], how="diagonal_relaxed").select(list(LEDGER_SCHEMA))
 
 
-def _published_elsewhere(spec: TransitSpec, base: Snapshot | None, date: str) -> frozenset[str]:
-    """Hashes of the files of other dates, where the YAML says that the same export may be dropped twice."""
+def _published_already(
+    spec: TransitSpec, base: Snapshot | None, date: str, stay: pl.DataFrame
+) -> frozenset[str]:
+    """Hashes of the files that are not read now, where the YAML says that the same export may be dropped twice."""
     if base is None or spec.same_file_again == "read":
         return frozenset()
-    ledger = base.all_inputs()
-    others = ledger.filter((pl.col("partition") != date) & pl.col("status").is_in(["accepted", "kept"]))
-    return frozenset(others["sha256"].to_list())
+    ledger = base.all_inputs().filter(pl.col("partition") != date)
+    ledger = pl.concat([ledger, stay], how="diagonal_relaxed")
+    # A copy of a file that gave no row is refused for the same reason, not counted as a duplicate.
+    gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
+    return frozenset(ledger.filter(gave_rows)["sha256"].to_list())
 
 
 def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame, *, force: bool) -> Reading:
     """Compare the published listing with the ledger: what to read, what stays, what leaves."""
     present = listing.filter(pl.col("status") == "present").rename({"file_key": "key"})
     plan: FilePlan = plan_files(
-        present, ledger, on_overwrite=spec.source.on_overwrite, on_delete=spec.source.on_delete
+        as_compared(spec, present),
+        as_compared(spec, ledger),
+        on_overwrite=spec.source.on_overwrite,
+        on_delete=spec.source.on_delete,
     )
-    stale = pl.lit(value=True) if force else pl.col("recipe") != spec.parse_recipe
+    reject = spec.source.on_overwrite == "reject"
+    # What is in the bucket under a rejected name counts only once the YAML says `latest`.
+    was_rejected = pl.col("status") == "rejected"
+    stale = pl.lit(value=True) if force else pl.col("recipe").ne_missing(spec.parse_recipe)
+    wanted = (stale & ~was_rejected) if reject else (stale | was_rejected)
     # A file that left the bucket can't be read again, whatever changed in the YAML.
-    reread = ledger.filter(stale & (pl.col("status") != "rejected")).join(
-        plan.unchanged, on="key", how="semi"
-    )
+    reread = ledger.filter(wanted).join(plan.unchanged, on="key", how="semi")
     again = present.join(reread, on="key", how="semi")
     overwritten = present.join(plan.changed, on="key", how="semi")
-    reject = spec.source.on_overwrite == "reject"
     rejected = overwritten if reject else overwritten.clear()
     to_read = pl.concat(
         [present.join(plan.new, on="key", how="semi"), again, overwritten.clear() if reject else overwritten]
@@ -159,11 +175,11 @@ def _marked_kept(stay: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
 
 
 def _ledger_of_rejected(ledger: pl.DataFrame, overwritten: pl.DataFrame) -> pl.DataFrame:
-    """The earlier content stays; the refused one is one more row in, quarantined at line 0."""
+    """The earlier content stays, with its time; the refused one is one more row in, quarantined at line 0."""
     first_time = (pl.col("status") != "rejected").cast(pl.Int64)
     return (
-        ledger.drop("etag", "size_bytes", "last_modified")
-        .join(overwritten.select("key", "etag", "size_bytes", "last_modified"), on="key", how="inner")
+        ledger.drop("etag", "size_bytes")
+        .join(overwritten.select("key", "etag", "size_bytes"), on="key", how="inner")
         .with_columns(
             rows_in=pl.col("rows_in") + first_time,
             rows_quarantined=pl.col("rows_quarantined") + first_time,

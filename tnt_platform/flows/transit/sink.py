@@ -9,6 +9,9 @@ from tnt_platform.flows.transit.spec import TransitSpec
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
 from tnt_platform.settings import Settings
 
+# They triple what an item costs, and are in the published results anyway.
+PAYLOADS = ("request_payload", "response_payload")
+
 
 def upsert_results(spec: TransitSpec, published: Published, settings: Settings) -> dict[str, object]:
     """Bring the table up to date with one date's results and say what that changed.
@@ -31,11 +34,15 @@ def upsert_results(spec: TransitSpec, published: Published, settings: Settings) 
             "dynamodb_table": table_name,
             "dynamodb_skipped": f"these results expired on {expires_at:%Y-%m-%d}",
         }
-    results = published.snapshot.scan([published.partition]).collect()
-    counts = table.upsert(results, expires_at=expires_at, droppable=("request_payload", "response_payload"))
+    results = published.snapshot.scan([published.partition])
+    if not spec.payloads_in_table:
+        results = results.drop(PAYLOADS, strict=False)
+    counts = table.upsert(results.collect(), expires_at=expires_at, droppable=PAYLOADS)
     return {
         "dynamodb_table": table_name,
         "dynamodb_created": counts.created,
         "dynamodb_updated": counts.updated,
         "dynamodb_unchanged": counts.unchanged,
+        "dynamodb_write_units": counts.write_units,
+        "dynamodb_read_units": counts.read_units,
     }

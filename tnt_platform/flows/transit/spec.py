@@ -88,8 +88,8 @@ class TransitSpec:
     same_file_again: str = "read"
     results_table: str | None = None
     ttl_days: int = 90
-    max_file_bytes: int = 2_000_000_000
-    batch_bytes: int = 48_000_000
+    payloads_in_table: bool = False
+    max_file_bytes: int = 512 << 20
     parse_recipe: str = field(init=False)
 
     def __post_init__(self) -> None:
