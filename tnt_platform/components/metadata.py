@@ -8,23 +8,36 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from tnt_platform.components.column_descriptions import described
 from tnt_platform.flows.publishing import CheckOutcome, Published
 from tnt_platform.lake.snapshot import Snapshot
 
 # A request or answer body fills the screen; the file has it whole.
 PREVIEW_CHARS = 60
+REASON_CHARS = 160
+# What a person looks for comes first, what a program looks for comes last; the rest stands between.
+READ_FIRST = ("pass_rate", "plot", "rows_in", "rows_published", "rows_quarantined", "quarantined_because")
+READ_LAST = ("version", "dagster/uri", "dagster/row_count", "inputs_digest", "reference_sha256")
 
 
 def materialization(
     published: Published, step_key: dg.AssetKey, extra: Mapping[str, Any]
 ) -> dg.AssetMaterialization:
     """The event of one asset and date."""
+    facts = {**describe(published), **{k: v for k, v in extra.items() if v is not None}}
     return dg.AssetMaterialization(
         asset_key=step_key,
         partition=published.partition,
-        metadata={**describe(published), **{k: v for k, v in extra.items() if v is not None}},
+        metadata={name: facts[name] for name in sorted(facts, key=_place)},
         tags={"tnt/version": published.snapshot.version},
     )
+
+
+def _place(name: str) -> int:
+    """Where a fact stands on the page; facts of the same place keep their order."""
+    if name in READ_FIRST:
+        return READ_FIRST.index(name) - len(READ_FIRST)
+    return READ_LAST.index(name) + 1 if name in READ_LAST else 0
 
 
 def describe(published: Published) -> dict[str, Any]:
@@ -32,52 +45,61 @@ def describe(published: Published) -> dict[str, Any]:
     snapshot, counts = published.snapshot, published.counts
     row = snapshot.partition(published.partition) or {}
     facts: dict[str, Any] = {
-        "dagster/row_count": counts.published,
-        "dagster/uri": snapshot.objects.polars_url(
-            f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
-        ),
-        "dagster/column_schema": column_schema(snapshot),
-        "version": snapshot.version,
-        "changed": published.changed,
         "rows_in": counts.rows_in,
         "rows_published": counts.published,
         "rows_quarantined": counts.quarantined,
         "rows_deduplicated": counts.deduplicated,
         "rows_filtered": counts.filtered,
-        "size_bytes": row.get("size_bytes", 0),
-        "duration_s": round(published.duration_s, 3),
-        "inputs_digest": row.get("inputs_digest", ""),
         "preview": dg.MetadataValue.md(markdown_table(published.preview())),
+        "changed": published.changed,
     }
     if published.changed:
         facts |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
     if counts.quarantined:
-        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(published.reasons()))
-    return facts | dict(published.facts)
+        reasons = published.reasons().select("reason_code", "rows", "reason", "example")
+        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
+    return {
+        **facts,
+        **published.facts,
+        "size_bytes": row.get("size_bytes", 0),
+        "duration_s": round(published.duration_s, 3),
+        "dagster/column_schema": column_schema(snapshot),
+        "version": snapshot.version,
+        "dagster/uri": snapshot.objects.polars_url(
+            f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
+        ),
+        "dagster/row_count": counts.published,
+        "inputs_digest": row.get("inputs_digest", ""),
+    }
 
 
 def column_schema(snapshot: Snapshot) -> dg.TableSchema:
-    """Columns and types as published."""
+    """Columns and types as published, and what the platform's own columns mean."""
     key = set(snapshot.manifest.key)
     columns = [
-        dg.TableColumn(name, str(dtype), constraints=dg.TableColumnConstraints(nullable=name not in key))
+        dg.TableColumn(
+            name,
+            str(dtype),
+            description=described(snapshot.dataset, name),
+            constraints=dg.TableColumnConstraints(nullable=name not in key),
+        )
         for name, dtype in snapshot.schema.items()
     ]
     return dg.TableSchema(columns)
 
 
-def markdown_table(frame: pl.DataFrame) -> str:
+def markdown_table(frame: pl.DataFrame, *, chars: int = PREVIEW_CHARS) -> str:
     """A small frame as a Markdown table; long cells are cut, and what could break the table is escaped."""
     if frame.is_empty():
         return "_no rows_"
-    cells = [[_cell(value) for value in row] for row in frame.iter_rows()]
+    cells = [[_cell(value, chars) for value in row] for row in frame.iter_rows()]
     lines = ["| " + " | ".join(row) + " |" for row in [frame.columns, ["---"] * frame.width, *cells]]
     return "\n".join(lines)
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    short = text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 1] + "…"
+def _cell(value: object, chars: int) -> str:
+    text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    short = text if len(text) <= chars else text[: chars - 1] + "…"
     return (
         "".join(c if c.isprintable() else "␀" for c in short)
         .replace("\\", "\\\\")
@@ -100,6 +122,7 @@ def check_results(
         for date, outcome in outcomes.items()
     }
     table = pl.DataFrame({"date": list(said), "found": list(said.values())})
+    in_order = next(iter(said.values())) if len(said) == 1 else f"all {len(said)} dates are in order"
     metadata: dict[str, Any] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
     if samples:
         metadata["sample"] = dg.MetadataValue.md(markdown_table(samples[0]))
@@ -107,7 +130,6 @@ def check_results(
         asset_key=key,
         check_name=name,
         passed=not failed,
-        description="; ".join(f"{date}: {o.description}" for date, o in failed.items())
-        or f"{len(outcomes)} dates in order",
+        description="; ".join(f"{date}: {o.description}" for date, o in failed.items()) or in_order,
         metadata=metadata,
     )

@@ -83,14 +83,17 @@ def publish_checked(
     key: Sequence[str],
     checks: Sequence[Check],
     run_id: str,
+    also: Sequence[PartitionChange] = (),
 ) -> Published:
     """Write a draft, run the checks on what was written, and only then move the pointer.
+
+    `also` are changes of other partitions that become visible with `change`, or not at all.
 
     Raises:
         CheckFailed: a check refused the draft; it stays readable under its version id, unpublished.
         PublishConflict: the partition moved on since `base`.
     """
-    draft = place.store.draft(dataset, base=base, changes=[change], key=key, run_id=run_id)
+    draft = place.store.draft(dataset, base=base, changes=[change, *also], key=key, run_id=run_id)
     outcomes = (_rows_conserved(change), *(check(draft) for check in checks))
     failed = [outcome for outcome in outcomes if not outcome.passed]
     if failed:

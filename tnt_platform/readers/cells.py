@@ -22,10 +22,7 @@ def raw_lines(text: Iterable[bytes]) -> pl.DataFrame:
 
 
 def cells_of_raw(*, separator: str, width: int) -> pl.Expr:
-    """Split raw at every separator into c0 to c{width-1} (String): an absent cell is null, an empty one "".
-
-    The last one holds all that is left of its line, so that a separator in it tells that the line has more cells.
-    """
+    """Split raw at every separator into c0 to c{width-1} (String): an absent cell is null, an empty one ""."""
     # Splitting one string column keeps the raw text of every row and tells an absent cell from an empty one. polars'
     # own reader of columns does neither, and took 20% longer with a second pass for the raw text.
     names = [f"c{at}" for at in range(width)]

@@ -14,6 +14,7 @@ from tnt_platform.readers.compression import is_compressed
 from tnt_platform.readers.layout import (
     BAD_SCHEMA,
     FILES_SCHEMA,
+    GOOD_SCHEMA,
     RAW_LIMIT_CHARS,
     DelimitedLayout,
     RawFile,
@@ -31,7 +32,7 @@ PACKED_BYTES_WEIGHT: Final = 10
 
 # Frames under construction know their file by its place in the batch.
 _ORDER: Final = ["file_at", "line_no"]
-_FITS: Final = "width is right"
+_PLACED: Final = ["file_at", "file_key", "line_no", "raw"]
 _Placed = tuple[int, Section]
 _BadRow = tuple[int, int, str, str, str]
 
@@ -39,7 +40,7 @@ _BadRow = tuple[int, int, str, str, str]
 def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 8 << 20) -> Iterator[list[RawFile]]:
     """Group files, in order, into lists of at most `max_bytes` (a compressed file counts ten times its size).
 
-    A file larger than that is a batch of its own. Reading a batch takes about 15 times its bytes of memory.
+    A file larger than that is a batch of its own. Reading and parsing a batch takes about 20 times its bytes of memory.
     """
     batch: list[RawFile] = []
     size_bytes = 0
@@ -73,7 +74,7 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
     groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
     for at, section in sections:
         groups.setdefault((section.selection, section.widths), []).append((at, section))
-    good: list[pl.DataFrame] = []
+    good: list[pl.LazyFrame] = []
     misfits: list[pl.DataFrame] = []
     for (selection, widths), group in groups.items():
         fitting, others = _plain_rows(group, selection, widths, layout.separator)
@@ -92,29 +93,24 @@ def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
 
 def _plain_rows(
     group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], separator: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.LazyFrame, pl.DataFrame]:
     """Parse the lines without quotes of files that share a selection of columns, all in one go.
 
-    Returns the rows of a right width, and the places and raw texts of the others.
+    Returns the rows of a right width, still to be split, and the places and raw texts of the others.
     """
-    low, high = widths
-    lines = _placed_lines(group).lazy()
-    cells = lines.select(*_ORDER, "raw", cells_of_raw(separator=separator, width=high))
-    too_many = pl.col(f"c{high - 1}").str.contains(separator, literal=True).fill_null(False)
-    cells = cells.with_columns((pl.col(f"c{low - 1}").is_not_null() & ~too_many).alias(_FITS))
+    lines = _placed_lines(group)
+    fits = lines.select(_width(separator).is_between(*widths)).to_series()
+    cells = cells_of_raw(separator=separator, width=widths[1])
     kept = (
         pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name)
         for name, at in selection
     )
-    # Streaming works on pieces that fit the cache: a fifth less time, and no page faults for wide frames.
-    fitting, others = pl.collect_all(
-        [
-            cells.filter(_FITS).select(*_ORDER, "raw", *kept),
-            cells.filter(~pl.col(_FITS)).select(*_ORDER, "raw"),
-        ],
-        engine="streaming",
-    )
-    return fitting, others
+    fitting = lines.filter(fits).lazy().select(*_PLACED, cells).select(*_PLACED, *kept)
+    return fitting, lines.filter(~fits)
+
+
+def _width(separator: str) -> pl.Expr:
+    return pl.col("raw").str.count_matches(separator, literal=True) + 1
 
 
 def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
@@ -122,15 +118,17 @@ def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
     counts = [int(section.plain.sum()) for _, section in group]
     if raw.height != sum(counts):
         raise AssertionError(f"{sum(counts)} lines were parsed as {raw.height} rows")
+    at = np.repeat(np.arange(len(group)), counts)
     places = {
-        "file_at": np.repeat(np.array([at for at, _ in group], np.int64), counts),
+        "file_at": np.array([at for at, _ in group], np.int64)[at],
+        "file_key": pl.Series([section.key for _, section in group], dtype=pl.String).gather(at),
         "line_no": np.concatenate([np.flatnonzero(section.plain) + 1 for _, section in group]),
     }
     return pl.DataFrame(places).hstack(raw)
 
 
 def _misfits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.DataFrame:
-    width = pl.col("raw").str.count_matches(separator, literal=True) + 1
+    width = _width(separator)
     code = pl.when(width < widths[0]).then(pl.lit("too_few_columns")).otherwise(pl.lit("too_many_columns"))
     return rows.select(
         *_ORDER,
@@ -147,7 +145,7 @@ def _width_rule(widths: tuple[int, int]) -> str:
 
 def _quoted_rows(
     group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], bad: list[_BadRow]
-) -> list[pl.DataFrame]:
+) -> list[pl.LazyFrame]:
     """Return the good records with quotes of a group; the others go to `bad`."""
     rows = []
     for at, section in group:
@@ -156,14 +154,15 @@ def _quoted_rows(
             if fault is None:
                 cells = record.cells or []
                 kept = (cells[i] if i is not None and i < len(cells) else None for _, i in selection)
-                rows.append((at, record.first + 1, section.lines.text(record.first, record.last), *kept))
+                rows.append(
+                    (at, section.key, record.first + 1, section.lines.text(record.first, record.last), *kept)
+                )
             else:
                 bad.append((at, record.first + 1, section.raw(record.first, record.last), *fault))
-    return (
-        [pl.DataFrame(rows, schema=_placed_schema(name for name, _ in selection), orient="row")]
-        if rows
-        else []
-    )
+    if not rows:
+        return []
+    schema = _placed_schema(name for name, _ in selection)
+    return [pl.LazyFrame(rows, schema=schema, orient="row")]
 
 
 def _record_fault(section: Section, record: QuotedRecord, widths: tuple[int, int]) -> tuple[str, str] | None:
@@ -188,13 +187,14 @@ def _bad_frame(rows: Sequence[_BadRow]) -> pl.DataFrame:
 def _assembled(
     files: Sequence[RawFile],
     sections: Sequence[_Placed],
-    good: list[pl.DataFrame],
+    good: list[pl.LazyFrame],
     bad: list[pl.DataFrame],
     layout: DelimitedLayout,
 ) -> Rows:
     keys = pl.Series("file_key", [file.key for file in files], pl.String)
     # The bulk rows of one group are in order already; sorting them would cost more than parsing.
-    rows = good[0] if len(good) == 1 else pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)
+    if len(good) != 1:
+        good = [pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)]
     misses = pl.concat(bad).sort(_ORDER)
     rows_bad = np.bincount(misses["file_at"].to_numpy(), minlength=len(files)).tolist()
     by_file = dict(sections)
@@ -205,23 +205,19 @@ def _assembled(
         for at, (file, bad_here) in enumerate(zip(files, rows_bad, strict=True))
     ]
     return Rows(
-        good=_with_keys(rows, keys),
-        bad=_with_keys(misses, keys),
+        good_cells=good[0].drop("file_at"),
+        bad=misses.select(keys.gather(misses["file_at"]), pl.exclude("file_at")),
         files=pl.DataFrame(counts, schema=FILES_SCHEMA, orient="row"),
     )
 
 
-def _no_rows(layout: DelimitedLayout) -> pl.DataFrame:
+def _no_rows(layout: DelimitedLayout) -> pl.LazyFrame:
     """The columns every file is sure to have, so that a batch of refused files keeps the schema."""
     positions = range(layout.max_columns or 0) if not layout.header else range(0)
     names = [column_name(column) for column in layout.columns or positions]
-    return pl.DataFrame(schema=_placed_schema(names))
+    return pl.LazyFrame(schema=_placed_schema(names))
 
 
 def _placed_schema(names: Iterable[str]) -> dict[str, pl.DataType]:
     cells: dict[str, pl.DataType] = {name: pl.String() for name in names}
-    return {"file_at": pl.Int64(), "line_no": pl.Int64(), "raw": pl.String(), **cells}
-
-
-def _with_keys(rows: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
-    return rows.select(keys.gather(rows["file_at"]), pl.exclude("file_at"))
+    return {"file_at": pl.Int64(), **GOOD_SCHEMA, **cells}

@@ -27,6 +27,7 @@ Selection = tuple[tuple[str, int | None], ...]
 class Section:
     """The lines of one file by what they are; each line that is a row is in exactly one of these."""
 
+    key: str
     lines: Lines
     encoding: str
     selection: Selection
@@ -97,6 +98,7 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
     for record in records:
         free[record.first : record.last + 1] = False
     return Section(
+        key=file.key,
         lines=lines,
         encoding=decoded.encoding,
         selection=_selection(header, widths[1], layout),

@@ -41,7 +41,9 @@ class _Fault:
     words: pl.Expr
 
 
-def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def parse_columns(
+    rows: pl.DataFrame | pl.LazyFrame, columns: Sequence[Column]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split text rows into those whose every cell is what its column says, and the others with the reasons.
 
     rows: file_key, line_no, raw, then String columns named by header or by position (c0, c1, ...). Spaces, tabs
@@ -54,7 +56,8 @@ def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.Dat
         InvalidInput: missing_column, when a column that isn't optional has no source in `rows`.
     """
     output_schema(columns)
-    sources = _sources(rows, columns)
+    rows = rows.lazy()
+    sources = _sources(rows.collect_schema().names(), columns)
     cells = rows.with_row_index(_ROW).select(
         _ROW,
         *_FRAME,
@@ -62,7 +65,9 @@ def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.Dat
     )
     good, rest = _parted(cells, columns, QUICK_PARSERS)
     # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
-    trimmed = rest.with_columns(pl.col(_cell(column)).str.strip_chars(WHITE_SPACE) for column in columns)
+    trimmed = rest.lazy().with_columns(
+        pl.col(_cell(column)).str.strip_chars(WHITE_SPACE) for column in columns
+    )
     mended, refused = _parted(trimmed, columns, PARSERS)
     if mended.height:
         good = pl.concat([good, mended]).sort(_ROW)
@@ -70,7 +75,7 @@ def parse_columns(rows: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.Dat
 
 
 def _parted(
-    cells: pl.DataFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]
+    cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part rows into the typed sound ones and the cells of the others."""
     sound = pl.all_horizontal(_is_sound(column) for column in columns)
@@ -79,17 +84,17 @@ def _parted(
     good, rest = pl.collect_all(
         [
             staged.filter(_SOUND).select(_ROW, *_PLACE, *output_schema(columns)),
-            staged.filter(~pl.col(_SOUND)).select(cells.columns),
+            staged.filter(~pl.col(_SOUND)).select(_ROW, *_FRAME, *map(_cell, columns)),
         ],
         engine="streaming",
     )
     return good, rest
 
 
-def _staged(cells: pl.DataFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
+def _staged(cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
     """Add notes and values to the cells."""
     # One step after the other, not one expression: polars would parse each cell again for every use of its value.
-    noted = cells.lazy().with_columns(_noted(column) for column in columns if column.notes)
+    noted = cells.with_columns(_noted(column) for column in columns if column.notes)
     return noted.with_columns(_value(column, parsers[column.type]) for column in columns)
 
 
@@ -110,8 +115,8 @@ def output_schema(columns: Sequence[Column]) -> dict[str, pl.DataType]:
     return schema
 
 
-def _sources(rows: pl.DataFrame, columns: Sequence[Column]) -> list[str | None]:
-    by_label = {_label(name): name for name in reversed(rows.columns) if name not in _FRAME}
+def _sources(names: Sequence[str], columns: Sequence[Column]) -> list[str | None]:
+    by_label = {_label(name): name for name in reversed(names) if name not in _FRAME}
     found = [by_label.get(_label(c.source if isinstance(c.source, str) else f"c{c.source}")) for c in columns]
     missing = [
         repr(c.source) for c, name in zip(columns, found, strict=True) if name is None and not c.optional
@@ -217,7 +222,7 @@ def _words(column: Column, what: str) -> pl.Expr:
 def _reported(refused: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     faults = [fault for column in columns for fault in _faults(column)]
     words = [pl.when(fault.found).then(fault.words) for fault in faults]
-    reported = _staged(refused, columns, PARSERS).select(
+    reported = _staged(refused.lazy(), columns, PARSERS).select(
         *_PLACE,
         pl.col("raw").str.head(RAW_LIMIT_CHARS),
         reason_code=pl.coalesce(pl.when(fault.found).then(pl.lit(fault.code)) for fault in faults),

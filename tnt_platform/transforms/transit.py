@@ -73,13 +73,17 @@ def distinct_cases(cases: pl.DataFrame, files: pl.DataFrame, identity: Sequence[
 def _contradictions(rows: pl.DataFrame, identity: Sequence[str], content: Sequence[str]) -> pl.DataFrame:
     lines = pl.col("line_no").sort().cast(pl.Utf8).str.join(", ").over(identity)
     name = " / ".join(identity)
-    reason = pl.format(f"lines {{}} give different values for the same {name}; keep one of them in the file", lines)
+    reason = pl.format(
+        f"lines {{}} give different values for the same {name}; keep one of them in the file", lines
+    )
     return refused_rows(rows, [*identity, *content], pl.lit("conflicting_case"), reason)
 
 
 def as_quarantine(frame: pl.DataFrame) -> pl.DataFrame:
     """`frame` with exactly the columns of QUARANTINE_SCHEMA; absent ones are null."""
-    return pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), frame], how="diagonal").select(list(QUARANTINE_SCHEMA))
+    return pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), frame], how="diagonal").select(
+        list(QUARANTINE_SCHEMA)
+    )
 
 
 def refused_files(keys: Sequence[str], reason_code: str, reasons: Sequence[str] | str) -> pl.DataFrame:
@@ -149,8 +153,9 @@ def summarise(results: pl.DataFrame, group_by: Sequence[str]) -> pl.DataFrame:
     """Pass rate, counts and latency by each column of `group_by` apart, and over all.
 
     Returns, sorted: group_kind (Utf8, the column or "all"), group_value (Utf8), cases, passed,
-    failed, early, on_time, late (Int64), pass_rate (Float64, 0-1), mean_lag_days (Float64), and the
-    latency columns (Float64, milliseconds, null where no request was made). Key: group_kind, group_value.
+    failed, early, on_time, late (Int64), pass_rate (Float64, 0-1, null without a case), mean_lag_days
+    (Float64), and the latency columns (Float64, milliseconds, null where no request was made).
+    Key: group_kind, group_value.
     """
     timed = "time_taken_ms" in results.columns
     measures = [
@@ -186,7 +191,7 @@ def _grouped(results: pl.DataFrame, kind: str, value: pl.Expr, measures: Sequenc
             "early",
             "on_time",
             "late",
-            (pl.col("passed") / pl.col("cases")).alias("pass_rate"),
+            (pl.col("passed") / pl.col("cases")).fill_nan(None).alias("pass_rate"),
             "mean_lag_days",
             *LATENCY_QUANTILES,
         )

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def small_history(rows: int) -> bytes:
     text.write("\ufeff" + HEADER + "\r")
     writer = csv.writer(text, lineterminator="\r")
     for number in range(rows):
-        day = 1 + number % 20
+        day = 3 + number % 20
         asked = ("Pre-PQ Process", "8/1/13", "Date Not Captured")[number % 3]
         sent = ("N/A - From RDC", "9/4/13", "Date Not Captured")[number % 3]
         writer.writerow(
@@ -62,7 +62,7 @@ def small_history(rows: int) -> bytes:
                     "Direct Drop",
                 ),
                 *("EXW", ("Air", "N/A", "Ocean")[number % 3], asked, sent, f"{day}-Jun-13"),
-                *(f"{day + number % 5 - 2 or 1}-Jun-13", f"{day + 3}-Jun-13", "ARV", "Adult", 'A "B", Ltd.'),
+                *(f"{day + number % 5 - 2}-Jun-13", f"{day + 3}-Jun-13", "ARV", "Adult", 'A "B", Ltd.'),
                 *("Tablets, 30", "Nevirapine", "Generic", "10mg", "Tablet", 30, 19 + number, 551.5 + number),
                 *(29, 0.97, "Site", ("Yes", "No")[number % 2], WEIGHTS[number % 5], FREIGHTS[number % 4]),
                 ("", "12.25")[number % 2],
@@ -106,8 +106,8 @@ def figures_of(data: bytes) -> dict[str, Any]:
     }
 
 
-def _day(text: str) -> datetime:
-    return datetime.strptime(text, "%d-%b-%y")
+def _day(text: str) -> date:
+    return datetime.strptime(text, "%d-%b-%y").date()  # noqa: DTZ007 - a day has no zone
 
 
 @pytest.fixture(params=["small", "whole"])
@@ -191,6 +191,31 @@ def test_a_history_dropped_as_a_file_becomes_results_and_dropped_again_changes_n
     scene.check_at_rest()
 
 
+def test_a_copy_takes_over_when_its_original_is_replaced(scene: Scene) -> None:
+    data, other = small_history(10), small_history(14).replace(b"Nevirapine", b"Zidovudine")
+    scene.raw.put(f"deliveries/{DATE}/history.csv", data)
+    scene.tick()
+    first = published(scene)
+    scene.raw.put(f"deliveries/{DATE}/copy.csv", data)
+    scene.raw.put(f"deliveries/{LATER}/copy.csv", data)
+    scene.tick()
+    assert published(scene).equals(first)
+
+    # The copy of the same date is the nearest.
+    scene.raw.put(f"deliveries/{DATE}/history.csv", b"")
+    scene.settle()
+    assert published(scene).drop("file_key", "export").equals(first.drop("file_key", "export"))
+    assert scene.rows(date=DATE)["export"].unique().to_list() == ["copy"]
+    assert scene.rows(date=LATER).is_empty()
+
+    scene.raw.put(f"deliveries/{DATE}/copy.csv", other)
+    scene.settle()
+    assert scene.rows(date=DATE).height == 14
+    later = scene.rows(date=LATER).sort("delivery_id")
+    assert later.drop("file_key", "export").equals(first.drop("file_key", "export"))
+    scene.check_at_rest()
+
+
 def test_the_other_export_of_the_same_history_is_a_change_of_yaml_only(
     scene: Scene, history: tuple[bytes, Mapping[str, Any]]
 ) -> None:
@@ -254,7 +279,7 @@ def other_export(data: bytes) -> bytes:
 def _iso(text: str) -> str:
     for form in ("%d-%b-%y", "%m/%d/%y"):
         try:
-            return datetime.strptime(text, form).date().isoformat()
+            return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 - a day has no zone
         except ValueError:
             continue
     return text

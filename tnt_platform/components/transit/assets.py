@@ -37,6 +37,17 @@ DESCRIPTIONS: Mapping[str, str] = {
     RESULTS: "Expected against actual: one row a case, with an id that never changes, early, on time or late.",
     SUMMARY: "Pass rate, counts and latency percentiles, over all and by group.",
 }
+CHECK_DESCRIPTIONS: Mapping[str, str] = {
+    "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
+    "unique_keys": "No two rows of a date share the key.",
+    "answer_coverage": "The API had its say on at least `min_coverage` of the cases: an outage is no finished date.",
+    "summary_adds_up": "Each grouping counts every result exactly once.",
+}
+IN_RANGE = "Every value is there and within the bounds that make sense."
+CHECKED_BEFORE_PUBLISHING = (
+    "checks look at a draft before it is published, so they can't be executed without it: "
+    "materialize the asset for a date instead"
+)
 # One file alone made the reader crash: the rest went through, but somebody has to look.
 CRASH_CHECK = "no_file_crashed_the_reader"
 STEP_KINDS: Mapping[str, set[str]] = {
@@ -131,6 +142,8 @@ def transit_assets(
             selected = [
                 step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
             ]
+            if not selected:
+                raise dg.Failure(f"{spec.name}: {CHECKED_BEFORE_PUBLISHING}", allow_retries=False)
             tally = _Tally(spec)
             dates = sorted(context.partition_keys)
             for number, date in enumerate(dates, start=1):
@@ -145,7 +158,9 @@ def transit_assets(
 
 def _check_specs(spec: TransitSpec) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(name, asset=[spec.name, step], blocking=True)
+        dg.AssetCheckSpec(
+            name, asset=[spec.name, step], blocking=True, description=CHECK_DESCRIPTIONS.get(name, IN_RANGE)
+        )
         for step in spec.steps
         for name in checks_of(spec, step)
     ] + [
@@ -200,10 +215,12 @@ def _extra(chain: Chain, step: str, published: Published, meter: Meter) -> dict[
         extra["dagster/column_lineage"] = results_lineage(chain.spec, published.snapshot.schema)
     if step == SUMMARY and published.counts.published:
         summary = published.snapshot.scan([published.partition]).collect()
-        extra["plot"] = dg.MetadataValue.md(summary_plot(summary, f"{chain.spec.name} {published.partition}"))
+        title = f"{chain.spec.name} {published.partition}"
         overall = summary.filter(pl.col("group_kind") == "all")
         if overall.height and overall["cases"][0]:
             extra["pass_rate"] = round(overall["pass_rate"][0], 4)
+            title += f": {overall['passed'][0]:,} of {overall['cases'][0]:,} cases passed ({overall['pass_rate'][0]:.1%})"
+        extra["plot"] = dg.MetadataValue.md(summary_plot(summary, title))
     return extra
 
 

@@ -1,8 +1,8 @@
 """The sensor: one reconciliation, one run request for each date that differs, and patience with failures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -19,8 +19,17 @@ from tnt_platform.settings import Settings
 DATASET_TAG, DATE_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/date", "tnt/digest", "tnt/attempt"
 # Dagster's queue runs one at a time of the runs that share a value of this tag.
 LANE_TAG = "tnt/lane"
+PARTITION = "dagster/partition"
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 REMEMBERED = timedelta(days=7)
 RUNS_REMEMBERED = 2_000
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,6 @@ class Attempts:
     """What became of earlier runs for one date and one content of its files."""
 
     failed: int = 0
-    under_way: bool = False
     last_ended: float = 0.0
 
 
@@ -53,9 +61,10 @@ def reconciling_sensor(
         now = datetime.now(UTC)
         since = None if queue is None else (now - timedelta(days=model.window_days)).date().isoformat()
         history = run_history(context.instance, spec.name)
+        busy = busy_dates(context.instance, spec)
         again = [date for date, _ in history]
         found = survey(spec, place, since=since, named=[*named, *again])
-        requests = list(run_requests(spec, model, found, history, now.timestamp(), context.log.info))
+        requests = list(run_requests(spec, model, found, history, busy, now.timestamp(), context.log.info))
         if queue:
             _acknowledge(queue, spec, place, messages, found, history)
         skip = None if requests else dg.SkipReason(_nothing_to_do(spec, found, named))
@@ -67,7 +76,10 @@ def reconciling_sensor(
 def sweep_schedule(
     spec: TransitSpec, model: SensorModel, selection: dg.AssetSelection
 ) -> dg.ScheduleDefinition:
-    """Compares everything once in a while, however old: what an event and the window both missed."""
+    """Compares everything once in a while, however old: what an event and the window both missed.
+
+    It also tries once more what the sensor gave up: an outage, or a reference that somebody mended, is over.
+    """
 
     job = dg.define_asset_job(f"{spec.name}_job", selection=selection)
 
@@ -82,9 +94,12 @@ def sweep_schedule(
         context: dg.ScheduleEvaluationContext, platform: Platform
     ) -> list[dg.RunRequest] | dg.SkipReason:
         history = run_history(context.instance, spec.name)
+        busy = busy_dates(context.instance, spec)
         found = survey(spec, platform.place())
         now = datetime.now(UTC).timestamp()
-        requests = list(run_requests(spec, model, found, history, now, context.log.info))
+        requests = list(
+            run_requests(spec, model, found, history, busy, now, context.log.info, given_up_too=True)
+        )
         return requests or dg.SkipReason(_nothing_to_do(spec, found, []))
 
     return sweep
@@ -102,19 +117,37 @@ def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, s
         history[key] = Attempts(
             # A run that succeeded and left a difference counts too: asking again forever would not help.
             failed=before.failed + run.is_finished,
-            under_way=before.under_way or not run.is_finished,
             last_ended=max(before.last_ended, record.end_time or 0.0),
         )
     return history
 
 
-def run_requests(
+def busy_dates(instance: dg.DagsterInstance, spec: TransitSpec) -> set[str]:
+    """Dates that an unfinished run covers, whoever launched it: the sensor, a backfill or a person."""
+    assets = {dg.AssetKey([spec.name, step]) for step in spec.steps}
+    dates: set[str] = set()
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)), limit=RUNS_REMEMBERED):
+        run = record.dagster_run
+        if run.job_name != f"{spec.name}_job" and assets.isdisjoint(run.asset_selection or ()):
+            continue
+        if PARTITION in run.tags:
+            dates.add(run.tags[PARTITION])
+        elif RANGE_START in run.tags and RANGE_END in run.tags:
+            first, last = (date.fromisoformat(run.tags[tag]) for tag in (RANGE_START, RANGE_END))
+            dates |= {(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)}
+    return dates
+
+
+def run_requests(  # noqa: PLR0917
     spec: TransitSpec,
     model: SensorModel,
     found: Survey,
     history: dict[tuple[str, str], Attempts],
+    busy: Set[str],
     now: float,
     say: Callable[[str], None],
+    *,
+    given_up_too: bool = False,
 ) -> Iterator[dg.RunRequest]:
     """One request for each date that differs, unless it is under way, waiting to be retried or given up.
 
@@ -122,7 +155,6 @@ def run_requests(
     attempt reads each file alone, so that one that breaks the reader is quarantined and the rest goes through.
     """
     partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
-    busy = {date for (date, _), attempts in history.items() if attempts.under_way}
     asked = 0
     for work in sorted(found.work, key=lambda work: work.date, reverse=True):
         if not partitions.has_partition_key(work.date):
@@ -130,13 +162,14 @@ def run_requests(
                 f"{work.date} is before {spec.start_date} or in the future: {work.reason} wait; see start_date in the YAML"
             )
             continue
-        attempts = history.get((work.date, work.digest), Attempts())
+        attempts = history.get(_content(work), Attempts())
         wait_s = model.backoff_s * 2 ** (attempts.failed - 1) if attempts.failed else 0.0
         if work.date in busy:
             continue
-        if attempts.failed >= model.max_attempts:
+        if attempts.failed >= model.max_attempts and not given_up_too:
             say(
-                f"{work.date} was given up after {attempts.failed} runs; look at the last one, then run the date by hand"
+                f"{work.date} was given up after {attempts.failed} runs; look at the last one and run the date by "
+                f"hand, or wait for the sweep ({model.sweep_cron} UTC)"
             )
             continue
         if now < attempts.last_ended + wait_s:
@@ -151,7 +184,7 @@ def run_requests(
 
 
 def _request(spec: TransitSpec, model: SensorModel, work: Work, attempt: int) -> dg.RunRequest:
-    last_chance = attempt == model.max_attempts and attempt > 1
+    last_chance = attempt >= model.max_attempts and attempt > 1
     return dg.RunRequest(
         run_key=f"{spec.name}|{work.date}|{work.digest}|{attempt}",
         partition_key=work.date,
@@ -159,12 +192,17 @@ def _request(spec: TransitSpec, model: SensorModel, work: Work, attempt: int) ->
         tags={
             DATASET_TAG: spec.name,
             DATE_TAG: work.date,
-            DIGEST_TAG: work.digest,
+            DIGEST_TAG: _content(work)[1],
             ATTEMPT_TAG: str(attempt),
             LANE_TAG: f"{spec.name}|{work.date}",
             "tnt/reason": work.reason,
         },
     )
+
+
+def _content(work: Work) -> tuple[str, str]:
+    """What attempts are counted by: the date, and the start of its files' digest, short enough for the runs page."""
+    return work.date, work.digest[:12]
 
 
 def _nothing_to_do(spec: TransitSpec, found: Survey, named: Sequence[str]) -> str:
@@ -202,7 +240,7 @@ def _acknowledge(
     So a tick that dies after reading a message has lost nothing. A message nobody understands stays,
     and the queue's redrive policy takes it to the dead-letter queue.
     """
-    pending = {work.date for work in found.work if (work.date, work.digest) not in history}
+    pending = {work.date for work in found.work if _content(work) not in history}
     done = [
         message.receipt
         for message in messages

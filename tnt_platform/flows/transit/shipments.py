@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,7 @@ from tnt_platform.flows.publishing import (
     rows_in_file_order,
     values_in_range,
 )
+from tnt_platform.flows.transit.copies import Copies
 from tnt_platform.flows.transit.files import as_compared
 from tnt_platform.flows.transit.parsing import (
     READER_CRASHED,
@@ -78,17 +79,12 @@ def publish_shipments(
     base = place.store.current(spec.dataset(SHIPMENTS))
     listing = files.scan([date]).collect()
     ledger = _ledger(base, date)
-    reading = plan_reading(spec, listing, ledger, force=force)
+    copies = Copies.read(spec, base, date)
+    reading = _with_orphans(copies, listing, plan_reading(spec, listing, ledger, force=force))
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=place.scratch))
     try:
-        odd = reading.to_read.filter(pl.col("problem").is_not_null())
-        huge = _too_large(spec, reading.to_read.join(odd, on="key", how="anti"))
-        readable = reading.to_read.join(pl.concat([odd, huge]), on="key", how="anti")
-        contents = place.raw.get_many(readable["key"].to_list())
-        known = _published_already(spec, base, date, reading.stay)
-        parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
-        parsed = with_unread_files(parsed, odd, "unrecognised_name", scratch)
-        parsed = with_unread_files(parsed, huge, "too_large", scratch)
+        known = copies.published(reading.stay)
+        parsed = _parsed(spec, place, reading.to_read, known, scratch, isolate=isolate)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, reading, parsed, scratch, upstream["inputs_digest"])
@@ -103,9 +99,28 @@ def publish_shipments(
             key=KEY,
             checks=checks,
             run_id=run_id,
+            also=copies.released(change.inputs),
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _parsed(
+    spec: TransitSpec,
+    place: Place,
+    to_read: pl.DataFrame,
+    known: frozenset[str],
+    scratch: Path,
+    *,
+    isolate: bool,
+) -> ParsedFiles:
+    odd = to_read.filter(pl.col("problem").is_not_null())
+    huge = _too_large(spec, to_read.join(odd, on="key", how="anti"))
+    readable = to_read.join(pl.concat([odd, huge]), on="key", how="anti")
+    contents = place.raw.get_many(readable["key"].to_list())
+    parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
+    parsed = with_unread_files(parsed, odd, "unrecognised_name", scratch)
+    return with_unread_files(parsed, huge, "too_large", scratch)
 
 
 def _too_large(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
@@ -119,19 +134,6 @@ def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
     if base is None:
         return empty
     return pl.concat([empty, base.inputs(date)], how="diagonal_relaxed").select(list(LEDGER_SCHEMA))
-
-
-def _published_already(
-    spec: TransitSpec, base: Snapshot | None, date: str, stay: pl.DataFrame
-) -> frozenset[str]:
-    """Hashes of the files that are not read now, where the YAML says that the same export may be dropped twice."""
-    if base is None or spec.same_file_again == "read":
-        return frozenset()
-    ledger = base.all_inputs().filter(pl.col("partition") != date)
-    ledger = pl.concat([ledger, stay], how="diagonal_relaxed")
-    # A copy of a file that gave no row is refused for the same reason, not counted as a duplicate.
-    gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
-    return frozenset(ledger.filter(gave_rows)["sha256"].to_list())
 
 
 def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame, *, force: bool) -> Reading:
@@ -162,6 +164,16 @@ def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame,
     stay = pl.concat([_marked_kept(untouched, present), _ledger_of_rejected(ledger, rejected)])
     forgotten = forget.join(ledger, on="key", how="semi")["key"].to_list()
     return Reading(to_read.sort("key"), stay, forgotten, rejected["key"].to_list())
+
+
+def _with_orphans(copies: Copies, listing: pl.DataFrame, reading: Reading) -> Reading:
+    """`reading` that also reads the copies of this date whose original goes with this very run."""
+    present = listing.filter(status="present").rename({"file_key": "key"})
+    orphans = present.filter(pl.col("key").is_in(copies.orphaned(reading.stay)))
+    if orphans.is_empty():
+        return reading
+    to_read = pl.concat([reading.to_read, orphans.select(reading.to_read.columns)]).sort("key")
+    return replace(reading, to_read=to_read, stay=reading.stay.join(orphans, on="key", how="anti"))
 
 
 def _marked_kept(stay: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,56 @@
+"""What the columns that the platform adds mean, for the column table of the web UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tnt_platform.flows.transit.spec import FILES, RESULTS
+
+COLUMNS: Mapping[str, str] = {
+    "file_key": "Key of the raw file the row comes from.",
+    "line_no": "Line in that file, counted from 1.",
+    "etag": "The store's tag of the file's content.",
+    "size_bytes": "Size of the file.",
+    "last_modified": "When the file was written (UTC).",
+    "problem": "Why the file can't be read as one of this dataset; empty if it can.",
+    "ship_profile": "Fingerprint of ship date and shipper's package: part of what makes a case.",
+    "request_id": "Fingerprint of the request; identical requests are asked once.",
+    "request_payload": "Body sent to the API.",
+    "response_payload": "Body the API answered.",
+    "actual_transit_days": "Transit days the API returned.",
+    "time_taken_ms": "Time from the question to the answer, in milliseconds.",
+    "attempts": "How often the API had to be asked until it answered.",
+    "asked_at": "When the API was asked (UTC).",
+    "test_id": "Id of the case, made of its identity alone: the same in every replay.",
+    "timestamp": "When the API was asked (UTC).",
+    "expected_transit_days": "Transit days the file promises.",
+    "expected_date": "Date the file promises.",
+    "actual_date": "Date the file records.",
+    "lag_days": "Actual minus expected, in days: negative is early, positive late.",
+    "success": "Whether the case passes the dataset's rule.",
+    "group_kind": "What the row sums up: all cases, or those of one value of a column.",
+    "group_value": "That value.",
+    "cases": "Cases in the group.",
+    "passed": "Cases that pass the dataset's rule.",
+    "failed": "Cases that don't.",
+    "early": "Cases with a negative lag.",
+    "on_time": "Cases without lag.",
+    "late": "Cases with a positive lag.",
+    "pass_rate": "Passed cases as a share of all, 0 to 1.",
+    "mean_lag_days": "Mean of the lag, in days.",
+    "latency_p50_ms": "Median time of an answer, in milliseconds.",
+    "latency_p95_ms": "95th percentile of the time of an answer, in milliseconds.",
+    "latency_p99_ms": "99th percentile of the time of an answer, in milliseconds.",
+}
+OF_STEP: Mapping[tuple[str, str], str] = {
+    (FILES, "status"): "present, or kept: gone from the bucket, its rows stay.",
+    (RESULTS, "status"): "early, on_time or late.",
+}
+
+
+def described(dataset: str, column: str) -> str | None:
+    """One sentence about a column of `<dataset>/<step>`; None for a column that the dataset's YAML names."""
+    step = dataset.rsplit("/", 1)[-1]
+    if column.endswith("_note"):
+        return f"Why {column.removesuffix('_note')} holds no value: the word that stood in its place, as a code."
+    return OF_STEP.get((step, column), COLUMNS.get(column))
