@@ -64,8 +64,13 @@ def demo() -> None:
         console.print(f"[bold]2[/] a stand-in for the carrier's rate API answers at {api.url} after 20 ms")
         outcome = _let_the_sensor_work(settings, api.url)
     _explain(spec, place, settings, made, outcome)
-    failed = [run for run in outcome.runs if not run.is_success]
-    if failed or survey(spec, place).work:
+    left = survey(spec, place).work
+    for work in left:
+        console.print(f"[red]{work.date} is not up to date[/] ({work.reason}); the runs' messages are in {settings.home}")
+    for run in outcome.runs:
+        if not run.is_success:
+            console.print(f"[red]run {run.run_id} failed[/]: `make dev` shows why; the sensor would try it again")
+    if left:
         raise click.exceptions.Exit(1)
 
 
@@ -111,7 +116,7 @@ def _daemon(
 ) -> Iterator[Callable[[], bool]]:
     """A daemon of our own, or the one of a `tnt dev` that runs already."""
     beats = instance.get_daemon_heartbeats()
-    if any(time.time() - beat.timestamp < 15 for beat in beats.values()):  # noqa: PLR2004  (three of its beats)
+    if any(time.time() - beat.timestamp < 15 for beat in beats.values()):
         console.print("  (using the daemon that is running already)")
         yield lambda: True
         return
@@ -171,7 +176,7 @@ def _patience(alive: Callable[[], bool], log: Path) -> Iterator[None]:
 
 def _explain(spec: TransitSpec, place: Place, settings: Settings, made: SampleSummary, outcome: Outcome) -> None:
     if not outcome.runs:
-        console.print("[bold]4[/] [green]nothing to do[/]: every file is in the published data, nothing was run or written")
+        console.print("[bold]4[/] [green]nothing to do[/]: every file is published already; nothing was run or written")
     else:
         _explain_runs(settings, made, outcome)
     _explain_rows(spec, place)

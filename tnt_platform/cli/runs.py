@@ -61,7 +61,7 @@ def _below(spec: TransitSpec, partition: str, prefix: str) -> bool:
 @click.option("--force", is_flag=True, help="Read the files again although nothing changed.")
 @click.option("--isolate", is_flag=True, help="Read each file in a process of its own.")
 @click.option("--refresh", is_flag=True, help="Ask the API again, also for cases that have an answer.")
-def run(  # noqa: PLR0917
+def run(
     dataset: str,
     day: date | None,
     first: date | None,
@@ -107,7 +107,7 @@ def materialize(spec: TransitSpec, dates: list[str], config: Mapping[str, object
     """Run the dataset's job here, range by range, with a progress bar; exits 1 if a date failed."""
     from tnt_platform.definitions import defs
 
-    job = defs().get_job_def(f"{spec.name}_job")
+    job = defs().resolve_job_def(f"{spec.name}_job")
     place = open_place(Settings.from_environment())
     failed = False
     with dg.DagsterInstance.get() as instance:

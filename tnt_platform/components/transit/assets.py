@@ -32,7 +32,7 @@ BLOCKING_CHECKS: Mapping[str, tuple[str, ...]] = {
 }
 DESCRIPTIONS: Mapping[str, str] = {
     FILES: "The files of each date as they lie in the bucket: key, etag, size, time.",
-    SHIPMENTS: "Every row of those files, typed, with its file and line; refused rows are in quarantine with the reason.",
+    SHIPMENTS: "Every row of those files, typed, with file and line; refused rows are in quarantine with the reason.",
     ENRICHED: "One row a case with the answer of the rate API: actual transit days, request, response, latency.",
     RESULTS: "Expected against actual: one row a case, with an id that never changes, early, on time or late.",
     SUMMARY: "Pass rate, counts and latency percentiles, over all and by group.",
@@ -129,7 +129,14 @@ def transit_assets(
     ) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
             settings = platform.settings()
-            chain = Chain(
+            selected = [
+                step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
+            ]
+            if not selected:
+                raise dg.Failure(f"{spec.name}: {CHECKED_BEFORE_PUBLISHING}", allow_retries=False)
+            tally = _Tally(spec)
+            dates = sorted(context.partition_keys)
+            with Chain(
                 spec,
                 platform.place(),
                 settings,
@@ -138,17 +145,10 @@ def transit_assets(
                 force=config.force,
                 ask_again=config.ask_again,
                 progress=context.log.info,
-            )
-            selected = [
-                step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
-            ]
-            if not selected:
-                raise dg.Failure(f"{spec.name}: {CHECKED_BEFORE_PUBLISHING}", allow_retries=False)
-            tally = _Tally(spec)
-            dates = sorted(context.partition_keys)
-            for number, date in enumerate(dates, start=1):
-                context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
-                _materialize_date(context, chain, selected, date, tally)
+            ) as chain:
+                for number, date in enumerate(dates, start=1):
+                    context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
+                    _materialize_date(context, chain, selected, date, tally)
             yield from _results(context, spec, tally)
             if tally.failures:
                 raise failed_dates(spec.name, tally.failures, tally.done)
@@ -191,7 +191,7 @@ def _materialize_date(
             tally.add(step, date, [o for o in error.outcomes if isinstance(o, CheckOutcome)])
             context.log.error(f"{date} {step}: {describe_error(error)}")
             return
-        except Exception as error:  # noqa: BLE001  (one date's bug must not take the others with it; it fails the run)
+        except Exception as error:
             tally.failures[date] = error
             known = isinstance(error, TntError)
             context.log.error(f"{date} {step}: {describe_error(error)}", exc_info=not known)

@@ -38,6 +38,7 @@ class Attempts:
 
     failed: int = 0
     last_ended: float = 0.0
+    unfinished: bool = False
 
 
 def reconciling_sensor(
@@ -62,7 +63,7 @@ def reconciling_sensor(
         since = None if queue is None else (now - timedelta(days=model.window_days)).date().isoformat()
         history = run_history(context.instance, spec.name)
         busy = busy_dates(context.instance, spec)
-        again = [date for date, _ in history]
+        again = sorted({date for (date, _), attempts in history.items() if attempts.unfinished})
         found = survey(spec, place, since=since, named=[*named, *again])
         requests = list(run_requests(spec, model, found, history, busy, now.timestamp(), context.log.info))
         if queue:
@@ -118,6 +119,8 @@ def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, s
             # A run that succeeded and left a difference counts too: asking again forever would not help.
             failed=before.failed + run.is_finished,
             last_ended=max(before.last_ended, record.end_time or 0.0),
+            # Newest first: what the last run left is what counts.
+            unfinished=before.unfinished if key in history else not run.is_success,
         )
     return history
 
@@ -138,7 +141,7 @@ def busy_dates(instance: dg.DagsterInstance, spec: TransitSpec) -> set[str]:
     return dates
 
 
-def run_requests(  # noqa: PLR0917
+def run_requests(
     spec: TransitSpec,
     model: SensorModel,
     found: Survey,

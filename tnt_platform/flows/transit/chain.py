@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random  # noqa: TID251  (jitter between retries only; no result depends on it)
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
 from typing import Literal
 
 from tnt_platform.flows.publishing import Place, Published, retry_conflicts
@@ -12,6 +16,7 @@ from tnt_platform.flows.transit.files import publish_files
 from tnt_platform.flows.transit.results import publish_results, publish_summary
 from tnt_platform.flows.transit.shipments import publish_shipments
 from tnt_platform.flows.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
+from tnt_platform.services.http import HttpClient
 from tnt_platform.settings import Settings
 
 AskAgain = Literal["none", "quarantined", "all"]
@@ -38,6 +43,15 @@ class Chain:
     ask_again: AskAgain = "none"
     progress: Callable[[str], None] = _silent
 
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if "_client" in self.__dict__:
+            self._client.close()
+
     def publish(self, step: str, date: str) -> Published:
         """Bring one step of one date up to date; a date that is already costs a few small reads."""
         links: dict[str, Callable[[], Published]] = {
@@ -62,4 +76,11 @@ class Chain:
             self.run_id,
             self.ask_again,
             self.progress,
+            self._client,
         )
+
+    @cached_property
+    def _client(self) -> HttpClient:
+        # One for all dates of the run: the rate limit and the circuit are the API's, not a date's.
+        assert self.spec.api is not None, "only a dataset with an API asks"
+        return HttpClient(self.spec.api.limits, clock=lambda: datetime.now(UTC), uniform=random.random)

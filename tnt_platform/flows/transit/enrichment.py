@@ -7,10 +7,9 @@ killed half-way has lost none of them, and a date that is materialized again ask
 from __future__ import annotations
 
 import hashlib
-import random  # noqa: TID251  (jitter between retries only; no result depends on it)
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 
 import polars as pl
 
@@ -106,6 +105,7 @@ class Enrichment:
     run_id: str
     ask_again: str
     progress: Callable[[str], None]
+    client: HttpClient
 
     def publish(self) -> Published:
         """Publish one row a case with its answer; a case without one is quarantined with the reason.
@@ -225,8 +225,8 @@ class Enrichment:
             if done % PROGRESS_EVERY == 0:
                 self.progress(f"{self.date}: {done} of {missing.height} requests answered")
 
-        with journal, HttpClient(self.api.limits, clock=_utc_now, uniform=random.random) as client:
-            client.ask_many(self._http_requests(missing), on_answer=keep)
+        with journal:
+            self.client.ask_many(self._http_requests(missing), on_answer=keep)
         return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
 
     def _http_requests(self, requests: pl.DataFrame) -> Iterator[HttpRequest]:
@@ -274,7 +274,3 @@ def _awaits_answers(published: Snapshot, partition: str) -> bool:
     """Whether some case has no answer only because the API could not be reached."""
     reasons = published.quarantine([partition])["reason_code"]
     return bool(reasons.is_in(TRANSIENT_REASONS).any())
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
