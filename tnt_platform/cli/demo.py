@@ -17,7 +17,7 @@ import dagster as dg
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tnt_platform.cli.serving import process_group, sandbox_environment, workspace
+from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_environment, workspace
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.components.datasets import transit_spec
 from tnt_platform.components.platform import open_place
@@ -66,10 +66,14 @@ def demo() -> None:
     _explain(spec, place, settings, made, outcome)
     left = survey(spec, place).work
     for work in left:
-        console.print(f"[red]{work.date} is not up to date[/] ({work.reason}); the runs' messages are in {settings.home}")
+        console.print(
+            f"[red]{work.date} is not up to date[/] ({work.reason}); the runs' messages are in {settings.home}"
+        )
     for run in outcome.runs:
         if not run.is_success:
-            console.print(f"[red]run {run.run_id} failed[/]: `make dev` shows why; the sensor would try it again")
+            console.print(
+                f"[red]run {run.run_id} failed[/]: `make dev` shows why; the sensor would try it again"
+            )
     if left:
         raise click.exceptions.Exit(1)
 
@@ -99,8 +103,10 @@ def _let_the_sensor_work(settings: Settings, api_url: str) -> Outcome:
     command = [sys.executable, "-m", "dagster._daemon", "run", *workspace()]
     started = time.time()
     with dg.DagsterInstance.get() as instance:
-        with _daemon(instance, command, sandbox_environment(api_url), log) as alive:
-            console.print("[bold]3[/] the Dagster daemon starts; its sensor compares the bucket with what is published")
+        with _daemon(settings, command, sandbox_environment(api_url), log) as alive:
+            console.print(
+                "[bold]3[/] the Dagster daemon starts; its sensor compares the bucket with what is published"
+            )
             tick = _first_tick(instance, started, alive, log)
             tick_s = time.time() - started
             _say_tick(tick)
@@ -112,13 +118,12 @@ def _let_the_sensor_work(settings: Settings, api_url: str) -> Outcome:
 
 @contextlib.contextmanager
 def _daemon(
-    instance: dg.DagsterInstance, command: list[str], environment: dict[str, str], log: Path
+    settings: Settings, command: list[str], environment: dict[str, str], log: Path
 ) -> Iterator[Callable[[], bool]]:
-    """A daemon of our own, or the one of a `tnt dev` that runs already."""
-    beats = instance.get_daemon_heartbeats()
-    if any(time.time() - beat.timestamp < 15 for beat in beats.values()):
-        console.print("  (using the daemon that is running already)")
-        yield lambda: True
+    """A daemon of our own, or the one of a `tnt dev` that is running."""
+    if dev_is_running(settings):
+        console.print("  (using the daemon of the `tnt dev` that is running)")
+        yield lambda: dev_is_running(settings)
         return
     with process_group(command, environment, log=log) as process:
         yield lambda: process.poll() is None
@@ -132,7 +137,9 @@ def _first_tick(
             for state in instance.all_instigator_state():
                 if state.instigator_name != SENSOR:
                     continue
-                ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=started, limit=5)
+                ticks = instance.get_ticks(
+                    state.instigator_origin_id, state.selector_id, after=started, limit=5
+                )
                 for tick in reversed(ticks):
                     if tick.is_failure:
                         raise Unavailable(f"the sensor failed: {tick.error}; see {log}")
@@ -157,7 +164,9 @@ def _finished_runs(
         steps = progress.add_task("steps published", total=len(run_ids) * 5)
         for _ in _patience(alive, log):
             runs = instance.get_runs(dg.RunsFilter(run_ids=run_ids))
-            done = sum(len(instance.all_logs(i, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)) for i in run_ids)
+            done = sum(
+                len(instance.all_logs(i, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)) for i in run_ids
+            )
             progress.update(steps, completed=done)
             if len(runs) == len(run_ids) and all(run.is_finished for run in runs):
                 return list(runs)
@@ -174,17 +183,25 @@ def _patience(alive: Callable[[], bool], log: Path) -> Iterator[None]:
     raise Unavailable(f"nothing happened for {TIMEOUT_S} s; see {log}")
 
 
-def _explain(spec: TransitSpec, place: Place, settings: Settings, made: SampleSummary, outcome: Outcome) -> None:
+def _explain(
+    spec: TransitSpec, place: Place, settings: Settings, made: SampleSummary, outcome: Outcome
+) -> None:
     if not outcome.runs:
-        console.print("[bold]4[/] [green]nothing to do[/]: every file is published already; nothing was run or written")
+        console.print(
+            "[bold]4[/] [green]nothing to do[/]: every file is published already; nothing was run or written"
+        )
     else:
         _explain_runs(settings, made, outcome)
     _explain_rows(spec, place)
     _explain_pass_rates(spec, place)
     console.print("\n[bold]Where to look next[/]")
-    console.print("  make dev                         the web UI: asset graph, partitions, plots, sensor ticks")
+    console.print(
+        "  make dev                         the web UI: asset graph, partitions, plots, sensor ticks"
+    )
     console.print("  .venv/bin/tnt versions transit   every version; diff, rollback and show take their ids")
-    console.print("  .venv/bin/tnt show transit/shipments --quarantine   refused rows with file, line and reason")
+    console.print(
+        "  .venv/bin/tnt show transit/shipments --quarantine   refused rows with file, line and reason"
+    )
     console.print("  make demo                        again: finds nothing to do")
 
 
@@ -211,7 +228,9 @@ def _explain_rows(spec: TransitSpec, place: Place) -> None:
         names = ("rows_in", "published", "quarantined", "deduplicated", "filtered")
         rows.append((spec.dataset(step), *(int(chosen[name].sum()) for name in names)))
         refused = snapshot.quarantine(dates)
-        reasons.append(refused.select("reason_code", "file_key", "line_no", "raw", pl.lit(step).alias("step")))
+        reasons.append(
+            refused.select("reason_code", "file_key", "line_no", "raw", pl.lit(step).alias("step"))
+        )
     header = ["dataset", "rows in", "published", "quarantined", "deduplicated", "blank or not sampled"]
     console.print()
     show_rows(header, rows, title="Every row is accounted for", numeric=[False, *[True] * 5])
@@ -237,6 +256,16 @@ def _explain_pass_rates(spec: TransitSpec, place: Place) -> None:
         summary.scan([date]).filter(pl.col("group_kind") == "all").with_columns(date=pl.lit(date)).collect()
         for date in dates
     ]
-    columns = ["date", "cases", "passed", "failed", "early", "late", "pass_rate", "latency_p50_ms", "latency_p95_ms"]
+    columns = [
+        "date",
+        "cases",
+        "passed",
+        "failed",
+        "early",
+        "late",
+        "pass_rate",
+        "latency_p50_ms",
+        "latency_p95_ms",
+    ]
     console.print()
     show_frame(pl.concat(frames).select(columns), title="Does the API return the promised days?")

@@ -16,6 +16,7 @@ from tnt_platform.cli.tables import console
 from tnt_platform.settings import Settings
 
 STOP_TIMEOUT_S = 15
+DEV_NOTE = "dev.pid"
 
 
 @click.command()
@@ -34,10 +35,31 @@ def dev(port: int, sandbox_port: int, host: str) -> None:
             environment = sandbox_environment(api.url)
         _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
-        with process_group(command, environment) as process:
+        with _noted(settings), process_group(command, environment) as process:
             with contextlib.suppress(KeyboardInterrupt):
                 process.wait()
             console.print("stopping ...")
+
+
+@contextlib.contextmanager
+def _noted(settings: Settings) -> Iterator[None]:
+    """Leave word that this process runs the daemon: two daemons on one instance would ask for runs twice."""
+    note = settings.home / DEV_NOTE
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def dev_is_running(settings: Settings) -> bool:
+    """Whether a `tnt dev` of this home is alive (heartbeats outlive their daemon, so they can't tell)."""
+    try:
+        os.kill(int((settings.home / DEV_NOTE).read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _say_where(settings: Settings, ui: str, sandbox_url: str | None) -> None:

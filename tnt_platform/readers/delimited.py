@@ -70,47 +70,31 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
             bad.append((at, 0, "", fault.reason_code, str(fault)))
         else:
             sections.append((at, section))
-            bad += _damaged_rows(at, section)
+            bad += _refused_lines(at, section)
     groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
     for at, section in sections:
         groups.setdefault((section.selection, section.widths), []).append((at, section))
     good: list[pl.LazyFrame] = []
-    misfits: list[pl.DataFrame] = []
     for (selection, widths), group in groups.items():
-        fitting, others = _plain_rows(group, selection, widths, layout.separator)
-        good.append(fitting)
-        misfits.append(_misfits(others, widths, layout.separator))
-        good += _quoted_rows(group, selection, widths, bad)
-    return _assembled(files, sections, good, [_bad_frame(bad), *misfits], layout)
+        good.append(_plain_rows(group, selection, widths, layout.separator))
+        good += _quoted_rows(group, selection, bad)
+    return _assembled(files, sections, good, bad, layout)
 
 
-def _damaged_rows(at: int, section: Section) -> list[_BadRow]:
-    return [
-        (at, line + 1, section.raw(line, line), *section.damage(line, line))
-        for line in section.damaged.tolist()
-    ]
+def _refused_lines(at: int, section: Section) -> list[_BadRow]:
+    return [(at, line + 1, section.raw(line, line), *section.refusal(line)) for line in section.refused.tolist()]
 
 
 def _plain_rows(
     group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], separator: str
-) -> tuple[pl.LazyFrame, pl.DataFrame]:
-    """Parse the lines without quotes of files that share a selection of columns, all in one go.
-
-    Returns the rows of a right width, still to be split, and the places and raw texts of the others.
-    """
-    lines = _placed_lines(group)
-    fits = lines.select(_width(separator).is_between(*widths)).to_series()
+) -> pl.LazyFrame:
+    """Split the lines without quotes of files that share a selection of columns, all in one go."""
     cells = cells_of_raw(separator=separator, width=widths[1])
     kept = (
         pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name)
         for name, at in selection
     )
-    fitting = lines.filter(fits).lazy().select(*_PLACED, cells).select(*_PLACED, *kept)
-    return fitting, lines.filter(~fits)
-
-
-def _width(separator: str) -> pl.Expr:
-    return pl.col("raw").str.count_matches(separator, literal=True) + 1
+    return _placed_lines(group).lazy().select(*_PLACED, cells).select(*_PLACED, *kept)
 
 
 def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
@@ -127,30 +111,14 @@ def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
     return pl.DataFrame(places).hstack(raw)
 
 
-def _misfits(rows: pl.DataFrame, widths: tuple[int, int], separator: str) -> pl.DataFrame:
-    width = _width(separator)
-    code = pl.when(width < widths[0]).then(pl.lit("too_few_columns")).otherwise(pl.lit("too_many_columns"))
-    return rows.select(
-        *_ORDER,
-        pl.col("raw").str.head(RAW_LIMIT_CHARS),
-        reason_code=code,
-        reason=pl.concat_str(pl.lit("the row has "), width, pl.lit(_width_rule(widths))),
-    )
-
-
-def _width_rule(widths: tuple[int, int]) -> str:
-    low, high = widths
-    return f" columns where {low if low == high else f'{low} to {high}'} are expected"
-
-
 def _quoted_rows(
-    group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], bad: list[_BadRow]
+    group: Sequence[_Placed], selection: Selection, bad: list[_BadRow]
 ) -> list[pl.LazyFrame]:
     """Return the good records with quotes of a group; the others go to `bad`."""
     rows = []
     for at, section in group:
         for record in section.records:
-            fault = _record_fault(section, record, widths)
+            fault = _record_fault(section, record)
             if fault is None:
                 cells = record.cells or []
                 kept = (cells[i] if i is not None and i < len(cells) else None for _, i in selection)
@@ -165,7 +133,7 @@ def _quoted_rows(
     return [pl.LazyFrame(rows, schema=schema, orient="row")]
 
 
-def _record_fault(section: Section, record: QuotedRecord, widths: tuple[int, int]) -> tuple[str, str] | None:
+def _record_fault(section: Section, record: QuotedRecord) -> tuple[str, str] | None:
     if record.cells is None:
         return "malformed_quotes", (
             "a quote in this line is not closed, or text follows a closing quote; double the quotes inside "
@@ -173,30 +141,22 @@ def _record_fault(section: Section, record: QuotedRecord, widths: tuple[int, int
         )
     if section.line_fault(record.first, record.last):
         return section.damage(record.first, record.last)
-    if not widths[0] <= len(record.cells) <= widths[1]:
-        code = "too_few_columns" if len(record.cells) < widths[0] else "too_many_columns"
-        return code, f"the row has {len(record.cells)}{_width_rule(widths)}"
-    return None
-
-
-def _bad_frame(rows: Sequence[_BadRow]) -> pl.DataFrame:
-    schema = {"file_at": pl.Int64(), **{name: BAD_SCHEMA[name] for name in list(BAD_SCHEMA)[1:]}}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    low, high = section.widths
+    return None if low <= len(record.cells) <= high else section.misfit(len(record.cells))
 
 
 def _assembled(
     files: Sequence[RawFile],
     sections: Sequence[_Placed],
     good: list[pl.LazyFrame],
-    bad: list[pl.DataFrame],
+    bad: list[_BadRow],
     layout: DelimitedLayout,
 ) -> Rows:
-    keys = pl.Series("file_key", [file.key for file in files], pl.String)
     # The bulk rows of one group are in order already; sorting them would cost more than parsing.
     if len(good) != 1:
         good = [pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)]
-    misses = pl.concat(bad).sort(_ORDER)
-    rows_bad = np.bincount(misses["file_at"].to_numpy(), minlength=len(files)).tolist()
+    bad.sort(key=lambda row: row[:2])
+    rows_bad = Counter(at for at, *_ in bad)
     by_file = dict(sections)
     counts = [
         (file.key, s.rows_in, bad_here, s.blank_lines, s.encoding)

@@ -30,17 +30,18 @@ class Section:
     key: str
     lines: Lines
     encoding: str
+    separator: str
     selection: Selection
     widths: tuple[int, int]
     plain: Mask
-    damaged: npt.NDArray[np.int64]
+    refused: npt.NDArray[np.int64]
     records: tuple[QuotedRecord, ...]
     blank_lines: int
     faults: npt.NDArray[np.uint8]
 
     @property
     def rows_in(self) -> int:
-        return int(self.plain.sum()) + len(self.damaged) + len(self.records) + self.blank_lines
+        return int(self.plain.sum()) + len(self.refused) + len(self.records) + self.blank_lines
 
     def raw(self, first: int, last: int) -> str:
         """Return the text of lines `first` to `last` as quarantine shows it."""
@@ -49,6 +50,19 @@ class Section:
     def line_fault(self, first: int, last: int) -> int:
         """Return the worst fault of lines `first` to `last`."""
         return int(self.faults[first : last + 1].max())
+
+    def refusal(self, line: int) -> tuple[str, str]:
+        """Return reason_code and reason of a refused line."""
+        if self.faults[line] != SOUND:
+            return self.damage(line, line)
+        return self.misfit(self.lines.text(line).count(self.separator) + 1)
+
+    def misfit(self, width: int) -> tuple[str, str]:
+        """Return reason_code and reason of a row with a wrong number of cells."""
+        low, high = self.widths
+        code = "too_few_columns" if width < low else "too_many_columns"
+        wanted = low if low == high else f"{low} to {high}"
+        return code, f"the row has {width} columns where {wanted} are expected"
 
     def damage(self, first: int, last: int) -> tuple[str, str]:
         """Return reason_code and reason of lines `first` to `last`, of which one is damaged."""
@@ -97,14 +111,17 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
     free = ~skipped
     for record in records:
         free[record.first : record.last + 1] = False
+    rows = free & ~blank
+    fits = (faults == SOUND) & _fitting(lines, layout.separator, widths)
     return Section(
         key=file.key,
         lines=lines,
         encoding=decoded.encoding,
+        separator=layout.separator,
         selection=_selection(header, widths[1], layout),
         widths=widths,
-        plain=free & ~blank & (faults == SOUND),
-        damaged=np.flatnonzero(free & ~blank & (faults != SOUND)),
+        plain=rows & fits,
+        refused=np.flatnonzero(rows & ~fits),
         records=records,
         blank_lines=int((free & blank).sum()),
         faults=faults,
@@ -142,6 +159,17 @@ def _blank(lines: Lines, separator: str) -> Mask:
     for line in np.flatnonzero(np.isin(first_code, np.frombuffer(padding, np.uint8)) & ~blank).tolist():
         blank[line] = not lines.data[lines.starts[line] : lines.ends[line]].strip(padding)
     return blank
+
+
+def _fitting(lines: Lines, separator: str, widths: tuple[int, int]) -> Mask:
+    """Tell which lines have a right number of cells, if they hold no quotes."""
+    found = (np.frombuffer(lines.data, np.uint8) == ord(separator)).view(np.uint8)
+    # The narrowest type that can't overflow: counting in 64 bits takes three times as long.
+    longest = int((lines.ends - lines.starts).max())
+    count_type = np.uint8 if longest <= 0xFF else np.uint16 if longest <= 0xFFFF else np.int64
+    separators = np.add.reduceat(found, lines.starts, dtype=count_type)
+    fitting: Mask = (separators >= widths[0] - 1) & (separators <= widths[1] - 1)
+    return fitting
 
 
 def _header(
