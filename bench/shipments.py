@@ -3,8 +3,8 @@
     python -m bench.shipments                1,000 and 2,000 files; a few minutes, 3 GB of temp space
     python -m bench.shipments --files 20     smaller
 
-Unlike `bench.parse`, this is the whole link as the platform runs it: listing, reading, hashing, line numbers, raw text of
-refused rows, ledger, checks on the written draft, and the pointer swap. Each measurement is a process of its own.
+Unlike `bench.parse`, this is the whole link as the platform runs it: listing, reading, hashing, line numbers, raw text
+of refused rows, ledger, checks on the written draft, and the pointer swap. Each measurement is a process of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ WANTED_RSS_MB = 1_000
 
 def publish(folder: Path, home: Path) -> int:
     """List, parse, check and publish one date with the transit dataset as shipped."""
-    settings = Settings.from_environment({"TNT_HOME": str(home), "TNT_RAW_URL": (folder.parent.parent).as_uri()})
+    settings = Settings.from_environment(
+        {"TNT_HOME": str(home), "TNT_RAW_URL": (folder.parent.parent).as_uri()}
+    )
     place = open_place(settings)
     spec = transit_spec("transit")
     publish_files(spec, DATE, place, "bench")
@@ -62,7 +64,9 @@ def measure(technique: str, folder: Path) -> dict[str, float]:
 
 def _apart(technique: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "bench.shipments", "--measure", technique, "--folder", str(folder)]
-    result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result: dict[str, float] = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
     return result
 
 
@@ -83,7 +87,9 @@ def compare(files: int, repeats: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--measure")
@@ -93,7 +99,9 @@ def main() -> None:
         print(json.dumps(measure(options.measure, options.folder)))
         return
     table = compare(options.files, options.repeats)
-    print(f"{'technique':<12}{'files':>8}{'rows':>14}{'seconds':>10}{'rows/s':>14}{'ratio':>8}{'peak MB':>10}")
+    print(
+        f"{'technique':<12}{'files':>8}{'rows':>14}{'seconds':>10}{'rows/s':>14}{'ratio':>8}{'peak MB':>10}"
+    )
     for row in table:
         print(
             f"{row['technique']:<12}{row['files']:>8,}{row['rows']:>14,}{row['seconds']:>10.2f}"

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.components.datasets import transit_spec, transit_specs
+from tnt_platform.components.local_launcher import this_process
 from tnt_platform.components.platform import open_place
 from tnt_platform.errors import NotFound
 from tnt_platform.flows.publishing import Place
@@ -112,7 +113,11 @@ def materialize(spec: TransitSpec, dates: list[str], config: Mapping[str, object
     failed = False
     with dg.DagsterInstance.get() as instance:
         for first, last in contiguous(dates):
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            dates_tags = {
+                "dagster/asset_partition_range_start": first,
+                "dagster/asset_partition_range_end": last,
+            }
+            tags = {**dates_tags, **this_process()}
             failed |= not _execute(job, instance, spec, tags, config, _days(first, last))
     _report(spec, place, dates)
     if failed:

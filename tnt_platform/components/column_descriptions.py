@@ -52,5 +52,7 @@ def described(dataset: str, column: str) -> str | None:
     """One sentence about a column of `<dataset>/<step>`; None for a column that the dataset's YAML names."""
     step = dataset.rsplit("/", 1)[-1]
     if column.endswith("_note"):
-        return f"Why {column.removesuffix('_note')} holds no value: the word that stood in its place, as a code."
+        return (
+            f"Why {column.removesuffix('_note')} holds no value: the word that stood in its place, as a code."
+        )
     return OF_STEP.get((step, column), COLUMNS.get(column))

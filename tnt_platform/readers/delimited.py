@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -15,7 +16,6 @@ from tnt_platform.readers.layout import (
     BAD_SCHEMA,
     FILES_SCHEMA,
     GOOD_SCHEMA,
-    RAW_LIMIT_CHARS,
     DelimitedLayout,
     RawFile,
     Rows,
@@ -82,7 +82,9 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
 
 
 def _refused_lines(at: int, section: Section) -> list[_BadRow]:
-    return [(at, line + 1, section.raw(line, line), *section.refusal(line)) for line in section.refused.tolist()]
+    return [
+        (at, line + 1, section.raw(line, line), *section.refusal(line)) for line in section.refused.tolist()
+    ]
 
 
 def _plain_rows(
@@ -111,9 +113,7 @@ def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
     return pl.DataFrame(places).hstack(raw)
 
 
-def _quoted_rows(
-    group: Sequence[_Placed], selection: Selection, bad: list[_BadRow]
-) -> list[pl.LazyFrame]:
+def _quoted_rows(group: Sequence[_Placed], selection: Selection, bad: list[_BadRow]) -> list[pl.LazyFrame]:
     """Return the good records with quotes of a group; the others go to `bad`."""
     rows = []
     for at, section in group:
@@ -159,14 +159,15 @@ def _assembled(
     rows_bad = Counter(at for at, *_ in bad)
     by_file = dict(sections)
     counts = [
-        (file.key, s.rows_in, bad_here, s.blank_lines, s.encoding)
+        (file.key, s.rows_in, rows_bad[at], s.blank_lines, s.encoding)
         if (s := by_file.get(at))
-        else (file.key, 1, bad_here, 0, None)
-        for at, (file, bad_here) in enumerate(zip(files, rows_bad, strict=True))
+        else (file.key, 1, rows_bad[at], 0, None)
+        for at, file in enumerate(files)
     ]
+    misses = [(files[at].key, *row) for at, *row in bad]
     return Rows(
         good_cells=good[0].drop("file_at"),
-        bad=misses.select(keys.gather(misses["file_at"]), pl.exclude("file_at")),
+        bad=pl.DataFrame(misses, schema=BAD_SCHEMA, orient="row"),
         files=pl.DataFrame(counts, schema=FILES_SCHEMA, orient="row"),
     )
 

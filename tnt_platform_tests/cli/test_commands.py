@@ -141,7 +141,9 @@ def test_an_unknown_dataset_is_named_with_those_that_exist(home: Path) -> None:
     assert "there is no dataset 'parcels'; known: deliveries, transit" in result.stderr
 
 
-def test_a_wrong_setting_is_explained_without_a_stack_trace(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_explained_without_a_stack_trace(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TNT_LAKE_URL", "ftp://somewhere")
     result = tnt("scan")
     assert result.exit_code == 1
@@ -184,7 +186,9 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_settings_keep_secrets_out_of_their_repr() -> None:
-    settings = Settings.from_environment({"AWS_SECRET_ACCESS_KEY": "hunter2", "TNT_RATE_API_TOKEN": "hunter3"})
+    settings = Settings.from_environment(
+        {"AWS_SECRET_ACCESS_KEY": "hunter2", "TNT_RATE_API_TOKEN": "hunter3"}
+    )
     assert "hunter" not in repr(settings)
     assert settings.resolve("${TNT_RATE_API_TOKEN}") == "hunter3"
 

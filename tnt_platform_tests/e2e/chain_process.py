@@ -1,6 +1,6 @@
 """A process that takes dates through the chain without Dagster, so that it can be killed often.
 
-    python -m tnt_platform_tests.e2e.chain_process PICKLED_ORDER
+Start it with `python -m tnt_platform_tests.e2e.chain_process PICKLED_ORDER`.
 """
 
 from __future__ import annotations

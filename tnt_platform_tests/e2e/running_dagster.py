@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -98,6 +99,7 @@ class RunningDagster:
     home: DagsterHome
     url: str
     alive: Callable[[], bool]
+    kill: Callable[[], None]
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """The `data` of a GraphQL answer; an error of it is an error of the test."""
@@ -125,9 +127,11 @@ class RunningDagster:
         return self.home.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def runs(self, **tags: str) -> list[Run]:
-        """Runs with these tags (`tnt_date="2026-01-05"` for the tag tnt/date), oldest first."""
+        """Runs with these tags (`tnt_attempt="2"` for the tag tnt/attempt), oldest first."""
         wanted = [{"key": name.replace("_", "/", 1), "value": value} for name, value in tags.items()]
-        found = self.ask(questions.RUNS, filter={"tags": wanted} if wanted else None)["runsOrError"]["results"]
+        found = self.ask(questions.RUNS, filter={"tags": wanted} if wanted else None)["runsOrError"][
+            "results"
+        ]
         return sorted((Run.of(result) for result in found), key=lambda run: run.created)
 
     def finished_runs(self, run_ids: Sequence[str], timeout_s: float) -> list[Run]:
@@ -198,7 +202,12 @@ def running_dagster(home: DagsterHome, api_url: str) -> Iterator[RunningDagster]
     command += ["-w", str(home.folder / "workspace.yaml")]
     with process_group(command, home.environment(api_url), log=home.log) as process:
         group = process.pid
-        dagster = RunningDagster(home, f"http://127.0.0.1:{port}", lambda: process.poll() is None)
+        dagster = RunningDagster(
+            home,
+            f"http://127.0.0.1:{port}",
+            alive=lambda: process.poll() is None,
+            kill=lambda: os.killpg(group, signal.SIGKILL),
+        )
         dagster.wait_for("Dagster to be ready", lambda: _ready(dagster), START_TIMEOUT_S)
         yield dagster
     left = [p for p in processes_of(group) if not _gone_soon(p)]

@@ -76,7 +76,7 @@ def test_a_late_file_and_an_overwritten_one_are_one_run_each_and_touch_no_other_
     dagster.home.drop_files(other)
     runs = published_by_the_sensor(dagster, [late, overwritten])
 
-    assert {run.tags["tnt/date"]: run.tags["tnt/reason"] for run in runs} == {
+    assert {run.tags["dagster/partition"]: run.tags["tnt/reason"] for run in runs} == {
         late: "1 new",
         overwritten: "1 changed",
     }
@@ -101,7 +101,7 @@ def test_a_date_that_is_under_way_waits_for_its_run_before_it_gets_another(
         dagster.wait_for("a run that asks", lambda: api.stats()["requests"], RUNS_TIMEOUT_S)
         dagster.home.drop_files(small_plan(day, 1, files=3, rows=200))
         tick = dagster.next_tick()
-        (first,) = dagster.runs(tnt_date=date)
+        (first,) = dagster.runs(dagster_partition=date)
         assert not first.finished, "400 questions, 64 at a time, take 8 s each"
     finally:
         api.set_faults(latency_ms=0)
@@ -133,6 +133,34 @@ def test_a_date_that_fails_is_tried_again_with_a_higher_attempt_and_recovers(dag
     assert [(run.tags["tnt/attempt"], run.status) for run in runs] == [("1", "FAILURE"), ("2", "SUCCESS")]
     assert runs[1].created >= runs[0].ended + 30, "the back-off of the YAML's default"
     assert_published_as_made(dagster.home, plan)
+
+
+def test_a_date_whose_dagster_was_killed_is_taken_up_again_after_the_restart(
+    api: RunningRateApi, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    day = dt.date(2026, 5, 4)
+    plan, date = small_plan(day, 1, files=2, rows=200), day.isoformat()
+    home = DagsterHome(tmp_path_factory.mktemp("killed"))
+    home.drop_reference(plan)
+    home.drop_files(plan)
+    api.reset()
+    api.set_faults(latency_ms=8_000)
+    try:
+        with running_dagster(home, api.url) as dagster:
+            dagster.wait_for("a run that asks", lambda: api.stats()["requests"], RUNS_TIMEOUT_S)
+            (killed,) = dagster.runs(dagster_partition=date)
+            dagster.kill()
+    finally:
+        api.set_faults(latency_ms=0)
+
+    with running_dagster(home, api.url) as dagster:
+        started = time.monotonic()
+        runs = dagster.wait_for("a second run", lambda: two_finished(dagster, date), RUNS_TIMEOUT_S)
+        print(f"killed with its Dagster, published {time.monotonic() - started:.0f} s after the restart")
+
+        assert [run.status for run in runs] == ["FAILURE", "SUCCESS"]
+        assert runs[0].run_id == killed.run_id
+        assert_published_as_made(home, plan)
 
 
 def test_a_second_tnt_demo_finds_nothing_to_do_and_leaves_no_process(
@@ -184,14 +212,14 @@ def published_by_the_sensor(dagster: RunningDagster, dates: Sequence[str]) -> li
 
     fresh = dagster.wait_for(f"runs on {', '.join(dates)}", asked, TICK_TIMEOUT_S)
     ended = dagster.finished_runs([run.run_id for run in fresh], RUNS_TIMEOUT_S)
-    assert sorted(run.tags["tnt/date"] for run in ended) == sorted(dates)
+    assert sorted(run.tags["dagster/partition"] for run in ended) == sorted(dates)
     assert {run.status for run in ended} == {"SUCCESS"}, [dagster.failure(run.run_id) for run in ended]
     assert {run.tags["dagster/sensor_name"] for run in ended} == {"transit_files"}
     return ended
 
 
 def finished(dagster: RunningDagster, date: str) -> list[Run]:
-    return [run for run in dagster.runs(tnt_date=date) if run.finished]
+    return [run for run in dagster.runs(dagster_partition=date) if run.finished]
 
 
 def two_finished(dagster: RunningDagster, date: str) -> list[Run] | None:
@@ -216,7 +244,9 @@ def changed_by(home: DagsterHome) -> dict[str, list[str]]:
     for step in (FILES, SHIPMENTS, RESULTS):
         snapshot = store.current(f"transit/{step}")
         assert snapshot is not None
-        for date, version in snapshot.partitions.sort("partition").select("partition", "changed_by").iter_rows():
+        for date, version in (
+            snapshot.partitions.sort("partition").select("partition", "changed_by").iter_rows()
+        ):
             found.setdefault(date, []).append(version)
     return found
 

@@ -120,7 +120,9 @@ def published(order: Order) -> Published:
 
 def _read(found: Published, dataset: str, snapshot: Snapshot) -> None:
     partitions = snapshot.partitions
-    found.changed_by |= {(dataset, date): v for date, v in partitions.select("partition", "changed_by").iter_rows()}
+    found.changed_by |= {
+        (dataset, date): v for date, v in partitions.select("partition", "changed_by").iter_rows()
+    }
     counts = ["partition", "rows_in", "published", "quarantined", "deduplicated", "filtered", "inputs_digest"]
     found.content[f"{dataset} counts"] = partitions.select(counts).sort("partition")
     for date in partitions["partition"].sort():
@@ -252,7 +254,11 @@ def _chain_process(order: Order, ground: Ground) -> Iterator[subprocess.Popen[st
 def kill_tnt_run(order: Order, home: DagsterHome, environment: Mapping[str, str], chance: float) -> int:
     """Kill `tnt run` some time after it published its first link."""
     with subprocess.Popen(
-        _tnt_run_command(), cwd=home.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        _tnt_run_command(),
+        cwd=home.folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not published(order).changed_by:
@@ -273,13 +279,26 @@ def _kill_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Non
 
 def tnt_run(home: DagsterHome, environment: Mapping[str, str]) -> None:
     done = subprocess.run(
-        _tnt_run_command(), cwd=home.folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+        _tnt_run_command(),
+        cwd=home.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _tnt_run_command() -> list[str]:
-    return [str(Path(sys.executable).with_name("tnt")), "run", "transit", "--from", DATES[0], "--to", DATES[-1]]
+    return [
+        str(Path(sys.executable).with_name("tnt")),
+        "run",
+        "transit",
+        "--from",
+        DATES[0],
+        "--to",
+        DATES[-1],
+    ]
 
 
 def assert_completed(order: Order, undisturbed: Published, run_again: Callable[[], None]) -> None:

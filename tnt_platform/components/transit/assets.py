@@ -219,7 +219,8 @@ def _extra(chain: Chain, step: str, published: Published, meter: Meter) -> dict[
         overall = summary.filter(pl.col("group_kind") == "all")
         if overall.height and overall["cases"][0]:
             extra["pass_rate"] = round(overall["pass_rate"][0], 4)
-            title += f": {overall['passed'][0]:,} of {overall['cases'][0]:,} cases passed ({overall['pass_rate'][0]:.1%})"
+            passed, cases = overall.select("passed", "cases").row(0)
+            title += f": {passed:,} of {cases:,} cases passed ({passed / cases:.1%})"
         extra["plot"] = dg.MetadataValue.md(summary_plot(summary, title))
     return extra
 

@@ -40,6 +40,8 @@ def summary_plot(summary: pl.DataFrame, title: str) -> str:
 
 
 def _bars(axes: Axes, groups: pl.DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     # matplotlib reads "$" as mathematics; data is text.
     names = [value[:24].replace("$", r"\$") for value in groups["group_value"]][::-1]
     left = [0] * groups.height
@@ -49,11 +51,15 @@ def _bars(axes: Axes, groups: pl.DataFrame) -> None:
         left = [a + b for a, b in zip(left, cases, strict=True)]
     for row, (cases, rate) in enumerate(groups.select("cases", "pass_rate").reverse().iter_rows()):
         axes.annotate(
-            f"{rate:.0%}" if rate is not None else "", (cases, row), (3, 0), va="center", size="small",
+            f"{rate:.0%}" if rate is not None else "",
+            (cases, row),
+            (3, 0),
+            va="center",
+            size="small",
             textcoords="offset points",
         )
     axes.set_yticks(range(len(names)), names)
     axes.margins(x=0.12, y=0.02)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_xlabel("cases; the figure beside a bar is the share that passed")

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from tnt_platform.components.local_launcher import PROCESS_TAG
 from tnt_platform.components.platform import Platform
 from tnt_platform.components.transit.model import SensorModel
 from tnt_platform.flows.publishing import Place
@@ -16,7 +17,7 @@ from tnt_platform.lake.discovery import partitions_named_by
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
 from tnt_platform.settings import Settings
 
-DATASET_TAG, DATE_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/date", "tnt/digest", "tnt/attempt"
+DATASET_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/digest", "tnt/attempt"
 # Dagster's queue runs one at a time of the runs that share a value of this tag.
 LANE_TAG = "tnt/lane"
 PARTITION = "dagster/partition"
@@ -113,7 +114,7 @@ def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, s
     history: dict[tuple[str, str], Attempts] = {}
     for record in instance.get_run_records(filters, limit=RUNS_REMEMBERED):
         run = record.dagster_run
-        key = (run.tags.get(DATE_TAG, ""), run.tags.get(DIGEST_TAG, ""))
+        key = (run.tags.get(PARTITION, ""), run.tags.get(DIGEST_TAG, ""))
         before = history.get(key, Attempts())
         history[key] = Attempts(
             # A run that succeeded and left a difference counts too: asking again forever would not help.
@@ -132,6 +133,9 @@ def busy_dates(instance: dg.DagsterInstance, spec: TransitSpec) -> set[str]:
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)), limit=RUNS_REMEMBERED):
         run = record.dagster_run
         if run.job_name != f"{spec.name}_job" and assets.isdisjoint(run.asset_selection or ()):
+            continue
+        # A run that nothing launched and that names no process can't be known to be dead: it must not block its date.
+        if run.remote_job_origin is None and PROCESS_TAG not in run.tags:
             continue
         if PARTITION in run.tags:
             dates.add(run.tags[PARTITION])
@@ -162,7 +166,8 @@ def run_requests(
     for work in sorted(found.work, key=lambda work: work.date, reverse=True):
         if not partitions.has_partition_key(work.date):
             say(
-                f"{work.date} is before {spec.start_date} or in the future: {work.reason} wait; see start_date in the YAML"
+                f"{work.date} is before {spec.start_date} or in the future: {work.reason} wait; "
+                "see start_date in the YAML"
             )
             continue
         attempts = history.get(_content(work), Attempts())
@@ -194,7 +199,6 @@ def _request(spec: TransitSpec, model: SensorModel, work: Work, attempt: int) ->
         run_config=dg.RunConfig(ops={spec.name: {"config": {"isolate": last_chance}}}),
         tags={
             DATASET_TAG: spec.name,
-            DATE_TAG: work.date,
             DIGEST_TAG: _content(work)[1],
             ATTEMPT_TAG: str(attempt),
             LANE_TAG: f"{spec.name}|{work.date}",

@@ -22,8 +22,8 @@ from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, re
 # One file alone in a child process may take this long before it counts as the one that breaks the run.
 ISOLATED_TIMEOUT_S = 600
 READER_CRASHED = "reader_crashed"
-# Each batch in work holds about 120 MB.
-BATCHES_AT_ONCE = 2
+# Each batch in work holds about 120 MB; one more than the cores of a small task keeps them busy.
+BATCHES_AT_ONCE = 3
 
 FILE_SCHEMA: dict[str, pl.DataType] = {
     "file_key": pl.String(),
