@@ -238,8 +238,9 @@ def test_at_rest_the_published_rows_are_those_of_the_bucket(
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 @rules
-@stories(150)
+@stories(40)
 @given(deeds=st.lists(deeds, min_size=4, max_size=25))
 def test_at_rest_the_published_rows_are_those_of_the_bucket_after_long_stories(
     server: S3Server, on_overwrite: str, on_delete: str, deeds: list[tuple[object, ...]]
@@ -324,6 +325,7 @@ def test_a_process_killed_at_some_write_leaves_work_that_the_next_tick_finishes(
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", [1, 2])
 def test_a_process_killed_at_any_write_leaves_work_that_the_next_tick_finishes(
     server: S3Server, tmp_path: Path, first: int

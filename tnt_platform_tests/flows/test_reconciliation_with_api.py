@@ -134,7 +134,8 @@ def test_at_rest_every_promise_in_the_bucket_is_compared_with_the_zone_table(
 
 
 @pytest.mark.heavy
-@stories(60)
+@pytest.mark.timeout(900)
+@stories(25)
 @given(deeds=st.lists(DEEDS, min_size=4, max_size=16))
 def test_at_rest_every_promise_in_the_bucket_is_compared_with_the_zone_table_after_long_stories(
     places: tuple[S3Server, RunningRateApi], deeds: list[tuple[object, ...]]
