@@ -123,7 +123,9 @@ def _read(found: Published, dataset: str, snapshot: Snapshot) -> None:
     found.changed_by |= {
         (dataset, date): v for date, v in partitions.select("partition", "changed_by").iter_rows()
     }
-    counts = ["partition", "rows_in", "published", "quarantined", "deduplicated", "filtered", "inputs_digest"]
+    # After the files' own digest stands the version of the link before.
+    files = pl.col("inputs_digest").str.split("@").list.first()
+    counts = ["partition", "rows_in", "published", "quarantined", "deduplicated", "filtered", files]
     found.content[f"{dataset} counts"] = partitions.select(counts).sort("partition")
     for date in partitions["partition"].sort():
         found.content[f"{dataset} rows {date}"] = comparable(snapshot.scan([date]).collect())

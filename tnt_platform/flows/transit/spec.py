@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -95,10 +95,14 @@ class TransitSpec:
     def __post_init__(self) -> None:
         """Fingerprint what decides how a file is read, so that a change of YAML re-reads it."""
         read_by = [
-            (layout.files, repr(layout.layout), [column.model_dump(mode="json") for column in layout.columns])
+            (
+                layout.files,
+                asdict(layout.layout),
+                [column.model_dump(mode="json") for column in layout.columns],
+            )
             for layout in self.layouts
         ]
-        text = json.dumps([read_by, self.source.key_pattern.pattern], sort_keys=True, default=str)
+        text = json.dumps([read_by, self.source.key_pattern.pattern], sort_keys=True, default=_in_one_order)
         object.__setattr__(self, "parse_recipe", hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def dataset(self, step: str) -> str:
@@ -114,3 +118,8 @@ class TransitSpec:
     def layout_of(self, key: str) -> FileLayout | None:
         """The layout of a file, or None when no glob fits its name."""
         return next((layout for layout in self.layouts if layout.fits(key)), None)
+
+
+def _in_one_order(value: object) -> object:
+    """A set as JSON. Its own order differs from process to process: with it every run would read every file again."""
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else str(value)

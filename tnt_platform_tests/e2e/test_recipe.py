@@ -1,0 +1,27 @@
+"""What decides how a file is read has the same fingerprint in every process, or every run would read all files again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+ASK = """
+from tnt_platform.components.datasets import transit_specs
+print(sorted((name, spec.parse_recipe) for name, spec in transit_specs().items()))
+"""
+
+
+def test_the_fingerprint_of_the_yaml_is_the_same_in_every_process() -> None:
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", ASK],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(said) == 1, said
