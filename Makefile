@@ -26,7 +26,7 @@ test: $(VENV)/.ready ## The tests (under 5 minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
 
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (minutes)
-	@$(VENV)/bin/python -m pytest -q -m heavy
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m heavy
 
 check: $(VENV)/.ready ## Lint, types, import directions, dataset YAML
 	$(VENV)/bin/ruff format --check .

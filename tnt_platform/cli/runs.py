@@ -23,6 +23,8 @@ from tnt_platform.flows.transit.spec import ENRICHED, RESULTS, TransitSpec
 from tnt_platform.settings import Settings
 
 POLL_S = 0.5
+# Every line is in the web UI; here it would tear the progress bar, and what failed is said at the end.
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 @click.command()
@@ -156,7 +158,7 @@ def _execute(
                 instance=instance,
                 run_id=run_id,
                 tags=dict(tags),
-                run_config={"ops": {spec.name: {"config": dict(config)}}} if config else None,
+                run_config={"ops": {spec.name: {"config": dict(config)}}, "loggers": QUIET},
                 raise_on_error=False,
             )
         )
@@ -173,9 +175,10 @@ def _execute(
     for result in outcome:
         for event in result.all_events:
             if event.is_step_failure:
-                console.print(
-                    event.step_failure_data.error_display_string.split("\n\nThe above")[0], markup=False
-                )
+                said = event.step_failure_data.error_display_string
+                # Our failures name the date, what is wrong and how to mend it; the stack is in the web UI.
+                said = said.split("\n\nStack Trace:")[0].split("\n\nThe above")[0]
+                console.print(said.removeprefix("dagster._core.definitions.events.Failure: "), markup=False)
     return bool(outcome) and outcome[0].success
 
 

@@ -260,6 +260,7 @@ def kill_tnt_run(order: Order, home: DagsterHome, environment: Mapping[str, str]
         cwd=home.folder,
         env=environment,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
         deadline = time.monotonic() + TIMEOUT_S

@@ -1,4 +1,4 @@
-"""What decides how a file is read has the same fingerprint in every process, or every run would read all files again."""
+"""What decides how a file is read has one fingerprint, or every new process would read all files again."""
 
 from __future__ import annotations
 
