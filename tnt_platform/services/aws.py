@@ -81,7 +81,7 @@ def aws_client(
         tcp_keepalive=True,
     )
     try:
-        return boto3.session.Session().client(service, config=config, **arguments)  # type: ignore[call-overload]  # the service is a name only known here
+        return boto3.session.Session().client(service, config=config, **arguments)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"no {service} client could be built: {error}. Set the region (AWS_REGION), a full endpoint URL "
