@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1200)]
 
 RUNS_TIMEOUT_S = 300
 TICK_TIMEOUT_S = 180
-NOTHING_DONE = "nothing to do: every file is in the published data, nothing was run or written"
+NOTHING_DONE = "nothing to do: every file is published already; nothing was run or written"
 
 
 @pytest.fixture(scope="module")
