@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
@@ -21,11 +23,21 @@ from tnt_platform.readers.layout import (
     Rows,
     column_name,
 )
-from tnt_platform.readers.lines import selected_bytes
+from tnt_platform.readers.lines import Offsets, selected_bytes
+from tnt_platform.readers.plain import PlainLines, plain_lines
 from tnt_platform.readers.quoted import QuotedRecord
 from tnt_platform.readers.section import Section, Selection, read_section
 
-__all__ = ["DelimitedLayout", "RawFile", "Rows", "iter_batches", "read_rows"]
+__all__ = [
+    "DelimitedLayout",
+    "PlainLines",
+    "RawFile",
+    "Rows",
+    "Sections",
+    "iter_batches",
+    "read_rows",
+    "take_apart",
+]
 
 # Text commonly packs 5 to 10 times; a batch is bounded by what it holds, not by what was delivered.
 PACKED_BYTES_WEIGHT: Final = 10
@@ -61,6 +73,11 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
     Lines without quotes are parsed in bulk over all files, records with quotes one by one. A fault of a whole
     file is a row of `bad` at line 0 and never touches the other files. See `Rows` for the frames.
     """
+    return take_apart(files, layout).rows()
+
+
+def take_apart(files: Sequence[RawFile], layout: DelimitedLayout) -> Sections:
+    """Find what each line of each file is, without reading its cells; nothing in a file makes this raise."""
     sections: list[_Placed] = []
     bad: list[_BadRow] = []
     for at, file in enumerate(files):
@@ -71,14 +88,50 @@ def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
         else:
             sections.append((at, section))
             bad += _refused_lines(at, section)
-    groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
-    for at, section in sections:
-        groups.setdefault((section.selection, section.widths), []).append((at, section))
-    good: list[pl.LazyFrame] = []
-    for (selection, widths), group in groups.items():
-        good.append(_plain_rows(group, selection, widths, layout.separator))
-        good += _quoted_rows(group, selection, bad)
-    return _assembled(files, sections, good, bad, layout)
+    return Sections(files, layout, sections, bad, {at: section.rows_in for at, section in sections})
+
+
+@dataclass(frozen=True)
+class Sections:
+    """Files taken apart: their plain lines can be read quickly first, then all others with their raw text."""
+
+    files: Sequence[RawFile]
+    layout: DelimitedLayout
+    placed: list[_Placed]
+    bad: list[_BadRow]
+    rows_in: dict[int, int]
+
+    def plain(self) -> list[PlainLines]:
+        """Return the lines that hold nothing awkward, files with the same selection of columns together."""
+        return [
+            plain_lines(group, selection, widths[1], self.layout.separator)
+            for (selection, widths), group in self._groups().items()
+        ]
+
+    def without(self, file_at: npt.NDArray[np.uint32], line_no: Offsets) -> Sections:
+        """Leave out plain lines that were read already: the places of their files, ascending, and their numbers."""
+        left = []
+        for at, section in self.placed:
+            first, after = np.searchsorted(file_at, (at, at + 1))
+            plain = section.plain.copy()
+            plain[line_no[first:after] - 1] = False
+            left.append((at, replace(section, plain=plain)))
+        return replace(self, placed=left)
+
+    def rows(self) -> Rows:
+        """Read every row that was not left out; `files` of the result counts those too."""
+        bad = list(self.bad)
+        good: list[pl.LazyFrame] = []
+        for (selection, widths), group in self._groups().items():
+            good.append(_plain_rows(group, selection, widths, self.layout.separator))
+            good += _quoted_rows(group, selection, bad)
+        return _assembled(self, good, bad)
+
+    def _groups(self) -> dict[tuple[Selection, tuple[int, int]], list[_Placed]]:
+        groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
+        for at, section in self.placed:
+            groups.setdefault((section.selection, section.widths), []).append((at, section))
+        return groups
 
 
 def _refused_lines(at: int, section: Section) -> list[_BadRow]:
@@ -145,21 +198,16 @@ def _record_fault(section: Section, record: QuotedRecord) -> tuple[str, str] | N
     return None if low <= len(record.cells) <= high else section.misfit(len(record.cells))
 
 
-def _assembled(
-    files: Sequence[RawFile],
-    sections: Sequence[_Placed],
-    good: list[pl.LazyFrame],
-    bad: list[_BadRow],
-    layout: DelimitedLayout,
-) -> Rows:
+def _assembled(sections: Sections, good: list[pl.LazyFrame], bad: list[_BadRow]) -> Rows:
+    files = sections.files
     # The bulk rows of one group are in order already; sorting them would cost more than parsing.
     if len(good) != 1:
-        good = [pl.concat([_no_rows(layout), *good], how="diagonal").sort(_ORDER)]
+        good = [pl.concat([_no_rows(sections.layout), *good], how="diagonal").sort(_ORDER)]
     bad.sort(key=lambda row: row[:2])
     rows_bad = Counter(at for at, *_ in bad)
-    by_file = dict(sections)
+    by_file = dict(sections.placed)
     counts = [
-        (file.key, s.rows_in, rows_bad[at], s.blank_lines, s.encoding)
+        (file.key, sections.rows_in[at], rows_bad[at], s.blank_lines, s.encoding)
         if (s := by_file.get(at))
         else (file.key, 1, rows_bad[at], 0, None)
         for at, file in enumerate(files)

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.selectors import enum
 
 from tnt_platform.errors import InvalidInput, TntError
-from tnt_platform.flows.transit.spec import FileLayout, TransitSpec
-from tnt_platform.readers.delimited import RawFile, iter_batches, read_rows
-from tnt_platform.transforms.columns import output_schema, parse_columns
-from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
+from tnt_platform.flows.transit.batch import (
+    FILE_SCHEMA,
+    ParsedBatch,
+    parse_batch,
+    refused_whole,
+    whole_files,
+)
+from tnt_platform.flows.transit.spec import TransitSpec
+from tnt_platform.readers.delimited import RawFile, iter_batches
+from tnt_platform.transforms.transit import refused_files
 
 # One file alone in a child process may take this long before it counts as the one that breaks the run.
 ISOLATED_TIMEOUT_S = 600
 READER_CRASHED = "reader_crashed"
 # Each batch in work holds about 120 MB; one more than the cores of a small task keeps them busy.
 BATCHES_AT_ONCE = 3
-
-FILE_SCHEMA: dict[str, pl.DataType] = {
-    "file_key": pl.String(),
-    "sha256": pl.String(),
-    "rows_in": pl.Int64(),
-    "rows_out": pl.Int64(),
-    "rows_quarantined": pl.Int64(),
-    "rows_filtered": pl.Int64(),
-    "rows_deduplicated": pl.Int64(),
-    "status": pl.String(),
-    "encoding": pl.String(),
-}
-
-
-@dataclass(frozen=True)
-class ParsedBatch:
-    """Typed rows, refused rows and what each file of the batch held."""
-
-    good: pl.DataFrame
-    bad: pl.DataFrame
-    files: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -54,13 +40,6 @@ class ParsedFiles:
     data: list[Path]
     quarantine: list[Path]
     files: pl.DataFrame
-
-
-def shipments_schema(spec: TransitSpec) -> dict[str, pl.DataType]:
-    """Columns of `<dataset>/shipments`: where the row came from, what the key says, what the row says."""
-    named = {name: pl.Utf8() for name in _key_fields(spec)}
-    columns = output_schema(spec.layouts[0].columns)
-    return {"file_key": pl.Utf8(), "line_no": pl.Int64(), **named, **columns}
 
 
 def parse_files(
@@ -139,7 +118,8 @@ def _without_known(parsed: ParsedBatch, known: frozenset[str]) -> ParsedBatch:
         rows_quarantined=pl.when(is_again).then(none).otherwise("rows_quarantined"),
         status=pl.when(is_again).then(pl.lit("duplicate")).otherwise("status"),
     )
-    return ParsedBatch(parsed.good.filter(~is_again), parsed.bad.filter(~is_again), files)
+    good = parsed.good.filter(~pl.col("file_key").cast(pl.String).is_in(again["file_key"].to_list()))
+    return ParsedBatch(good, parsed.bad.filter(~is_again), files)
 
 
 def with_unread_files(parsed: ParsedFiles, odd: pl.DataFrame, reason_code: str, scratch: Path) -> ParsedFiles:
@@ -149,87 +129,8 @@ def with_unread_files(parsed: ParsedFiles, odd: pl.DataFrame, reason_code: str, 
     path = scratch / f"quarantine-{reason_code}.parquet"
     keys = odd["key"].to_list()
     refused_files(keys, reason_code, odd["problem"].to_list()).write_parquet(path)
-    whole = _whole_files(keys, [None] * odd.height)
+    whole = whole_files(keys, [None] * odd.height)
     return ParsedFiles(parsed.data, [*parsed.quarantine, path], pl.concat([parsed.files, whole]))
-
-
-def parse_batch(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
-    """Pure: the files of one batch -> typed rows, refused rows, counts by file."""
-    good: list[pl.DataFrame] = []
-    bad: list[pl.DataFrame] = [pl.DataFrame(schema=QUARANTINE_SCHEMA)]
-    files: list[pl.DataFrame] = []
-    by_layout: dict[int, list[RawFile]] = {}
-    for file in batch:
-        layout = spec.layout_of(file.key)
-        by_layout.setdefault(spec.layouts.index(layout) if layout else -1, []).append(file)
-    for index, members in by_layout.items():
-        parsed = _no_layout(spec, members) if index < 0 else _parse_layout(spec, spec.layouts[index], members)
-        good.append(parsed.good)
-        bad.append(parsed.bad)
-        files.append(parsed.files)
-    empty = pl.DataFrame(schema=shipments_schema(spec))
-    return ParsedBatch(pl.concat([empty, *good]), pl.concat(bad), pl.concat(files))
-
-
-def _parse_layout(spec: TransitSpec, layout: FileLayout, members: Sequence[RawFile]) -> ParsedBatch:
-    rows = read_rows(members, layout.layout)
-    typed, refused = parse_columns(rows.good_cells, layout.columns)
-    named = {"file_key": pl.Utf8, **dict.fromkeys(_key_fields(spec), pl.Utf8)}
-    attributes = pl.DataFrame([{"file_key": f.key, **_fields_of(spec, f.key)} for f in members], schema=named)
-    good = typed.join(attributes, on="file_key", how="left", maintain_order="left")
-    bad = pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
-    return ParsedBatch(
-        good.select(list(shipments_schema(spec))),
-        bad,
-        _count_files(members, rows.files, good, bad),
-    )
-
-
-def _count_files(
-    members: Sequence[RawFile], read: pl.DataFrame, good: pl.DataFrame, bad: pl.DataFrame
-) -> pl.DataFrame:
-    hashes = pl.DataFrame(
-        {"file_key": [f.key for f in members], "sha256": [_sha256(f.data) for f in members]}
-    )
-    counts = (
-        hashes.join(
-            read.select("file_key", "rows_in", rows_filtered="blank_lines", encoding="encoding"),
-            on="file_key",
-            how="left",
-        )
-        .join(good.group_by("file_key").agg(rows_out=pl.len()), on="file_key", how="left")
-        .join(bad.group_by("file_key").agg(rows_quarantined=pl.len()), on="file_key", how="left")
-        .with_columns(
-            pl.col("rows_in", "rows_out", "rows_quarantined", "rows_filtered").fill_null(0),
-            rows_deduplicated=pl.lit(0),
-            status=pl.lit("accepted"),
-        )
-    )
-    return counts.select(list(FILE_SCHEMA)).cast(pl.Schema(FILE_SCHEMA))
-
-
-def _no_layout(spec: TransitSpec, members: Sequence[RawFile]) -> ParsedBatch:
-    globs = ", ".join(layout.files for layout in spec.layouts)
-    reason = (
-        f"no layout of {spec.name} fits this name (known: {globs}); rename it or add a layout to the YAML"
-    )
-    return _refused_whole(spec, members, "unknown_kind_of_file", reason)
-
-
-def _refused_whole(spec: TransitSpec, members: Sequence[RawFile], code: str, reason: str) -> ParsedBatch:
-    """A file that can't be read at all is itself one row in and one row quarantined, at line 0."""
-    keys = [file.key for file in members]
-    bad = refused_files(keys, code, reason)
-    files = _whole_files(keys, [_sha256(file.data) for file in members])
-    return ParsedBatch(pl.DataFrame(schema=shipments_schema(spec)), bad, files)
-
-
-def _whole_files(keys: Sequence[str], hashes: Sequence[str | None]) -> pl.DataFrame:
-    counts = {"rows_in": 1, "rows_out": 0, "rows_quarantined": 1, "rows_filtered": 0, "rows_deduplicated": 0}
-    return pl.DataFrame(
-        {"file_key": keys, "sha256": hashes, **counts, "status": "accepted", "encoding": None},
-        schema=FILE_SCHEMA,
-    )
 
 
 class _ReaderProcess:
@@ -261,7 +162,7 @@ class _ReaderProcess:
             said = "the process that read this file alone was killed, most likely by its memory use"
         except Exception as error:  # noqa: BLE001  (whatever the file did to the reader, the others must go on)
             said = f"reading this file alone failed: {type(error).__name__}: {error}"
-        return _refused_whole(spec, [file], code, f"{said}; look at the file, then run the date again")
+        return refused_whole(spec, [file], code, f"{said}; look at the file, then run the date again")
 
     def _stop(self) -> None:
         if self._pool is None:
@@ -276,18 +177,15 @@ def _write_part(frame: pl.DataFrame, path: Path) -> list[Path]:
     if frame.is_empty():
         return []
     # The fastest level: a part is read far more often than it is worth another tenth of its size.
-    frame.write_parquet(path, compression="zstd", compression_level=1, row_group_size=500_000)
+    frame.write_parquet(
+        path, compression="zstd", compression_level=1, row_group_size=500_000, metadata=_as_text(frame)
+    )
     return [path]
 
 
-def _key_fields(spec: TransitSpec) -> list[str]:
-    return [name for name in spec.source.key_pattern.groupindex if name != "date"]
-
-
-def _fields_of(spec: TransitSpec, key: str) -> dict[str, str | None]:
-    found = spec.source.key_pattern.fullmatch(key)
-    return {name: found[name] if found else None for name in _key_fields(spec)}
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _as_text(frame: pl.DataFrame) -> dict[str, str]:
+    """What a Parquet file says of its columns, with String for Enum: to a reader these differ in nothing else."""
+    told = io.BytesIO()
+    frame.clear().cast({enum(): pl.String}).write_parquet(told)
+    told.seek(0)
+    return pl.read_parquet_metadata(told)

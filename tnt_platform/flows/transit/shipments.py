@@ -20,13 +20,13 @@ from tnt_platform.flows.publishing import (
     rows_in_file_order,
     values_in_range,
 )
+from tnt_platform.flows.transit.batch import shipments_schema
 from tnt_platform.flows.transit.copies import Copies
 from tnt_platform.flows.transit.files import as_compared
 from tnt_platform.flows.transit.parsing import (
     READER_CRASHED,
     ParsedFiles,
     parse_files,
-    shipments_schema,
     with_unread_files,
 )
 from tnt_platform.flows.transit.spec import FILES, MAX_TRANSIT_DAYS, SHIPMENTS, TransitSpec
