@@ -1,0 +1,203 @@
+"""Dates as publishers print them, in Spanish and English: read where there is one reading, else refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, Literal, get_args
+
+import polars as pl
+
+DateOrder = Literal["dmy", "mdy", "ymd"]
+
+FIRST_YEAR: Final = 1800
+LAST_YEAR: Final = 2200
+# Serial numbers of spreadsheets that are days from 1954 to 2099; others are more likely something else.
+FIRST_SERIAL: Final = 20_000
+LAST_SERIAL: Final = 73_050
+SERIAL_OF_1970: Final = 25_569
+
+EXPECTED_DATES: Final[Mapping[str, str]] = {
+    "D": "a day such as 2024-03-15, 15-mar-24 or 15/03/2024",
+    "W": "a week or a day in it such as 2024-W11, 2024-03-15 or 15-mar-24",
+    "M": "a month or a day in it such as 2024-03, Marzo-24, mar 2024 or 2024-03-15",
+    "Q": "a quarter or a month or day in it such as 2024-Q1, 1T2024, I-2024 or 2024-03-15",
+    "A": "a year or a day in it such as 2024 or 2024-12-31",
+}
+
+_YEAR: Final = "([0-9]{4})"
+_SHORT_YEAR: Final = "([0-9]{2})"
+_ONE_OR_TWO: Final = "([0-9]{1,2})"
+_TWO: Final = "([0-9]{2})"
+_NAME: Final = "([a-z]{3})[.]?"
+_BETWEEN: Final = "(?: del? |, ?|[ ./-])?"
+_CLOCK: Final = "(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]+)?)?(?: ?[ap][.]? ?m[.]?)?"
+_TIME: Final = f"(?:[ t]{_CLOCK}(?: ?(?:z|utc|[+-][0-9]{{2}}(?::?[0-9]{{2}})?))?)?"
+_ISO_DAY: Final = f"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}){_TIME}"
+_QUARTER_WORD: Final = "(?:trimestre|trim|quarter|qtr|t|q)[.]?"
+_ROMAN: Final = "(i|ii|iii|iv)"
+# Before a text that a form has rewritten: no form matches it again, and no cell begins with it.
+_READ: Final = "\x1f"
+_SEPARATORS: Final = ("-", "/", "[.]")
+
+# What templates of forms leave between hyphens instead of a month: its name, or a quarter for its first month.
+_MONTHS: Final[Mapping[str, str]] = {
+    f"-{name}-": f"-{month:02d}-"
+    for month, names in enumerate(
+        (
+            "jan q1 qi",
+            "feb",
+            "mar",
+            "apr q2 qii",
+            "may",
+            "jun",
+            "jul q3 qiii",
+            "aug",
+            "sep",
+            "oct q4 qiv",
+            "nov",
+            "dec",
+        ),
+        1,
+    )
+    for name in names.split()
+}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A way to print a date, its year-month-day spelling, and the frequencies it is fine enough for."""
+
+    pattern: str
+    iso: str
+    frequencies: str = "DWMQA"
+
+
+def dates_of(text: pl.Expr, frequency: str, order: DateOrder | None = None) -> pl.Expr:
+    """Read a text as the day, or the first day of the week, month, quarter or year, that it prints.
+
+    text: String; frequency: D, W, M, Q or A; order: how days and months are ordered in all-digit dates (dates that
+    begin with a four-digit year need none). Returns Date: null where the text has no or more than one reading, is
+    coarser than the frequency (a month of a daily series), doesn't follow `order`, or is outside of FIRST_YEAR to
+    LAST_YEAR. See EXPECTED_DATES for what is understood. Each different text is read once.
+    """
+    # Not one expression: it would run, and plan, every form for every text, read already or not.
+    return text.map_batches(
+        lambda texts: _days_of(texts, frequency, order), return_dtype=pl.Date, is_elementwise=True
+    )
+
+
+def _days_of(texts: pl.Series, frequency: str, order: DateOrder | None) -> pl.Series:
+    tidy = pl.col("text").str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()
+    iso = pl.col("tidy").str.extract(f"^{_ISO_DAY}$").str.to_date("%Y-%m-%d", strict=False)
+    known = pl.DataFrame({"text": texts.unique()}).with_columns(tidy=tidy).with_columns(day=iso)
+    odd = known.filter(pl.col("day").is_null(), pl.col("text").is_not_null())
+    if odd.height:
+        known = pl.concat([known.filter(pl.col("day").is_not_null()), _with_odd_days(odd, frequency, order)])
+    is_near = pl.col("day").dt.year().is_between(FIRST_YEAR, LAST_YEAR)
+    known = known.select("text", day=pl.when(is_near).then("day"))
+    return texts.to_frame("text").join(known, on="text", how="left", maintain_order="left")["day"]
+
+
+def _with_odd_days(odd: pl.DataFrame, frequency: str, order: DateOrder | None) -> pl.DataFrame:
+    """Read what isn't an ISO day."""
+    text = pl.col("tidy")
+    named = text.str.replace_many(dict(_month_names()), leftmost=True)
+    orders: tuple[DateOrder, ...] = get_args(DateOrder) if order is None else (order,)
+    readings = odd.with_columns(
+        _in_forms(named, [form for form in _FORMS if frequency in form.frequencies]).alias("form"),
+        (_week(text) if frequency == "W" else pl.lit(None, pl.Date)).alias("week"),
+        (_serial(text) if frequency != "A" else pl.lit(None, pl.Date)).alias("serial"),
+        *(_in_forms(text, _digit_forms(each)).alias(each) for each in orders),
+    )
+    first = pl.min_horizontal(orders)
+    agreed = pl.when(first == pl.max_horizontal(orders)).then(first)
+    return readings.select("text", "tidy", day=pl.coalesce("form", "week", "serial", agreed))
+
+
+def _in_forms(text: pl.Expr, forms: Iterable[_Form]) -> pl.Expr:
+    # One chain in which each step reads the one before once: a choice among forms would copy the text's own
+    # expression for each of them, and takes longer to plan than to run.
+    for form in forms:
+        text = text.str.replace(f"^{form.pattern}$", f"{_READ}{form.iso}")
+    # Python's turn: 69 to 99 are 1969 to 1999.
+    for years, century in (("[0-5][0-9]|6[0-8]", 20), ("[0-9]{2}", 19)):
+        text = text.str.replace(f"^{_READ}({years})-", f"{_READ}{century}${{1}}-")
+    return text.str.replace_many(dict(_MONTHS)).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
+
+
+def _week(text: pl.Expr) -> pl.Expr:
+    week = text.str.extract("^([0-9]{4}-?w[0-9]{1,2})$").str.replace("-?w", "-w")
+    return (week + "-1").str.to_date("%G-w%V-%u", strict=False)
+
+
+def _serial(text: pl.Expr) -> pl.Expr:
+    days = text.str.extract("^([0-9]{5})(?:[.][0-9]+)?$").cast(pl.Int32)
+    return pl.when(days.is_between(FIRST_SERIAL, LAST_SERIAL)).then((days - SERIAL_OF_1970).cast(pl.Date))
+
+
+@cache
+def _month_names() -> Mapping[str, str]:
+    """Months' names and abbreviations with the English abbreviation; longer ones first, as they are tried."""
+    table = files(__package__).joinpath("month_names.csv").read_text(encoding="utf-8")
+    names = [line.split(",") for line in table.splitlines()[1:]]
+    return dict(sorted(names, key=lambda row: -len(row[0])))
+
+
+@cache
+def _digit_forms(order: DateOrder) -> tuple[_Form, ...]:
+    """The forms of 01/02/2024 and 01/02/24, whose parts only the order tells apart."""
+    iso = "-".join(f"${{{order.index(part) + 1}}}" for part in "ymd")
+    years = (_SHORT_YEAR,) if order == "ymd" else (_YEAR, _SHORT_YEAR)
+    return tuple(
+        _Form(mark.join({"d": _ONE_OR_TWO, "m": _ONE_OR_TWO, "y": year}[part] for part in order) + _TIME, iso)
+        for mark in _SEPARATORS
+        for year in years
+    )
+
+
+def _forms() -> Iterator[_Form]:
+    yield from _day_forms()
+    yield from _month_forms()
+    yield from _quarter_forms()
+    yield _Form(f"{_YEAR}(?:[.]0+)?", "${1}-01-01", "A")
+
+
+def _day_forms() -> Iterator[_Form]:
+    for mark in _SEPARATORS:
+        yield _Form(f"{_YEAR}{mark}{_ONE_OR_TWO}{mark}{_ONE_OR_TWO}{_TIME}", "${1}-${2}-${3}")
+    yield _Form(f"{_YEAR}{_TWO}{_TWO}{_TIME}", "${1}-${2}-${3}")
+    day = f"{_ONE_OR_TWO}(?:st|nd|rd|th|[º°])?"
+    for year in (_YEAR, _SHORT_YEAR):
+        yield _Form(f"{day}{_BETWEEN}{_NAME}{_BETWEEN}{year}{_TIME}", "${3}-${2}-${1}")
+    yield _Form(f"{_NAME}{_BETWEEN}{day}(?:, ?|[ /-]){_YEAR}{_TIME}", "${3}-${1}-${2}")
+    yield _Form(f"{_YEAR}{_BETWEEN}{_NAME}{_BETWEEN}{day}{_TIME}", "${1}-${2}-${3}")
+
+
+def _month_forms() -> Iterator[_Form]:
+    # For a yearly series 2001-02 may be the season 2001/02; for a quarterly one 2001-2 may be the second quarter.
+    yield _Form(f"{_YEAR}[:/-]{_TWO}", "${1}-${2}-01", "MQ")
+    yield _Form(f"{_YEAR}[:/-]([0-9])", "${1}-${2}-01", "M")
+    yield _Form(f"{_YEAR}{_TWO}(?:[.]0+)?", "${1}-${2}-01", "M")
+    yield _Form(f"{_YEAR}-?m{_ONE_OR_TWO}", "${1}-${2}-01", "MQA")
+    yield _Form(f"{_TWO}[./-]{_YEAR}", "${2}-${1}-01", "MQA")
+    yield _Form(f"([0-9])[/-]{_YEAR}", "${2}-${1}-01", "M")
+    yield _Form(f"{_NAME}{_BETWEEN}{_YEAR}", "${2}-${1}-01", "MQA")
+    yield _Form(f"{_NAME}(?:{_BETWEEN}|')?{_SHORT_YEAR}", "${2}-${1}-01", "MQA")
+    yield _Form(f"{_YEAR}{_BETWEEN}{_NAME}", "${1}-${2}-01", "MQA")
+
+
+def _quarter_forms() -> Iterator[_Form]:
+    numeral = "([1-4])(?:er|ro|do|to|st|nd|rd|th|[º°])?"
+    yield _Form(f"{_YEAR}[ :-]?[qt]([1-4])", "${1}-q${2}-01", "QA")
+    yield _Form(f"{_YEAR}[ :-]?([1-4])[qt]", "${1}-q${2}-01", "QA")
+    for year in (_YEAR, _SHORT_YEAR):
+        yield _Form(f"[qt]([1-4])(?:{_BETWEEN}|'){year}", "${2}-q${1}-01", "QA")
+        yield _Form(f"{numeral} ?{_QUARTER_WORD}(?:{_BETWEEN}|'){year}", "${2}-q${1}-01", "QA")
+    yield _Form(f"{_ROMAN}[ ./-]?(?:{_QUARTER_WORD})?{_BETWEEN}{_YEAR}", "${2}-q${1}-01", "QA")
+    yield _Form(f"{_YEAR}[ ./-]{_ROMAN}", "${1}-q${2}-01", "QA")
+
+
+_FORMS: Final = tuple(_forms())

@@ -1,0 +1,46 @@
+"""Numbers as publishers print them: only plain ones, with the marks that were declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+DECIMAL_MARKS: Final = (".", ",")
+# A mark and all that is printed for it: word processors turn spaces and apostrophes into their relatives.
+THOUSANDS_MARKS: Final[Mapping[str, str]] = {
+    ".": ".",
+    ",": ",",
+    " ": " \u00a0\u2009\u202f",
+    "'": "'\u2019",
+}
+_MINUS: Final = "\u2212"
+
+
+def numbers_of(text: pl.Expr, decimal: str = ".", thousands: str | None = None) -> pl.Expr:
+    """Read a text as a number, or as null where it isn't a plain number with these marks; never as a guess.
+
+    text: String without white space around; decimal: one of DECIMAL_MARKS; thousands: a key of THOUSANDS_MARKS or
+    None. Returns Float64, finite, never -0.0. A sign before (- + −) and an exponent are read; percent signs,
+    signs behind, currencies, misplaced thousands marks, nan and inf are not. A number too small or too large for
+    Float64 is null as well.
+    """
+    mark = "" if thousands is None else f"[{THOUSANDS_MARKS[thousands]}]"
+    # A group can't start with 0: "0,123" under thousands "," is somebody's decimal comma.
+    grouped = f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+|" if mark else ""
+    whole = f"(?:{grouped}[0-9]+)"
+    plain = f"^[+{_MINUS}-]?(?:{whole}(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+)(?:[eE][+-]?[0-9]+)?$"
+    bare = text.str.replace_all(mark, "") if mark else text
+    if decimal != ".":
+        bare = bare.str.replace(decimal, ".", literal=True)
+    number = bare.str.replace(_MINUS, "-", literal=True).cast(pl.Float64, strict=False)
+    is_zero = text.str.contains("^[^1-9eE]*(?:[eE]|$)")
+    return (
+        pl.when(~text.str.contains(plain) | ~number.is_finite())
+        .then(None)
+        .when(number != 0)
+        .then(number)
+        .when(is_zero)
+        .then(0.0)
+    )
