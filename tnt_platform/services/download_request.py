@@ -1,0 +1,116 @@
+"""What a download asks for, where redirects may lead it, and how it may be spoken of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+import yarl
+from multidict import CIMultiDict
+
+from tnt_platform.errors import ConfigError, Refused
+from tnt_platform.services.http_outcomes import PUBLIC_HEADERS, secret_values
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CONDITIONAL_HEADERS = ("if-none-match", "if-modified-since")
+_SECRET_PART_CHARS = 8  # shorter parts of a header, such as Bearer, are words
+
+
+@dataclass(frozen=True)
+class DownloadRequest:
+    """One hop of a download; headers stay out of its repr, since they carry credentials."""
+
+    given_url: str
+    url: yarl.URL
+    headers: CIMultiDict[str] = field(repr=False)
+    etag: str | None
+    last_modified: str | None
+    secrets: tuple[str, ...] = field(repr=False)
+
+    @property
+    def is_conditional(self) -> bool:
+        return self.etag is not None or self.last_modified is not None
+
+    @property
+    def shown(self) -> str:
+        """The request for a message: a query may hold a key."""
+        return f"GET {self.url.with_query(None)}" + ("?..." if self.url.query_string else "")
+
+    def redacted(self, text: str, *, limit: int) -> str:
+        """The beginning of what a server said, on one line, without the secrets that it was sent."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return " ".join(text[: 8 * limit].split())[:limit]
+
+
+def download_request(
+    url: str, *, etag: str | None, last_modified: str | None, headers: Mapping[str, str]
+) -> DownloadRequest:
+    """Check the URL and make the headers.
+
+    Raises:
+        ConfigError: not an http or https URL, or one with credentials in it.
+    """
+    try:
+        address = yarl.URL(url).with_fragment(None)
+    except ValueError as error:
+        raise ConfigError(f"{_without_secrets(url)!r} is not a URL: {type(error).__name__}") from None
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConfigError(f"{_without_secrets(url)!r} can't be downloaded: give a full http or https URL")
+    if address.user is not None or address.password is not None:
+        raise ConfigError(
+            f"the URL of {address.host} has credentials in it, which would be recorded with every file: "
+            "send them in a header"
+        )
+    sent = CIMultiDict(headers)
+    sent["Accept-Encoding"] = "gzip"
+    if etag is not None:
+        sent["If-None-Match"] = etag
+    if last_modified is not None:
+        sent["If-Modified-Since"] = last_modified
+    ours = (*_CONDITIONAL_HEADERS, "accept-encoding")
+    given = {name: value for name, value in headers.items() if name.lower() not in ours}
+    return DownloadRequest(url, address, sent, etag, last_modified, _secrets(given))
+
+
+def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> DownloadRequest | None:
+    """The next hop, None when the answer is no redirect.
+
+    Raises:
+        Refused: the redirect leads nowhere, to another scheme, or from https to http.
+    """
+    if response.status not in _REDIRECTS:
+        return None
+    try:
+        target = hop.url.join(yarl.URL(response.headers.get("Location", "")))
+        target = target.with_fragment(None).with_user(None)
+    except ValueError:
+        target = yarl.URL()
+    if target.scheme not in ("http", "https") or not target.host or "Location" not in response.headers:
+        raise Refused(
+            f"{hop.shown}: HTTP {response.status} redirects to something that is no http or https URL; "
+            "correct the URL"
+        )
+    if hop.url.scheme == "https" and target.scheme == "http":
+        raise Refused(
+            f"{hop.shown}: it redirects from https to http on {target.host}, where anyone could change the "
+            "file on its way; give the address of the file itself"
+        )
+    headers = hop.headers
+    if target.origin() != hop.url.origin():
+        keep = (*PUBLIC_HEADERS, *_CONDITIONAL_HEADERS)
+        headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() in keep)
+    return replace(hop, url=target, headers=headers)
+
+
+def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Header values that may be credentials, and their parts: a server may echo `Bearer x` or only `x`."""
+    whole = secret_values(headers)
+    parts = {part for value in whole for part in re.split(r"[\s;,=]+", value)}
+    return (*whole, *sorted((p for p in parts if len(p) >= _SECRET_PART_CHARS), key=len, reverse=True))
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url.partition("?")[0])[:200]
