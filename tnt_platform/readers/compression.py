@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import bz2
+import fnmatch
 import io
 import lzma
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from tnt_platform.errors import InvalidInput
+from tnt_platform.readers.served_page import refuse_page
 
 CHUNK_BYTES: Final = 1 << 20
 # Below this a high ratio is harmless: a long run of blanks in a small file is no bomb.
 RATIO_FREE_BYTES: Final = 16 << 20
+MEMBER_LIMIT_BYTES: Final = 512 << 20
+MEMBER_MAX_RATIO: Final = 250
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
@@ -141,9 +145,35 @@ def _chunks(stream: _Decompressor, data: bytes) -> Iterator[bytes]:
         piece = stream.decompress(b"", CHUNK_BYTES)
 
 
+def unpack_member(
+    data: bytes, member_glob: str, *, limit_bytes: int = MEMBER_LIMIT_BYTES, max_ratio: int = MEMBER_MAX_RATIO
+) -> bytes:
+    """Return the one file of a zip whose path, or name without folders, matches a glob such as `*.xlsx`.
+
+    The limits are those of `decompress`; letters match in any case.
+
+    Raises:
+        InvalidInput: html_page, not_an_archive, no_such_member, several_members, corrupt_archive, too_large or
+            suspicious_ratio.
+    """
+    refuse_page(data)
+    if not data.startswith(_ZIP):
+        raise InvalidInput(
+            "not_an_archive",
+            f"the file is no zip archive (it starts with {data[:8].hex(' ')}), so it has no member {member_glob!r}; "
+            "leave the member out, or correct the address",
+        )
+    pieces = _member(data, lambda archive: _matching_name(archive, member_glob))
+    return _joined(pieces, packed_bytes=len(data), limit_bytes=limit_bytes, max_ratio=max_ratio)
+
+
 def _only_member(data: bytes) -> Iterator[bytes]:
+    return _member(data, _single_name)
+
+
+def _member(data: bytes, choose: Callable[[zipfile.ZipFile], str]) -> Iterator[bytes]:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_single_name(archive)) as member:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(choose(archive)) as member:
             while piece := member.read(CHUNK_BYTES):
                 yield piece
     except _ZIP_DAMAGE as fault:
@@ -153,9 +183,34 @@ def _only_member(data: bytes) -> Iterator[bytes]:
         ) from fault
 
 
-def _single_name(archive: zipfile.ZipFile) -> str:
+def _file_names(archive: zipfile.ZipFile) -> list[str]:
     # The Finder adds a __MACOSX/ twin to every file; a folder entry holds nothing.
-    names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    return [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+
+
+def _matching_name(archive: zipfile.ZipFile, member_glob: str) -> str:
+    names = _file_names(archive)
+    glob = member_glob.casefold()
+    found = [n for n in names if fnmatch.fnmatchcase(n.casefold(), glob)] or [
+        n for n in names if fnmatch.fnmatchcase(n.rpartition("/")[2].casefold(), glob)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InvalidInput(
+            "several_members",
+            f"{len(found)} files of the zip archive match {member_glob!r} ({', '.join(sorted(found)[:5])}); narrow the "
+            "pattern to one",
+        )
+    listed = ", ".join(sorted(names)[:20]) or "nothing"
+    raise InvalidInput(
+        "no_such_member",
+        f"no file of the zip archive matches {member_glob!r}; it holds {listed}. Correct the pattern",
+    )
+
+
+def _single_name(archive: zipfile.ZipFile) -> str:
+    names = _file_names(archive)
     if len(names) == 1:
         return names[0]
     if not names:

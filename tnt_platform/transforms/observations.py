@@ -54,12 +54,18 @@ class Conventions:
     date_order: DateOrder | None = None
     na_tokens: tuple[str, ...] = DEFAULT_NA
     duplicates: DuplicateRule = "refuse"
+    numbers_as_such: bool = False
 
     def __post_init__(self) -> None:
         _expect("decimal", self.decimal, DECIMAL_MARKS)
         _expect("thousands", self.thousands, (None, *THOUSANDS_MARKS))
         _expect("date_order", self.date_order, (None, *get_args(DateOrder)))
         _expect("duplicates", self.duplicates, get_args(DuplicateRule))
+        if self.numbers_as_such and self.thousands == ".":
+            raise ConfigError(
+                "thousands: '.' can't be told from the decimal point of cells that are numbers; leave it out, or "
+                "export the file as CSV"
+            )
         if self.decimal == self.thousands:
             raise ConfigError(
                 f"decimal and thousands are both {self.decimal!r}; they must be different marks"
@@ -162,7 +168,7 @@ def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) ->
         for (frequency,), group in texts.partition_by("frequency", as_dict=True).items() or [(("D",), texts)]
     )
     rows = rows.join(periods, on=["date_text", "frequency"], how="left", maintain_order="left").with_columns(
-        value=numbers_of(pl.col("value_text"), conventions.decimal, conventions.thousands),
+        value=_values(conventions),
         na=_is_na(conventions.na_tokens),
     )
     undated, blank = pl.col("period").is_null(), pl.col("date_text").is_null()
@@ -177,6 +183,12 @@ def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) ->
         .then(pl.lit("bad_value"))
     )
     return rows.with_columns(fault=fault).rename({"series_code": KEY[0], "date_text": "printed_date"})
+
+
+def _values(conventions: Conventions) -> pl.Expr:
+    text = pl.col("value_text")
+    value = numbers_of(text, conventions.decimal, conventions.thousands)
+    return pl.coalesce(numbers_of(text), value) if conventions.numbers_as_such else value
 
 
 def _is_na(tokens: tuple[str, ...]) -> pl.Expr:

@@ -259,3 +259,15 @@ def test_what_is_refused_does_not_depend_on_the_order_of_the_file(cells, shuffle
     found, other = normalize(*cells), normalize(*shuffled)
     assert published(found) == published(other)
     assert sorted(found.refused["raw"]) == sorted(other.refused["raw"])
+
+
+def test_a_number_in_a_workbook_keeps_its_decimal_point_beside_texts_with_a_comma():
+    found = normalize(
+        ("2024-01", "1.6"), ("2024-02", "2,5"), ("2024-03", "1.234"), decimal=",", numbers_as_such=True
+    )
+    assert [value for _, value in published(found)] == [1.6, 2.5, 1.234]
+
+
+def test_a_point_between_thousands_is_refused_where_cells_are_numbers():
+    with pytest.raises(ConfigError, match="thousands"):
+        Conventions(timezone="UTC", decimal=",", thousands=".", numbers_as_such=True)
