@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tnt_platform.errors import ConfigError
 
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+# A default may hold marks of its own, such as the {MM} of a URL.
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^{}]|\{[A-Za-z]+\})*))?\}")
 
 _OBJECT_STORE_OPTIONS = {
     "AWS_ENDPOINT_URL": "endpoint",
@@ -38,6 +39,7 @@ class Settings:
     scratch: Path
     event_queue_url: str | None
     results_table: str | None
+    lock_table: str | None
     task_vcpu: float
     task_memory_gb: float
     environment: Mapping[str, str] = field(repr=False)
@@ -59,6 +61,7 @@ class Settings:
             scratch=Path(env.get("TNT_SCRATCH") or home / "scratch").absolute(),
             event_queue_url=env.get("TNT_EVENT_QUEUE_URL") or None,
             results_table=env.get("TNT_RESULTS_TABLE") or None,
+            lock_table=env.get("TNT_LOCK_TABLE") or None,
             task_vcpu=_number(env, "TNT_TASK_VCPU", 1.0),
             task_memory_gb=_number(env, "TNT_TASK_MEMORY_GB", 2.0),
             environment=env,

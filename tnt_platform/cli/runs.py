@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
-import uuid
 from collections.abc import Mapping
 from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
 
 import click
 import dagster as dg
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tnt_platform.cli.execution import execute_job
 from tnt_platform.cli.tables import console, show_frame, show_rows
-from tnt_platform.components.datasets import transit_spec, transit_specs
+from tnt_platform.components.datasets import dataset_spec, transit_spec, transit_specs
 from tnt_platform.components.local_launcher import this_process
 from tnt_platform.components.platform import open_place
 from tnt_platform.errors import NotFound
 from tnt_platform.flows.publishing import Place
+from tnt_platform.flows.series.spec import OBSERVATIONS, SeriesSpec
 from tnt_platform.flows.transit.reconcile import survey
 from tnt_platform.flows.transit.spec import ENRICHED, RESULTS, TransitSpec
 from tnt_platform.settings import Settings
 
-POLL_S = 0.5
-# Every line is in the web UI; here it would tear the progress bar, and what failed is said at the end.
-QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+SERIES_OPTIONS = ("file", "accept_vanished", "by_hand")
 
 
 @click.command()
@@ -64,24 +62,59 @@ def _below(spec: TransitSpec, partition: str, prefix: str) -> bool:
 @click.option("--force", is_flag=True, help="Read the files again although nothing changed.")
 @click.option("--isolate", is_flag=True, help="Read each file in a process of its own.")
 @click.option("--refresh", is_flag=True, help="Ask the API again, also for cases that have an answer.")
-def run(
-    dataset: str,
-    day: date | None,
-    first: date | None,
-    last: date | None,
-    force: bool,
-    isolate: bool,
-    refresh: bool,
-) -> None:
-    """Materialize DATASET for a date or a range of dates, from raw files to published results."""
+@click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Series: capture this file."
+)
+@click.option(
+    "--accept-vanished", is_flag=True, help="Series: let observations go that the publisher withdrew."
+)
+@click.option("--by-hand", is_flag=True, help="Series: go on although the dataset was rolled back.")
+def run(dataset: str, day: date | None, first: date | None, last: date | None, **options: Any) -> None:
+    """Materialize DATASET: files of a date or a range of dates; series from their source, or from --file."""
+    spec = dataset_spec(dataset)
+    wanted = [name for name, value in options.items() if value]
+    if isinstance(spec, SeriesSpec):
+        _refuse_options(
+            dataset, "series", [n for n in wanted if n not in SERIES_OPTIONS] + ["date"] * bool(day or first)
+        )
+        config = {name: options[name] for name in ("accept_vanished", "by_hand")}
+        file = str(options["file"].absolute()) if options["file"] else None
+        _run_series(spec, {**config, "file": file})
+        return
+    _refuse_options(dataset, "files by date", [name for name in wanted if name in SERIES_OPTIONS])
     if (day is None) == (first is None or last is None):
         raise click.UsageError("give either --date, or --from and --to")
     start, end = (day, day) if day else (first, last)
     assert start is not None
     assert end is not None
     dates = [f"{start + timedelta(days=n):%Y-%m-%d}" for n in range((end - start).days + 1)]
-    config = {"force": force, "isolate": isolate, "ask_again": "all" if refresh else "none"}
-    materialize(transit_spec(dataset), dates, config)
+    ask_again = "all" if options["refresh"] else "none"
+    materialize(
+        spec, dates, {"force": options["force"], "isolate": options["isolate"], "ask_again": ask_again}
+    )
+
+
+def _refuse_options(dataset: str, kind: str, odd: list[str]) -> None:
+    if odd:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in odd)
+        raise click.UsageError(f"{dataset} is a dataset of {kind}: {names} says nothing to it")
+
+
+def _run_series(spec: SeriesSpec, config: Mapping[str, object]) -> None:
+    """Run the dataset's job here; exits 1 if it failed."""
+    with dg.DagsterInstance.get() as instance:
+        done = execute_job(instance, spec.name, len(spec.steps), this_process(), config)
+    snapshot = open_place(Settings.from_environment()).store.current(spec.dataset(OBSERVATIONS))
+    if snapshot is not None:
+        log = snapshot.manifest.about.get("changelog", {})
+        said = ", ".join(
+            f"{log.get(f'data_points_{what}', 0):,} {what}" for what in ("added", "updated", "removed")
+        )
+        console.print(
+            f"{spec.name} {snapshot.version}: {snapshot.manifest.rows:,} observations; that version: {said}"
+        )
+    if not done:
+        raise click.exceptions.Exit(1)
 
 
 @click.command()
@@ -108,9 +141,6 @@ def replay(dataset: str, day: date | None) -> None:
 
 def materialize(spec: TransitSpec, dates: list[str], config: Mapping[str, object]) -> None:
     """Run the dataset's job here, range by range, with a progress bar; exits 1 if a date failed."""
-    from tnt_platform.definitions import defs
-
-    job = defs().resolve_job_def(f"{spec.name}_job")
     place = open_place(Settings.from_environment())
     failed = False
     with dg.DagsterInstance.get() as instance:
@@ -119,8 +149,8 @@ def materialize(spec: TransitSpec, dates: list[str], config: Mapping[str, object
                 "dagster/asset_partition_range_start": first,
                 "dagster/asset_partition_range_end": last,
             }
-            tags = {**dates_tags, **this_process()}
-            failed |= not _execute(job, instance, spec, tags, config, _days(first, last))
+            steps = _days(first, last) * len(spec.steps)
+            failed |= not execute_job(instance, spec.name, steps, {**dates_tags, **this_process()}, config)
     _report(spec, place, dates)
     if failed:
         raise click.exceptions.Exit(1)
@@ -139,51 +169,6 @@ def contiguous(dates: list[str]) -> list[tuple[str, str]]:
 
 def _days(first: str, last: str) -> int:
     return (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
-
-
-def _execute(
-    job: dg.JobDefinition,
-    instance: dg.DagsterInstance,
-    spec: TransitSpec,
-    tags: Mapping[str, str],
-    config: Mapping[str, object],
-    days: int,
-) -> bool:
-    run_id = str(uuid.uuid4())
-    outcome: list[dg.ExecuteInProcessResult] = []
-
-    def work() -> None:
-        outcome.append(
-            job.execute_in_process(
-                instance=instance,
-                run_id=run_id,
-                tags=dict(tags),
-                run_config={"ops": {spec.name: {"config": dict(config)}}, "loggers": QUIET},
-                raise_on_error=False,
-            )
-        )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    thread = threading.Thread(target=work, daemon=True)
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(f"{spec.name} steps", total=days * len(spec.steps))
-        thread.start()
-        while thread.is_alive():
-            time.sleep(POLL_S)
-            progress.update(bar, completed=_materialized(instance, run_id))
-        progress.update(bar, completed=_materialized(instance, run_id))
-    for result in outcome:
-        for event in result.all_events:
-            if event.is_step_failure:
-                said = event.step_failure_data.error_display_string
-                # Our failures name the date, what is wrong and how to mend it; the stack is in the web UI.
-                said = said.split("\n\nStack Trace:")[0].split("\n\nThe above")[0]
-                console.print(said.removeprefix("dagster._core.definitions.events.Failure: "), markup=False)
-    return bool(outcome) and outcome[0].success
-
-
-def _materialized(instance: dg.DagsterInstance, run_id: str) -> int:
-    return len(instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION))
 
 
 def _report(spec: TransitSpec, place: Place, dates: list[str]) -> None:

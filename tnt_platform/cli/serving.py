@@ -23,16 +23,19 @@ DEV_NOTE = "dev.pid"
 @click.option("--port", default=3000, show_default=True, help="Port of the web UI.")
 @click.option("--sandbox-port", default=8900, show_default=True, help="Port of the stand-in rate API.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-def dev(port: int, sandbox_port: int, host: str) -> None:
+@click.option("--real-sources", is_flag=True, help="Series from their publishers instead of the samples.")
+def dev(port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
     """Start the Dagster web UI, the daemon (sensors run) and, unless TNT_RATE_API_URL is set, a stand-in API."""
     settings = Settings.from_environment()
     with contextlib.ExitStack() as started:
         environment: dict[str, str] = {}
+        if not real_sources:
+            environment |= started.enter_context(sample_sources())
         if not settings.environment.get("TNT_RATE_API_URL"):
             from tnt_platform.sandbox.running import rate_api_process
 
             api = started.enter_context(rate_api_process("--port", str(sandbox_port), "--latency-ms", "20"))
-            environment = sandbox_environment(api.url)
+            environment |= sandbox_environment(api.url)
         _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
         with _noted(settings), process_group(command, environment) as process:
@@ -67,6 +70,7 @@ def _say_where(settings: Settings, ui: str, sandbox_url: str | None) -> None:
     console.print(f"Rate API    {sandbox_url or settings.environment.get('TNT_RATE_API_URL')}")
     console.print(f"Drop files  {settings.raw_url}/transit/YYYY-MM-DD/<shipper_id>.txt")
     console.print(f"            {settings.raw_url}/deliveries/<any name>.csv")
+    console.print("Series      samples of five publishers (--real-sources asks the publishers)")
     console.print(f"Published   {settings.lake_url}/datasets")
     console.print("The sensors look every 30 s. Stop with Ctrl-C.")
 
@@ -90,6 +94,27 @@ def sandbox(port: int, latency_ms: float, faults: str) -> None:
 def sandbox_environment(url: str) -> dict[str, str]:
     """The variables by which a run finds the stand-in; its token is no secret."""
     return {"TNT_RATE_API_URL": url, "TNT_RATE_API_CLIENT": "sandbox", "TNT_RATE_API_TOKEN": "sandbox"}
+
+
+SAMPLE_FILES = {
+    "TNT_BCRA_SERIES_URL": "series.xlsm",
+    "TNT_INDEC_IPC_URL": "sh_ipc_11_26.xls",
+    "TNT_BRENT_URL": "brent-monthly.csv",
+    "TNT_FX_MONTHLY_URL": "fx-monthly.csv",
+    "TNT_WORLD_BANK_URL": "world-bank-inflation.json",
+}
+
+
+@contextlib.contextmanager
+def sample_sources() -> Iterator[dict[str, str]]:
+    """Serve the sample files of series; the variables by which their datasets find them, unless they are set."""
+    from tnt_platform.sandbox.downloads import running_downloads
+    from tnt_platform.sandbox.series_samples import SAMPLES
+
+    with running_downloads(SAMPLES) as server:
+        yield {
+            name: f"{server.url}/{file}" for name, file in SAMPLE_FILES.items() if not os.environ.get(name)
+        }
 
 
 def workspace() -> list[str]:

@@ -1,5 +1,6 @@
 """Kinds of datasets: what a `defs.yaml` may have as its `type`."""
 
+from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.components.transit.dataset import TransitDataset
 
-__all__ = ["TransitDataset"]
+__all__ = ["SeriesDataset", "TransitDataset"]

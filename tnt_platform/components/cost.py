@@ -11,6 +11,7 @@ from tnt_platform.flows.transit.chain import Chain
 from tnt_platform.flows.transit.spec import FILES
 from tnt_platform.lake.objects import RequestCounts
 from tnt_platform.services.cost import Prices, cost_usd
+from tnt_platform.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,23 @@ class Meter:
         counts = (copy.copy(place.raw.requests), copy.copy(place.lake.requests))
         return cls(time.monotonic(), counts)
 
-    def cost(self, chain: Chain, published: Published) -> dict[str, object]:
-        """Metadata: seconds, requests, US dollars of the step, and per 1,000 files of the date.
+    def cost(self, chain: Chain, published: Published) -> dict[str, float]:
+        """Metadata: requests and US dollars of the step, and per 1,000 files of the date."""
+        facts = self.step_cost(chain.place, chain.settings, published)
+        files = chain.place.store.current(chain.spec.dataset(FILES))
+        row = files.partition(published.partition) if files else None
+        if row and row["published"]:
+            facts["cost_usd_per_1000_files"] = round(facts["cost_usd"] / row["published"] * 1000, 6)
+        return facts
 
-        A task starts and stops once for all dates of a run, so the minimum billed per task is not
+    def step_cost(self, place: Place, settings: Settings, published: Published) -> dict[str, float]:
+        """Metadata: requests and US dollars of the step so far.
+
+        A task starts and stops once for all steps of a run, so the minimum billed per task is not
         charged to each step; docs/operations.md adds it up for whole runs.
         """
         seconds = time.monotonic() - self.started
-        after = (chain.place.raw.requests, chain.place.lake.requests)
+        after = (place.raw.requests, place.lake.requests)
         spent = {
             name: sum(
                 getattr(now, name) - getattr(then, name) for now, then in zip(after, self.before, strict=True)
@@ -43,8 +53,8 @@ class Meter:
         prices = Prices.load()
         cost = cost_usd(
             task_seconds=seconds,
-            vcpu=chain.settings.task_vcpu,
-            memory_gb=chain.settings.task_memory_gb,
+            vcpu=settings.task_vcpu,
+            memory_gb=settings.task_memory_gb,
             s3_writes=spent["writes"],
             s3_reads=spent["reads"],
             s3_lists=spent["lists"],
@@ -54,13 +64,9 @@ class Meter:
             prices=prices,
         )
         hour = prices.fargate.x86
-        rate = chain.settings.task_vcpu * hour.vcpu_hour + chain.settings.task_memory_gb * hour.memory_gb_hour
+        rate = settings.task_vcpu * hour.vcpu_hour + settings.task_memory_gb * hour.memory_gb_hour
         total = cost.total + seconds / 3600 * rate
-        files = chain.place.store.current(chain.spec.dataset(FILES))
-        row = files.partition(published.partition) if files else None
-        per_1000 = total / row["published"] * 1000 if row and row["published"] else None
-        facts: dict[str, object] = {"s3_requests": sum(spent.values()), "cost_usd": round(total, 8)}
-        return facts | ({"cost_usd_per_1000_files": round(per_1000, 6)} if per_1000 is not None else {})
+        return {"s3_requests": sum(spent.values()), "cost_usd": round(total, 8)}
 
 
 def _units(published: Published, name: str) -> int:

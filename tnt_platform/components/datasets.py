@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
+from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.components.transit.dataset import TransitDataset
 from tnt_platform.errors import ConfigError, NotFound
+from tnt_platform.flows.series.spec import SeriesSpec
 from tnt_platform.flows.transit.spec import TransitSpec
 
-KIND = "tnt_platform.components.TransitDataset"
 DEFS = Path(__file__).parents[1] / "defs"
+KINDS: dict[str, type[TransitDataset | SeriesDataset]] = {
+    f"tnt_platform.components.{kind.__name__}": kind for kind in (TransitDataset, SeriesDataset)
+}
+Spec = TransitSpec | SeriesSpec
+S = TypeVar("S")
 
 
-def transit_specs(folder: Path = DEFS) -> dict[str, TransitSpec]:
-    """Every transit dataset by name.
+def dataset_specs(folder: Path = DEFS) -> dict[str, Spec]:
+    """Every dataset by name.
 
     Raises:
         ConfigError: a defs.yaml can't be read; `tnt validate` says where.
     """
-    specs: dict[str, TransitSpec] = {}
+    specs: dict[str, Spec] = {}
     for path in sorted(folder.glob("*/defs.yaml")):
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if document["type"] == KIND:
-                specs[path.parent.name] = TransitDataset.resolve_from_dict(document["attributes"]).spec(
-                    path.parent
-                )
+            kind = KINDS.get(document["type"])
+            if kind is not None:
+                specs[path.parent.name] = kind.resolve_from_dict(document["attributes"]).spec(path.parent)
         except Exception as error:
             raise ConfigError(
                 f"{path} can't be read: {error}\nRun `tnt validate` for file and line."
@@ -35,13 +42,32 @@ def transit_specs(folder: Path = DEFS) -> dict[str, TransitSpec]:
     return specs
 
 
-def transit_spec(name: str) -> TransitSpec:
-    """One dataset.
+def dataset_spec(name: str) -> Spec:
+    """One dataset of any kind.
 
     Raises:
         NotFound: there is no such dataset; the message says which exist.
     """
-    specs = transit_specs()
+    return _named(name, dataset_specs())
+
+
+def transit_specs(folder: Path = DEFS) -> dict[str, TransitSpec]:
+    """Every transit dataset by name; raises as `dataset_specs`."""
+    return {name: spec for name, spec in dataset_specs(folder).items() if isinstance(spec, TransitSpec)}
+
+
+def transit_spec(name: str) -> TransitSpec:
+    """One transit dataset; raises as `dataset_spec`."""
+    return _named(name, transit_specs())
+
+
+def series_spec(name: str) -> SeriesSpec:
+    """One dataset of series; raises as `dataset_spec`."""
+    specs = {name: spec for name, spec in dataset_specs().items() if isinstance(spec, SeriesSpec)}
+    return _named(name, specs)
+
+
+def _named(name: str, specs: Mapping[str, S]) -> S:
     if name not in specs:
         raise NotFound(f"there is no dataset {name!r}; known: {', '.join(specs)}")
     return specs[name]

@@ -28,9 +28,14 @@ def materialization(
     return dg.AssetMaterialization(
         asset_key=step_key,
         partition=published.partition,
-        metadata={name: facts[name] for name in sorted(facts, key=_place)},
+        metadata=in_reading_order(facts),
         tags={"tnt/version": published.snapshot.version},
     )
+
+
+def in_reading_order(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts in the order in which a person looks for them."""
+    return {name: facts[name] for name in sorted(facts, key=_place)}
 
 
 def _place(name: str) -> int:
@@ -109,9 +114,9 @@ def _cell(value: object, chars: int) -> str:
 
 
 def check_results(
-    key: dg.AssetKey, name: str, outcomes: Mapping[str, CheckOutcome | None]
+    key: dg.AssetKey, name: str, outcomes: Mapping[str, CheckOutcome | None], *, warns: bool = False
 ) -> dg.AssetCheckResult:
-    """One check over the dates of a run: passed only if it passed on each.
+    """One check over the dates of a run: passed only if it passed on each; one that `warns` blocks nothing.
 
     None stands for a date that was found unchanged: its rows were checked when they were published.
     """
@@ -130,6 +135,7 @@ def check_results(
         asset_key=key,
         check_name=name,
         passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
         description="; ".join(f"{date}: {o.description}" for date, o in failed.items()) or in_order,
         metadata=metadata,
     )

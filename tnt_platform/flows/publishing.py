@@ -31,12 +31,13 @@ class Place:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What a check found; `sample` holds the offending rows, if any."""
+    """What a check found; `sample` holds the offending rows, if any. One that is not `blocking` only warns."""
 
     name: str
     passed: bool
     description: str
     sample: pl.DataFrame | None = None
+    blocking: bool = True
 
 
 Check = Callable[[Snapshot], CheckOutcome]
@@ -81,21 +82,25 @@ def publish_checked(
     dataset: str,
     change: PartitionChange,
     key: Sequence[str],
-    checks: Sequence[Check],
+    checks: Sequence[Check | CheckOutcome],
     run_id: str,
     also: Sequence[PartitionChange] = (),
+    about: Mapping[str, object] | None = None,
 ) -> Published:
     """Write a draft, run the checks on what was written, and only then move the pointer.
 
-    `also` are changes of other partitions that become visible with `change`, or not at all.
+    `also` are changes of other partitions that become visible with `change`, or not at all. A check that was made
+    on the frames already is given as its outcome; `about` goes into the manifest.
 
     Raises:
         CheckFailed: a check refused the draft; it stays readable under its version id, unpublished.
         PublishConflict: the partition moved on since `base`.
     """
-    draft = place.store.draft(dataset, base=base, changes=[change, *also], key=key, run_id=run_id)
-    outcomes = (_rows_conserved(change), *(check(draft) for check in checks))
-    failed = [outcome for outcome in outcomes if not outcome.passed]
+    changes = [change, *also]
+    draft = place.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
+    found = (check if isinstance(check, CheckOutcome) else check(draft) for check in checks)
+    outcomes = (_rows_conserved(changes), *found)
+    failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
     if failed:
         said = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
         raise CheckFailed(
@@ -123,13 +128,14 @@ def as_ledger(inputs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=LEDGER), inputs], how="diagonal_relaxed")
 
 
-def _rows_conserved(change: PartitionChange) -> CheckOutcome:
-    counts = change.counts
+def _rows_conserved(changes: Sequence[PartitionChange]) -> CheckOutcome:
+    counts = sum((change.counts for change in changes), RowCounts())
     said = (
         f"{counts.rows_in} in = {counts.published} published + {counts.quarantined} quarantined "
         f"+ {counts.deduplicated} deduplicated + {counts.filtered} filtered"
     )
-    return CheckOutcome("rows_conserved", counts.balanced, said)
+    balanced = all(change.counts.balanced for change in changes)
+    return CheckOutcome("rows_conserved", balanced, said)
 
 
 def unique_keys(dataset_key: Sequence[str], partition: str) -> Check:

@@ -49,6 +49,11 @@ def pointer_key(dataset: str) -> str:
     return f"{dataset_folder(dataset)}index/current_version.txt"
 
 
+def notified_key(dataset: str) -> str:
+    """The object that holds the id of the version that subscribers were told about last."""
+    return f"{dataset_folder(dataset)}index/notified_version.txt"
+
+
 def tags_folder(dataset: str) -> str:
     """The folder of the dataset's tags."""
     return f"{dataset_folder(dataset)}index/tags/"

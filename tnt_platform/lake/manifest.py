@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
@@ -115,7 +116,8 @@ class Manifest:
     """The small, readable file of one version; files.parquet and partitions.parquet beside it hold the lists.
 
     `schema` maps a column to its polars type; `counts` sums all partitions; `watermarks` has the last
-    observation a series; `held_because` tells the sensor to leave the dataset alone after a rollback.
+    observation a series; `held_because` tells the sensor to leave the dataset alone after a rollback; `about` is what
+    the publisher wants to say beyond that (JSON values).
     """
 
     version_id: str
@@ -139,6 +141,7 @@ class Manifest:
     partitions_sha256: str
     held_because: str | None = None
     rolled_back_to: str | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The manifest as indented JSON."""

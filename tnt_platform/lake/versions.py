@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -83,10 +84,11 @@ class VersionedStore:
         key: Sequence[str],
         run_id: str = "",
         note: str = "",
+        about: Mapping[str, Any] | None = None,
     ) -> Draft:
         """Write a new version on top of `base` without publishing it, so that checks can read it first.
 
-        Content equal to `base` writes nothing and gives a draft that is `unchanged`.
+        Content equal to `base` writes nothing and gives a draft that is `unchanged`. `about` goes into the manifest.
 
         Raises:
             PermanentError: a change contradicts itself (counts, key columns, types, repeated partition).
@@ -103,7 +105,8 @@ class VersionedStore:
             scratch=self._scratch,
             concurrency=self._concurrency,
         )
-        return writer.write(changes, run_id=run_id, note=note, code_version=self._code_version)
+        story = {"run_id": run_id, "note": note, "code_version": self._code_version, "about": dict(about or {})}
+        return writer.write(changes, **story)
 
     def commit(self, draft: Draft) -> Snapshot:
         """Publish a draft: readers see the version before or this one, never a mixture.

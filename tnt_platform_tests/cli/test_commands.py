@@ -138,7 +138,7 @@ def test_run_wants_a_date_or_a_whole_range() -> None:
 def test_an_unknown_dataset_is_named_with_those_that_exist(home: Path) -> None:
     result = tnt("run", "parcels", "--date", "2026-01-12")
     assert result.exit_code == 1
-    assert "there is no dataset 'parcels'; known: deliveries, transit" in result.stderr
+    assert "there is no dataset 'parcels'; known: bcra_infomondia_series, " in result.stderr
 
 
 def test_a_wrong_setting_is_explained_without_a_stack_trace(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tnt_platform.components.datasets import DEFS, transit_spec, transit_specs
+from tnt_platform.components.datasets import DEFS, dataset_specs, transit_spec, transit_specs
 from tnt_platform.components.transit.dataset import TransitDataset
 from tnt_platform.components.transit.model import (
     ColumnModel,
@@ -157,7 +157,8 @@ def test_asking_for_an_unknown_dataset_names_the_known_ones() -> None:
 
 
 def test_every_dataset_of_the_package_can_be_read() -> None:
-    assert set(transit_specs()) == {path.parent.name for path in DEFS.glob("*/defs.yaml")}
+    assert set(dataset_specs()) == {path.parent.name for path in DEFS.glob("*/defs.yaml")}
+    assert set(transit_specs()) == {"deliveries", "transit"}
 
 
 def test_what_decides_how_a_file_is_read_changes_its_recipe(tmp_path: Path) -> None:

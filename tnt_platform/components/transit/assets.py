@@ -210,7 +210,7 @@ def _materialize_date(
 
 def _extra(chain: Chain, step: str, published: Published, meter: Meter) -> dict[str, object]:
     """What only this step shows: its cost, its lineage, the plot."""
-    extra = meter.cost(chain, published)
+    extra: dict[str, object] = {**meter.cost(chain, published)}
     if step == RESULTS:
         extra["dagster/column_lineage"] = results_lineage(chain.spec, published.snapshot.schema)
     if step == SUMMARY and published.counts.published:

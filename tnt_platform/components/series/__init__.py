@@ -1,0 +1,1 @@
+"""Series datasets as Dagster components."""

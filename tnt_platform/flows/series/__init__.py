@@ -1,0 +1,1 @@
+"""Economic series: a published source becomes captures, normalized series and a history of observations."""
