@@ -26,6 +26,8 @@ COMMANDS = {
     "verify": "history",
     "expire": "history",
     "validate": "validation",
+    "new": "new",
+    "import-legacy": "legacy",
 }
 
 
@@ -39,7 +41,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"tnt_platform.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -16,13 +16,18 @@ from tnt_platform.components.datasets import dataset_spec, transit_spec, transit
 from tnt_platform.components.local_launcher import this_process
 from tnt_platform.components.platform import open_place
 from tnt_platform.errors import NotFound
+from tnt_platform.flows.directory.spec import DirectorySpec
 from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.series.spec import OBSERVATIONS, SeriesSpec
+from tnt_platform.flows.series.spec import SeriesSpec
 from tnt_platform.flows.transit.reconcile import survey
 from tnt_platform.flows.transit.spec import ENRICHED, RESULTS, TransitSpec
 from tnt_platform.settings import Settings
 
-SERIES_OPTIONS = ("file", "accept_vanished", "by_hand")
+OPTIONS: Mapping[type, tuple[str, ...]] = {
+    TransitSpec: ("force", "isolate", "refresh"),
+    SeriesSpec: ("file", "accept_vanished", "by_hand"),
+    DirectorySpec: ("accept_vanished",),
+}
 
 
 @click.command()
@@ -65,54 +70,52 @@ def _below(spec: TransitSpec, partition: str, prefix: str) -> bool:
 @click.option(
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Series: capture this file."
 )
-@click.option(
-    "--accept-vanished", is_flag=True, help="Series: let observations go that the publisher withdrew."
-)
+@click.option("--accept-vanished", is_flag=True, help="Series, directory: let go what the source withdrew.")
 @click.option("--by-hand", is_flag=True, help="Series: go on although the dataset was rolled back.")
 def run(dataset: str, day: date | None, first: date | None, last: date | None, **options: Any) -> None:
-    """Materialize DATASET: files of a date or a range of dates; series from their source, or from --file."""
+    """Materialize DATASET: files of a date or a range of dates; others from their source, series also from --file."""
     spec = dataset_spec(dataset)
+    known = OPTIONS[type(spec)]
     wanted = [name for name, value in options.items() if value]
-    if isinstance(spec, SeriesSpec):
-        _refuse_options(
-            dataset, "series", [n for n in wanted if n not in SERIES_OPTIONS] + ["date"] * bool(day or first)
-        )
-        config = {name: options[name] for name in ("accept_vanished", "by_hand")}
-        file = str(options["file"].absolute()) if options["file"] else None
-        _run_series(spec, {**config, "file": file})
+    _refuse_options(dataset, [name for name in wanted if name not in known])
+    if isinstance(spec, TransitSpec):
+        ask_again = "all" if options["refresh"] else "none"
+        config = {"force": options["force"], "isolate": options["isolate"], "ask_again": ask_again}
+        materialize(spec, _dates(day, first, last), config)
         return
-    _refuse_options(dataset, "files by date", [name for name in wanted if name in SERIES_OPTIONS])
+    _refuse_options(dataset, ["date"] if day or first or last else [])
+    values = {name: str(options[name].absolute()) if name == "file" else options[name] for name in wanted}
+    _run_newest(spec, values)
+
+
+def _dates(day: date | None, first: date | None, last: date | None) -> list[str]:
     if (day is None) == (first is None or last is None):
         raise click.UsageError("give either --date, or --from and --to")
     start, end = (day, day) if day else (first, last)
     assert start is not None
     assert end is not None
-    dates = [f"{start + timedelta(days=n):%Y-%m-%d}" for n in range((end - start).days + 1)]
-    ask_again = "all" if options["refresh"] else "none"
-    materialize(
-        spec, dates, {"force": options["force"], "isolate": options["isolate"], "ask_again": ask_again}
-    )
+    return [f"{start + timedelta(days=n):%Y-%m-%d}" for n in range((end - start).days + 1)]
 
 
-def _refuse_options(dataset: str, kind: str, odd: list[str]) -> None:
+def _refuse_options(dataset: str, odd: list[str]) -> None:
     if odd:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in odd)
-        raise click.UsageError(f"{dataset} is a dataset of {kind}: {names} says nothing to it")
+        raise click.UsageError(f"{names} says nothing to {dataset}; see its page in docs/datasets")
 
 
-def _run_series(spec: SeriesSpec, config: Mapping[str, object]) -> None:
-    """Run the dataset's job here; exits 1 if it failed."""
+def _run_newest(spec: SeriesSpec | DirectorySpec, config: Mapping[str, object]) -> None:
+    """Run the job of a dataset that has only a newest state, and say what is current; exits 1 if it failed."""
     with dg.DagsterInstance.get() as instance:
         done = execute_job(instance, spec.name, len(spec.steps), this_process(), config)
-    snapshot = open_place(Settings.from_environment()).store.current(spec.dataset(OBSERVATIONS))
-    if snapshot is not None:
-        log = snapshot.manifest.about.get("changelog", {})
-        said = ", ".join(
-            f"{log.get(f'data_points_{what}', 0):,} {what}" for what in ("added", "updated", "removed")
-        )
-        console.print(
-            f"{spec.name} {snapshot.version}: {snapshot.manifest.rows:,} observations; that version: {said}"
-        )
+    store = open_place(Settings.from_environment()).store
+    for step in spec.steps:
+        snapshot = store.current(spec.dataset(step))
+        if snapshot is not None:
+            changes = snapshot.manifest.changelog
+            console.print(
+                f"{spec.name}/{step} {snapshot.version}: {snapshot.manifest.rows:,} rows; that version: "
+                f"{changes.added:,} added, {changes.updated:,} updated, {changes.removed:,} removed"
+            )
     if not done:
         raise click.exceptions.Exit(1)
 

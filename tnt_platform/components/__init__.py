@@ -1,6 +1,7 @@
 """Kinds of datasets: what a `defs.yaml` may have as its `type`."""
 
+from tnt_platform.components.directory.dataset import DirectoryDataset
 from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.components.transit.dataset import TransitDataset
 
-__all__ = ["SeriesDataset", "TransitDataset"]
+__all__ = ["DirectoryDataset", "SeriesDataset", "TransitDataset"]

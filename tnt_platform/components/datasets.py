@@ -8,17 +8,20 @@ from typing import TypeVar
 
 import yaml
 
+from tnt_platform.components.directory.dataset import DirectoryDataset
 from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.components.transit.dataset import TransitDataset
 from tnt_platform.errors import ConfigError, NotFound
+from tnt_platform.flows.directory.spec import DirectorySpec
 from tnt_platform.flows.series.spec import SeriesSpec
 from tnt_platform.flows.transit.spec import TransitSpec
 
 DEFS = Path(__file__).parents[1] / "defs"
-KINDS: dict[str, type[TransitDataset | SeriesDataset]] = {
-    f"tnt_platform.components.{kind.__name__}": kind for kind in (TransitDataset, SeriesDataset)
+KINDS: dict[str, type[TransitDataset | SeriesDataset | DirectoryDataset]] = {
+    f"tnt_platform.components.{kind.__name__}": kind
+    for kind in (TransitDataset, SeriesDataset, DirectoryDataset)
 }
-Spec = TransitSpec | SeriesSpec
+Spec = TransitSpec | SeriesSpec | DirectorySpec
 S = TypeVar("S")
 
 

@@ -220,3 +220,14 @@ def test_old_versions_are_read_by_id_tag_and_time(tmp_path):
     assert values(start=date(2025, 3, 1)) == [3.0, 4.0]
     with pytest.raises(NotFound, match="no version as old as"):
         values(as_of=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("name", ["with space.csv", "año.csv"])
+def test_a_file_url_may_be_written_with_or_without_percent_signs(tmp_path, name):
+    scene = SeriesScene(tmp_path)
+    scene.raw.put(name, csv_of(FIRST))
+    plain = f"{(tmp_path / 'raw').as_uri()}/{name}"
+    for url in (plain, (tmp_path / "raw" / name).as_uri()):
+        scene.spec = with_url(scene.spec, url)
+        scene.run()
+    assert len(scene.values()) == 3

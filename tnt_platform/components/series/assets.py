@@ -8,32 +8,34 @@ import dagster as dg
 
 from tnt_platform.components.cost import Meter
 from tnt_platform.components.failures import as_dagster_failure
-from tnt_platform.components.metadata import check_results
 from tnt_platform.components.platform import Platform
 from tnt_platform.components.series.metadata import series_metadata
+from tnt_platform.components.steps import StepChecks, StepStory, retry_later
 from tnt_platform.errors import CheckFailed
 from tnt_platform.flows.publishing import CheckOutcome, Published
 from tnt_platform.flows.series.chain import SeriesChain
 from tnt_platform.flows.series.spec import CAPTURE, OBSERVATIONS, SERIES, SeriesSpec
 
-BLOCKING_CHECKS: Mapping[str, tuple[str, ...]] = {
-    CAPTURE: ("rows_conserved", "unique_keys"),
-    SERIES: ("rows_conserved", "unique_keys"),
-    OBSERVATIONS: ("rows_conserved", "unique_keys", "history_not_shrinking"),
-}
-WARNING_CHECKS: Mapping[str, tuple[str, ...]] = {
-    CAPTURE: (),
-    SERIES: ("series_have_observations", "no_gaps"),
-    OBSERVATIONS: ("no_jumps",),
-}
-CHECK_DESCRIPTIONS: Mapping[str, str] = {
-    "rows_conserved": "Cells in = observations + quarantined + repeated + not available.",
-    "unique_keys": "No two observations of a series belong to one period.",
-    "history_not_shrinking": "What was published is still there: a publisher that drops ten years is not followed.",
-    "series_have_observations": "Every series that the file should hold has a value.",
-    "no_gaps": "No period is missing inside a series, by the calendar of its frequency.",
-    "no_jumps": "No new value is far from what its series usually does.",
-}
+CHECKS = StepChecks(
+    blocking={
+        CAPTURE: ("rows_conserved", "unique_keys"),
+        SERIES: ("rows_conserved", "unique_keys"),
+        OBSERVATIONS: ("rows_conserved", "unique_keys", "history_not_shrinking"),
+    },
+    warning={
+        CAPTURE: (),
+        SERIES: ("series_have_observations", "no_gaps"),
+        OBSERVATIONS: ("no_jumps",),
+    },
+    descriptions={
+        "rows_conserved": "Cells in = observations + quarantined + repeated + not available.",
+        "unique_keys": "No two observations of a series belong to one period.",
+        "history_not_shrinking": "What was published is still there: a publisher that drops ten years is not followed.",
+        "series_have_observations": "Every series that the file should hold has a value.",
+        "no_gaps": "No period is missing inside a series, by the calendar of its frequency.",
+        "no_jumps": "No new value is far from what its series usually does.",
+    },
+)
 DESCRIPTIONS: Mapping[str, str] = {
     CAPTURE: "The publisher's file as it came, kept once per content.",
     SERIES: "The newest capture, read and normalized: one row an observation; what can't be read is in quarantine.",
@@ -67,34 +69,23 @@ def series_assets(
     freshness: dg.FreshnessPolicy | None,
 ) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
-    specs = [
-        dg.AssetSpec(
-            key=[spec.name, step],
-            deps=[[spec.name, spec.steps[i - 1]]] if i else [],
-            description=DESCRIPTIONS[step] + (f"\n\n{description}" if description else ""),
-            group_name=spec.name,
-            owners=list(owners),
-            tags=dict(tags),
-            kinds=STEP_KINDS[step],
-            skippable=True,
-            freshness_policy=freshness,
-            metadata={
-                "dagster/table_name": spec.dataset(step),
-                "source": spec.source.url,
-                "provider": spec.provider,
-            },
-        )
-        for i, step in enumerate(spec.steps)
-    ]
+    story = StepStory(
+        DESCRIPTIONS,
+        STEP_KINDS,
+        owners,
+        tags,
+        description,
+        freshness,
+        {"source": spec.source.url, "provider": spec.provider},
+    )
+    tables = {step: spec.dataset(step) for step in spec.steps}
 
     @dg.multi_asset(
         name=spec.name,
-        specs=specs,
+        specs=story.specs(spec.name, tables),
         can_subset=True,
-        check_specs=_check_specs(spec),
-        retry_policy=dg.RetryPolicy(
-            max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-        ),
+        check_specs=CHECKS.specs(spec.name),
+        retry_policy=retry_later(),
         op_tags={"tnt/dataset": spec.name},
     )
     def materialize(
@@ -121,17 +112,6 @@ def series_assets(
     return materialize
 
 
-def _check_specs(spec: SeriesSpec) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            name, asset=[spec.name, step], blocking=blocking, description=CHECK_DESCRIPTIONS[name]
-        )
-        for step in spec.steps
-        for checks, blocking in ((BLOCKING_CHECKS, True), (WARNING_CHECKS, False))
-        for name in checks[step]
-    ]
-
-
 def _materialize(
     context: dg.AssetExecutionContext, chain: SeriesChain, step: str
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -141,7 +121,7 @@ def _materialize(
     try:
         published = chain.publish(step)
     except CheckFailed as error:
-        yield from _outcomes(context, key, step, [o for o in error.outcomes if isinstance(o, CheckOutcome)])
+        yield from CHECKS.results(context, key, [o for o in error.outcomes if isinstance(o, CheckOutcome)])
         raise
     context.log.info(_told(step, published))
     yield dg.MaterializeResult(
@@ -150,7 +130,7 @@ def _materialize(
         | meter.step_cost(chain.place, chain.settings, published),
         tags={"tnt/version": published.snapshot.version},
     )
-    yield from _outcomes(context, key, step, published.checks)
+    yield from CHECKS.results(context, key, published.checks)
 
 
 def _told(step: str, published: Published) -> str:
@@ -159,15 +139,3 @@ def _told(step: str, published: Published) -> str:
         f"{step}: {counts.rows_in} in, {counts.published} published, {counts.quarantined} quarantined, "
         f"{counts.filtered} not available" + ("" if published.changed else " (unchanged)")
     )
-
-
-def _outcomes(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, step: str, outcomes: Sequence[CheckOutcome]
-) -> Iterator[dg.AssetCheckResult]:
-    """The checks of one step; None stands for an unchanged version, which was checked when it was published."""
-    found = {outcome.name: outcome for outcome in outcomes}
-    for name in (*BLOCKING_CHECKS[step], *WARNING_CHECKS[step]):
-        if dg.AssetCheckKey(key, name) in context.selected_asset_check_keys and (
-            name in found or not outcomes
-        ):
-            yield check_results(key, name, {"newest": found.get(name)}, warns=name in WARNING_CHECKS[step])

@@ -70,8 +70,8 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(f"thousands: {self.thousands!r} is the decimal mark too; they must differ")
         if self.thousands == "." and self._numbers_as_such:
             raise ValueError(
-                "thousands: '.' can't be told from the decimal point of cells that are numbers, as in workbooks and JSON; "
-                "leave it out"
+                "thousands: '.' can't be told from the decimal point of cells that are numbers, as in workbooks "
+                "and JSON; leave it out"
             )
         layout_of(self.reader, self.series, self.table, self.frequency, self.footer)
         return self

@@ -12,9 +12,11 @@ import dagster as dg
 from pydantic import BaseModel
 
 import tnt_platform.components as kinds
+from tnt_platform.components.validation.directory import DIRECTORY_VARIABLES_IN, directory_faults
 from tnt_platform.components.validation.document import Document, Node, read_document
 from tnt_platform.components.validation.fault import DatasetFile, Fault, Findings, listed, meant, shown
 from tnt_platform.components.validation.schema import refusal, schema_faults
+from tnt_platform.components.validation.series import SERIES_VARIABLES_IN, series_faults
 from tnt_platform.components.validation.texts import ownership_faults, placeholder_faults, template_faults
 from tnt_platform.components.validation.transit import VARIABLES_IN, transit_faults
 from tnt_platform.errors import NotFound
@@ -26,8 +28,16 @@ OTHER_KEYS = ("template_vars_module", "requirements", "post_processing")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 
 # The checks of a kind of dataset that its schema can't state, and where it may have `${VARIABLES}`.
-CHECKS: Mapping[str, Callable[[DatasetFile], list[Findings]]] = {"TransitDataset": transit_faults}
-VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {"TransitDataset": VARIABLES_IN}
+CHECKS: Mapping[str, Callable[[DatasetFile], list[Findings]]] = {
+    "DirectoryDataset": directory_faults,
+    "SeriesDataset": series_faults,
+    "TransitDataset": transit_faults,
+}
+VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "DirectoryDataset": DIRECTORY_VARIABLES_IN,
+    "SeriesDataset": SERIES_VARIABLES_IN,
+    "TransitDataset": VARIABLES_IN,
+}
 
 
 @dataclass(frozen=True)

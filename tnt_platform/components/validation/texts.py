@@ -11,7 +11,8 @@ from tnt_platform.components.validation.document import Node
 from tnt_platform.components.validation.fault import DatasetFile, Findings, listed, meant, shown
 from tnt_platform.components.validation.schema import refusal
 
-PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+# A default may hold marks of its own, such as the {MM} of a URL.
+PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^{}]|\{[A-Za-z]+\})*))?\}")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _CREDENTIAL = re.compile(
     r"auth(?!or(?!i))|token|secret|passw|cookie|credential|key|signature|session", re.IGNORECASE
@@ -69,10 +70,15 @@ def url_faults(node: Node, findings: Findings) -> None:
     """A literal URL has a scheme and no credentials."""
     if not isinstance(node.value, str):
         return
-    text = PLACEHOLDER.sub("", node.value)
     if not node.value.startswith(("http://", "https://", "${")):
         mend = "write it like https://api.example.com, or ${VARIABLE}"
         findings.add(node, f"{shown(node.value)} is no URL", "http:// or https://", mend)
+    credential_faults(node, findings)
+
+
+def credential_faults(node: Node, findings: Findings) -> None:
+    """A URL in a file that is shared has no credentials in it."""
+    text = PLACEHOLDER.sub("", node.value) if isinstance(node.value, str) else ""
     if _USER_INFO.search(text) or _SECRET_PARAMETER.search(text):
         mend = "put the credential into a header whose value is a ${VARIABLE}"
         findings.add(node, "the URL holds a credential as plain text", "a URL without secrets", mend)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.flows.publishing import Place
@@ -146,7 +147,9 @@ def _fetch(
 def _fetch_object(url: str, source: SeriesSource, place: Place, settings: Settings) -> SourceFile | None:
     objects, key = place.raw, url
     if url.startswith(("file:///", "s3://")):
-        folder, _, key = url.rpartition("/")
+        folder, _, name = url.rpartition("/")
+        # Of a file URL both parts are percent-encoded; the folder is decoded where it is opened.
+        key = unquote(name) if url.startswith("file:") else name
         objects = Objects.open(folder, options=settings.s3_options())
     try:
         listed = objects.list(key).filter(key=key)
