@@ -17,7 +17,7 @@ import dagster as dg
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tnt_platform.cli.demo_series import show_series
+from tnt_platform.cli.demo_samples import show_directory, show_series
 from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_environment, workspace
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.components.datasets import transit_spec
@@ -196,6 +196,7 @@ def _explain(
     _explain_rows(spec, place)
     _explain_pass_rates(spec, place)
     show_series(place)
+    show_directory(place)
     console.print("\n[bold]Where to look next[/]")
     console.print(
         "  make dev                         the web UI: asset graph, partitions, plots, sensor ticks"

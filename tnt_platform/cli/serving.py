@@ -31,6 +31,8 @@ def dev(port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
         environment: dict[str, str] = {}
         if not real_sources:
             environment |= started.enter_context(sample_sources())
+        if not settings.environment.get("TNT_DIRECTORY_URL"):
+            environment |= started.enter_context(sample_directory())
         if not settings.environment.get("TNT_RATE_API_URL"):
             from tnt_platform.sandbox.running import rate_api_process
 
@@ -115,6 +117,16 @@ def sample_sources() -> Iterator[dict[str, str]]:
         yield {
             name: f"{server.url}/{file}" for name, file in SAMPLE_FILES.items() if not os.environ.get(name)
         }
+
+
+@contextlib.contextmanager
+def sample_directory() -> Iterator[dict[str, str]]:
+    """Serve a made-up mall; the variables by which its dataset finds it."""
+    from tnt_platform.sandbox.directory_api import APP_CODE, DirectoryApi, running_directory
+    from tnt_platform.sandbox.directory_records import sample_mall
+
+    with running_directory(DirectoryApi(sample_mall())) as server:
+        yield {"TNT_DIRECTORY_URL": server.url, "TNT_DIRECTORY_APP_CODE": APP_CODE}
 
 
 def workspace() -> list[str]:

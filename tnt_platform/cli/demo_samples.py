@@ -1,4 +1,4 @@
-"""The part of the demo about economic series: five samples, from a web server to published observations."""
+"""The parts of the demo about economic series and the mall: samples over HTTP, published by Dagster runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import dagster as dg
 
 from tnt_platform.cli.execution import execute_job
-from tnt_platform.cli.serving import sample_sources
+from tnt_platform.cli.serving import sample_directory, sample_sources
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.components.datasets import dataset_specs
 from tnt_platform.components.local_launcher import this_process
+from tnt_platform.flows.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.flows.publishing import Place
 from tnt_platform.flows.series.spec import OBSERVATIONS, SERIES, SeriesSpec
 
@@ -31,6 +32,27 @@ def show_series(place: Place) -> None:
             rows.append(_row(spec, place, before.version if before else None, done=done))
     header = ["dataset", "series", "observations", "first", "last", "quarantined", "no value", "this time"]
     show_rows(header, rows, numeric=[False, True, True, False, False, True, True, False])
+
+
+def show_directory(place: Place) -> None:
+    """Sync a made-up mall with PostgreSQL and show what became of its records; again, no row is written."""
+    console.print(
+        "\n[bold]6[/] a mall's directory: paginated API, matched and translated, upserted into PostgreSQL"
+    )
+    spec = dataset_specs()["mall_directory"]
+    assert isinstance(spec, DirectorySpec)
+    with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
+        done = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
+    tenants, synced = (place.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
+    if not done or tenants is None or synced is None:
+        console.print("  [red]the sync failed[/]: `make dev` shows why")
+        return
+    counts, sync = tenants.manifest.counts, synced.manifest.about["sync"]
+    console.print(
+        f"  {counts.rows_in} records: {counts.published} tenants ({sync['shops']} shops, {sync['dinings']} dinings), "
+        f"{counts.quarantined} quarantined; the sync that last changed the tables created {sync['created']}, updated "
+        f"{sync['updated']}, moved {sync['moved']}, withdrew {sync['withdrawn']}"
+    )
 
 
 def _row(spec: SeriesSpec, place: Place, before: str | None, *, done: bool) -> tuple[object, ...]:
