@@ -191,7 +191,7 @@ class Downloader:
             raise InvalidInput(
                 "too_large",
                 f"{request.shown}: the file is larger than {limits.max_bytes:,} bytes; "
-                "if it is meant to be, raise max_bytes",
+                "if it is meant to be, raise max_size_mb",
             ) from None
         except UnknownEncoding as error:
             raise Refused(f"{request.shown}: {error}") from None

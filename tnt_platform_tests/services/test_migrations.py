@@ -1,0 +1,158 @@
+"""The schema goes up, down and up again, for one process at a time, and its roles can do only their part."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import URL, Column, Integer, MetaData, text
+
+from tnt_platform.errors import Refused
+from tnt_platform.services.directory_tables import metadata
+from tnt_platform.services.migrations import MIGRATION_LOCK, migrate, migrate_down
+from tnt_platform.services.postgres import Database
+from tnt_platform_tests.services.directory_frames import tenant
+from tnt_platform_tests.services.postgres_queries import rows, statement, wait_until
+from tnt_platform_tests.services.test_directory_sync import synced
+
+pytest_plugins = ("tnt_platform_tests.services.postgres_fixtures",)
+
+ROLES = Path(__file__).parents[2] / "infra" / "postgres" / "roles.sql"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+
+
+@pytest.fixture
+def empty(empty_database_url: URL) -> Iterator[Database]:
+    database = Database(empty_database_url, application_name="tests")
+    yield database
+    database.close()
+
+
+def differences(database: Database, tables: MetaData = metadata) -> list[object]:
+    with database.transaction() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        return list(compare_metadata(context, tables))
+
+
+def described(database: Database) -> list[tuple]:
+    """Everything that makes up the schema, as the server tells it."""
+    columns = rows(
+        database,
+        "SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity"
+        " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, ordinal_position",
+    )
+    constraints = rows(
+        database,
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+        " ORDER BY conrelid::regclass::text, 1",
+    )
+    return (
+        columns
+        + constraints
+        + rows(database, "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    )
+
+
+def test_up_down_and_up_again_gives_the_same_schema(empty: Database) -> None:
+    migrate(empty)
+    first = described(empty)
+    assert {row[0] for row in rows(empty, TABLES)} == set(metadata.tables)
+    synced(empty, tenant("a"), tenant("b", kind="dining"))
+    migrate_down(empty)
+    assert rows(empty, TABLES) == []
+    migrate(empty)
+    assert described(empty) == first
+    synced(empty, tenant("a"))
+
+
+def test_migrating_twice_changes_nothing_and_keeps_the_rows(empty: Database) -> None:
+    migrate(empty)
+    synced(empty, tenant("a"))
+    before = rows(empty, "SELECT xmin::text, * FROM shops")
+    migrate(empty)
+    assert rows(empty, "SELECT xmin::text, * FROM shops") == before
+
+
+def test_the_tables_in_the_code_are_the_ones_the_migrations_make(empty: Database) -> None:
+    migrate(empty)
+    assert differences(empty) == []
+    other = MetaData()
+    for table in metadata.tables.values():
+        table.to_metadata(other)
+    other.tables["shops"].append_column(Column("added", Integer))
+    assert len(differences(empty, other)) == 1
+
+
+def test_a_migration_that_fails_leaves_nothing(empty: Database) -> None:
+    statement(empty, "CREATE TABLE dinings (id integer)")
+    with pytest.raises(Exception, match="dinings"):
+        migrate(empty)
+    assert rows(empty, TABLES) == [("dinings",)]
+
+
+MIGRATE = """
+import sys
+from tnt_platform.services.migrations import migrate
+from tnt_platform.services.postgres import Database
+migrate(Database(sys.argv[1], application_name="child"))
+"""
+
+
+def test_two_processes_migrate_one_after_the_other(empty: Database, empty_database_url: URL) -> None:
+    url = empty_database_url.render_as_string(hide_password=False)
+    with empty.transaction() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        children = [subprocess.Popen([sys.executable, "-c", MIGRATE, url]) for _ in range(2)]
+        waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        wait_until(lambda: connection.execute(waiting).scalar_one() == 2, timeout_s=60)
+    assert [child.wait(timeout=60) for child in children] == [0, 0]
+    assert differences(empty) == []
+
+
+def role(url: URL, name: str) -> Database:
+    return Database(url.update_query_dict({"options": f"-c role={name}"}), application_name=name)
+
+
+def test_each_role_can_do_its_part_and_nothing_else(empty: Database, empty_database_url: URL) -> None:
+    migrate(empty)
+    script = ROLES.read_text()
+    for _ in range(2):
+        with empty.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.connection.dbapi_connection.cursor().execute(script)
+    sync, editor, reader, owner = (
+        role(empty_database_url, f"tnt_{name}") for name in ("sync", "editor", "reader", "owner")
+    )
+    try:
+        synced(sync, tenant("a", category="FASHION"), tenant("b"), tenant("gone"))
+        statement(editor, "UPDATE shops SET status = 'ACTIVE', is_featured = true, sort_order = 1")
+        statement(editor, "UPDATE shops SET slug = 'mine' WHERE unique_id = 'b'")
+        synced(sync, tenant("a", kind="dining"), tenant("b"))
+        assert rows(reader, "SELECT unique_id, status FROM dinings") == [("a", "ACTIVE")]
+        migrate(owner)
+        refused = [
+            (sync, "DROP TABLE shops"),
+            (sync, "TRUNCATE sync_logs"),
+            (sync, "DELETE FROM sync_logs"),
+            (sync, "CREATE TABLE mine (id integer)"),
+            (editor, "UPDATE shops SET fingerprint = ''"),
+            (editor, "DELETE FROM shops"),
+            (editor, "INSERT INTO categories (code) VALUES ('X')"),
+            (reader, "UPDATE shops SET status = 'INACTIVE'"),
+            (reader, "SELECT * FROM sync_logs"),
+            (reader, "CREATE TEMP TABLE mine (id integer)"),
+        ]
+        for database, forbidden in refused:
+            with pytest.raises(Refused, match=r"roles\.sql"):
+                statement(database, forbidden)
+    finally:
+        for database in (sync, editor, reader, owner):
+            database.close()
+        statement(empty, "DROP OWNED BY tnt_owner, tnt_sync, tnt_editor, tnt_reader CASCADE")
+        statement(empty, "DROP ROLE tnt_owner, tnt_sync, tnt_editor, tnt_reader")
