@@ -264,4 +264,4 @@ def _expected_number(conventions: Conventions) -> str:
     thousands = (
         f", thousands mark {conventions.thousands!r}" if conventions.thousands else ", no thousands mark"
     )
-    return f"a plain number (decimal mark {conventions.decimal!r}{thousands}) or one of `na_tokens:`"
+    return f"a plain number (decimal mark {conventions.decimal!r}{thousands}) or one of `not_available:`"
