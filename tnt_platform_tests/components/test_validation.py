@@ -88,7 +88,8 @@ def test_datasets_in_order_have_no_faults(tmp_path: Path) -> None:
 
 
 def test_the_datasets_of_the_package_are_in_order() -> None:
-    names = ("TNT_RATE_API_URL", "TNT_RATE_API_CLIENT", "TNT_RATE_API_TOKEN")
+    api = ("TNT_RATE_API_URL", "TNT_RATE_API_CLIENT", "TNT_RATE_API_TOKEN")
+    names = (*api, "TNT_DIRECTORY_URL", "TNT_DIRECTORY_APP_CODE")
     report = check(DEFS, dict.fromkeys(names, "set"), strict_env=True)
     assert report.datasets >= 2
     assert [*report.faults, *report.warnings] == []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tnt_platform.transforms.record_counts import records_summary
 from tnt_platform.transforms.records import (
     BUCKETS,
     RecordField,
@@ -18,7 +19,6 @@ from tnt_platform.transforms.records import (
     changed_records,
     content_digest,
     map_items,
-    records_summary,
 )
 
 FIELDS = (
