@@ -9,19 +9,25 @@ from typing import TypeVar
 import yaml
 
 from tnt_platform.components.directory.dataset import DirectoryDataset
+from tnt_platform.components.records.dataset import RecordsDataset
+from tnt_platform.components.report.dataset import DailyReportDataset
 from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.components.transit.dataset import TransitDataset
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.flows.directory.spec import DirectorySpec
+from tnt_platform.flows.records.spec import RecordsSpec
+from tnt_platform.flows.report.spec import ReportSpec
 from tnt_platform.flows.series.spec import SeriesSpec
 from tnt_platform.flows.transit.spec import TransitSpec
 
 DEFS = Path(__file__).parents[1] / "defs"
-KINDS: dict[str, type[TransitDataset | SeriesDataset | DirectoryDataset]] = {
+KINDS: dict[
+    str, type[TransitDataset | SeriesDataset | DirectoryDataset | RecordsDataset | DailyReportDataset]
+] = {
     f"tnt_platform.components.{kind.__name__}": kind
-    for kind in (TransitDataset, SeriesDataset, DirectoryDataset)
+    for kind in (TransitDataset, SeriesDataset, DirectoryDataset, RecordsDataset, DailyReportDataset)
 }
-Spec = TransitSpec | SeriesSpec | DirectorySpec
+Spec = TransitSpec | SeriesSpec | DirectorySpec | RecordsSpec | ReportSpec
 S = TypeVar("S")
 
 

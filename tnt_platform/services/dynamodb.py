@@ -112,14 +112,15 @@ class ResultsTable:
         self,
         rows: pl.DataFrame | Iterable[Mapping[str, Any]],
         *,
-        expires_at: datetime,
+        expires_at: datetime | None,
         droppable: Sequence[str] = (),
     ) -> UpsertCounts:
         """Make the table hold `rows`, writing only those that are new or whose content differs.
 
         A row's content is all its columns; expiry is not content, so an unchanged row keeps the expiry it
         has and running the same rows again writes nothing, whatever `expires_at` is. An item already past its
-        expiry counts as absent and is created anew. Rows stored earlier and missing here are left alone.
+        expiry counts as absent and is created anew; with None rows never expire. Rows stored earlier and
+        missing here are left alone.
         Two writers of the same key at the same moment end as the last one wrote: keep one run per dataset and
         date. A row over 400 KB loses the `droppable` columns that don't fit (see `item_of_row`).
 
@@ -133,7 +134,7 @@ class ResultsTable:
             Unavailable: throttled or failing beyond the retries; running again writes only what is missing.
             NotFound, Refused, ConfigError: see `translated_aws_errors`.
         """
-        expires_at_s = self._epoch_s(expires_at)
+        expires_at_s = self._epoch_s(expires_at) if expires_at is not None else None
         rows = rows if isinstance(rows, pl.DataFrame) else list(rows)
         shape = replace(self._shape, droppable=tuple(droppable))
         refuse_duplicate_keys(rows, shape.key)

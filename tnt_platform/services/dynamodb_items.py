@@ -61,7 +61,7 @@ class Item:
     omitted: tuple[str, ...] = ()  # droppable attributes that did not fit
 
 
-def item_of_row(row: Mapping[str, Any], shape: ItemShape, *, expires_at_s: int) -> Item:
+def item_of_row(row: Mapping[str, Any], shape: ItemShape, *, expires_at_s: int | None) -> Item:
     """Encode one row; the fingerprint covers everything stored but the expiry and the fingerprint itself.
 
     Numbers are kept exactly (a float as the shortest decimal that reads back as the same float), datetimes
@@ -80,7 +80,9 @@ def item_of_row(row: Mapping[str, Any], shape: ItemShape, *, expires_at_s: int) 
         )
     content = _content(row, name)
     key = _key(content, shape.key, name)
-    own = {shape.ttl_attribute: {"N": str(expires_at_s)}, shape.fingerprint_attribute: {"S": "0" * 64}}
+    own = {shape.fingerprint_attribute: {"S": "0" * 64}}
+    if expires_at_s is not None:
+        own[shape.ttl_attribute] = {"N": str(expires_at_s)}
     omitted = _make_fit(content, own, shape.droppable, name)
     fingerprint = sha256(_canonical(content).encode()).hexdigest()
     attributes = {**content, **own, shape.fingerprint_attribute: {"S": fingerprint}}

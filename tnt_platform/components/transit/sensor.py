@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
 
 import dagster as dg
 
@@ -31,6 +32,17 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+
+
+class DatedDataset(Protocol):
+    """What the sensors of any kind of dataset with a partition a day need to know of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def start_date(self) -> date: ...
+    @property
+    def steps(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, s
     return history
 
 
-def busy_dates(instance: dg.DagsterInstance, spec: TransitSpec) -> set[str]:
+def busy_dates(instance: dg.DagsterInstance, spec: DatedDataset) -> set[str]:
     """Dates that an unfinished run covers, whoever launched it: the sensor, a backfill or a person."""
     assets = {dg.AssetKey([spec.name, step]) for step in spec.steps}
     dates: set[str] = set()
@@ -146,7 +158,7 @@ def busy_dates(instance: dg.DagsterInstance, spec: TransitSpec) -> set[str]:
 
 
 def run_requests(
-    spec: TransitSpec,
+    spec: DatedDataset,
     model: SensorModel,
     found: Survey,
     history: dict[tuple[str, str], Attempts],
@@ -155,11 +167,13 @@ def run_requests(
     say: Callable[[str], None],
     *,
     given_up_too: bool = False,
+    isolates: bool = True,
 ) -> Iterator[dg.RunRequest]:
     """One request for each date that differs, unless it is under way, waiting to be retried or given up.
 
     A used run_key is never launched again even if its run failed, so the attempt is part of it. The last
-    attempt reads each file alone, so that one that breaks the reader is quarantined and the rest goes through.
+    attempt reads each file alone, so that one that breaks the reader is quarantined and the rest goes through;
+    `isolates` is false for a kind of dataset that can't.
     """
     partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
     asked = 0
@@ -188,15 +202,17 @@ def run_requests(
         if asked == model.max_requests:
             return
         asked += 1
-        yield _request(spec, model, work, attempts.failed + 1)
+        yield _request(spec, model, work, attempts.failed + 1, isolates=isolates)
 
 
-def _request(spec: TransitSpec, model: SensorModel, work: Work, attempt: int) -> dg.RunRequest:
+def _request(
+    spec: DatedDataset, model: SensorModel, work: Work, attempt: int, *, isolates: bool
+) -> dg.RunRequest:
     last_chance = attempt >= model.max_attempts and attempt > 1
     return dg.RunRequest(
         run_key=f"{spec.name}|{work.date}|{work.digest}|{attempt}",
         partition_key=work.date,
-        run_config=dg.RunConfig(ops={spec.name: {"config": {"isolate": last_chance}}}),
+        run_config=dg.RunConfig(ops={spec.name: {"config": {"isolate": last_chance}}} if isolates else {}),
         tags={
             DATASET_TAG: spec.name,
             DIGEST_TAG: _content(work)[1],

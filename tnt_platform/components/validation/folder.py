@@ -15,6 +15,8 @@ import tnt_platform.components as kinds
 from tnt_platform.components.validation.directory import DIRECTORY_VARIABLES_IN, directory_faults
 from tnt_platform.components.validation.document import Document, Node, read_document
 from tnt_platform.components.validation.fault import DatasetFile, Fault, Findings, listed, meant, shown
+from tnt_platform.components.validation.records import RECORDS_VARIABLES_IN, records_faults
+from tnt_platform.components.validation.report import REPORT_VARIABLES_IN, report_faults
 from tnt_platform.components.validation.schema import refusal, schema_faults
 from tnt_platform.components.validation.series import SERIES_VARIABLES_IN, series_faults
 from tnt_platform.components.validation.texts import ownership_faults, placeholder_faults, template_faults
@@ -29,12 +31,16 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 
 # The checks of a kind of dataset that its schema can't state, and where it may have `${VARIABLES}`.
 CHECKS: Mapping[str, Callable[[DatasetFile], list[Findings]]] = {
+    "DailyReportDataset": report_faults,
     "DirectoryDataset": directory_faults,
+    "RecordsDataset": records_faults,
     "SeriesDataset": series_faults,
     "TransitDataset": transit_faults,
 }
 VARIABLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "DailyReportDataset": REPORT_VARIABLES_IN,
     "DirectoryDataset": DIRECTORY_VARIABLES_IN,
+    "RecordsDataset": RECORDS_VARIABLES_IN,
     "SeriesDataset": SERIES_VARIABLES_IN,
     "TransitDataset": VARIABLES_IN,
 }

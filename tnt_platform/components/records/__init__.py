@@ -1,0 +1,1 @@
+"""Datasets of curated records as Dagster components."""

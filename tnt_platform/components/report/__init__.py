@@ -1,0 +1,1 @@
+"""Daily reports as Dagster components."""

@@ -1,0 +1,1 @@
+"""The daily report: what arrived on a day, counted record by record."""

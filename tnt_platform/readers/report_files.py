@@ -1,0 +1,269 @@
+"""A file of any kind that a day may bring, read for a report: how many records it holds, and which can't be read."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, Literal, NoReturn
+
+import polars as pl
+
+from tnt_platform.errors import InvalidInput
+from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress, is_compressed
+from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
+from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.served_page import first_text, refuse_page
+
+Format = Literal["csv", "jsonl", "json", "parquet"]
+
+BAD: Final = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.String(), "reason": pl.String()}
+_RAW_LIMIT_CHARS: Final = 10_000
+_SEPARATORS: Final = (",", ";", "\t", "|")
+_PARQUET: Final = b"PAR1"
+_PACKINGS: Final = ((b"\x1f\x8b", "gzip"), (b"PK", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_PACKED_NAMES: Final = (".gz", ".zip", ".bz2", ".xz")
+_Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """What one file holds; rows_in = records.height + bad.height.
+
+    columns: the header's names, or the fields of the objects, first seen first.
+    records: one row a record that could be read: line_no (1-based line, or place in an array or table), raw (its text;
+        null unless columns were asked for), and the asked columns that the file has, as String (absent value: null).
+    bad: line_no, raw (first 10,000 characters), reason_code, reason.
+    """
+
+    format: Format
+    compression: str | None
+    columns: tuple[str, ...]
+    rows_in: int
+    records: pl.DataFrame
+    bad: pl.DataFrame
+
+
+def read_report_file(name: str, data: bytes, wanted: Sequence[str] = ()) -> ReportFile:
+    """Read a CSV with a header, JSON lines, a JSON array or object, or Parquet, compressed or not.
+
+    What the file is, its content says: the marks of Parquet, then JSON, else its name: one that is called JSON or
+    Parquet and isn't is refused, everything else is CSV. Blank lines are no records.
+
+    Args:
+        wanted: columns whose values are returned, as text.
+
+    Raises:
+        InvalidInput: the file can't be read at all: what `decompress` raises, html_page, empty_file, not_json,
+            not_parquet, and what `read_rows` says of a whole file.
+    """
+    packing = next((kind for mark, kind in _PACKINGS if data.startswith(mark)), None)
+    compression = packing if is_compressed(data) else None
+    plain = decompress(data, limit_bytes=MEMBER_LIMIT_BYTES, max_ratio=MEMBER_MAX_RATIO)
+    if not plain.strip():
+        raise InvalidInput(
+            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
+        )
+    kind, read = _reader_of(_plain_name(name), plain)
+    columns, rows_in, records, bad = read(plain, tuple(wanted))
+    return ReportFile(kind, compression, tuple(columns), rows_in, records, bad)
+
+
+_Read = tuple[Sequence[str], int, pl.DataFrame, pl.DataFrame]
+_Reader = Callable[[bytes, tuple[str, ...]], _Read]
+
+
+def _plain_name(name: str) -> str:
+    lower = name.lower()
+    return next((lower.removesuffix(end) for end in _PACKED_NAMES if lower.endswith(end)), lower)
+
+
+def _reader_of(name: str, data: bytes) -> tuple[Format, _Reader]:
+    if data.startswith(_PARQUET) and data.endswith(_PARQUET):
+        return "parquet", _parquet
+    if name.endswith((".parquet", ".pq")):
+        raise InvalidInput(
+            "not_parquet",
+            f"the file is called Parquet, but starts with {data[:20]!r} and ends with {data[-8:]!r}; it may be cut "
+            "short: deliver it again",
+        )
+    refuse_page(data)
+    beginning = first_text(data).lstrip()
+    is_lines = name.endswith((".jsonl", ".ndjson"))
+    if beginning[:1] in ("{", "["):
+        if beginning.startswith("{") and (is_lines or _several_objects(data)):
+            return "jsonl", _json_lines
+        if is_lines or _parsed(data) is not None:
+            return ("json", _json_document) if _parsed(data) is not None else ("jsonl", _json_lines)
+    if name.endswith(".json"):
+        fault = _json_fault(data)
+        raise InvalidInput("not_json", f"the file is called JSON and is none ({fault}); deliver it again")
+    return ("jsonl", _json_lines) if is_lines else ("csv", _csv)
+
+
+def _several_objects(data: bytes) -> bool:
+    """Whether the first line is an object of its own, and more lines follow."""
+    lines = (line for _, line in _lines(data))
+    first = next(lines, "")
+    return next(lines, None) is not None and isinstance(_loaded_or_none(first), dict)
+
+
+def _csv(data: bytes, wanted: tuple[str, ...]) -> _Read:
+    layout = DelimitedLayout(separator=_separator_of(first_text(data)), header=True)
+    rows = read_rows([RawFile("file", data)], layout)
+    whole = rows.bad.filter(pl.col("line_no") == 0)
+    if not whole.is_empty():
+        raise InvalidInput(whole["reason_code"][0], whole["reason"][0])
+    columns = [
+        name
+        for name in rows.good_cells.collect_schema().names()
+        if name not in ("file_key", "line_no", "raw")
+    ]
+    kept = [name for name in wanted if name in columns]
+    raw = pl.col("raw") if kept else pl.lit(None, pl.String).alias("raw")
+    records = rows.good_cells.select("line_no", raw, *kept).collect(engine="streaming")
+    counts = rows.files.row(0, named=True)
+    return columns, counts["rows_in"] - counts["blank_lines"], records, rows.bad.select(list(BAD))
+
+
+def _separator_of(text: str) -> str:
+    """The separator that the header has most of, outside quotes."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    outside = "".join(header.split('"')[::2])
+    return max(_SEPARATORS, key=outside.count)
+
+
+def _json_lines(data: bytes, wanted: tuple[str, ...]) -> _Read:
+    return _objects(((number, line, _loaded(line)) for number, line in _lines(data)), wanted)
+
+
+def _json_document(data: bytes, wanted: tuple[str, ...]) -> _Read:
+    document = _parsed(data)
+    items = document if isinstance(document, list) else [document]
+    return _objects(((number, None, item) for number, item in enumerate(items, start=1)), wanted)
+
+
+def _objects(items: Iterator[tuple[int, str | None, Any]], wanted: tuple[str, ...]) -> _Read:
+    """Records of objects; `items` are line number, text (None: as the object gives it), and the value or its fault."""
+    columns: dict[str, None] = {}
+    good: _Rows = []
+    bad: _Rows = []
+    for number, text, item in items:
+        if isinstance(item, dict):
+            columns |= dict.fromkeys(item)
+            raw = (text if text is not None else _json_text(item)) if wanted else None
+            good.append((number, raw, *(_value_text(item.get(name)) for name in wanted)))
+        else:
+            raw = text if text is not None else _json_text(item)
+            bad.append((number, _storable(raw)[:_RAW_LIMIT_CHARS], *_fault_of(item)))
+    schema: dict[str, Any] = {"line_no": pl.Int64(), "raw": pl.String(), **dict.fromkeys(wanted, pl.String())}
+    rows = [tuple(_storable(cell) if isinstance(cell, str) else cell for cell in row) for row in good]
+    records = pl.DataFrame(rows, schema=schema, orient="row")
+    absent = [name for name in wanted if name not in columns]
+    return (
+        [_storable(name) for name in columns],
+        len(good) + len(bad),
+        records.drop(absent),
+        pl.DataFrame(bad, schema=BAD, orient="row"),
+    )
+
+
+def _parquet(data: bytes, wanted: tuple[str, ...]) -> _Read:
+    try:
+        table = pl.scan_parquet(io.BytesIO(data))
+        schema = table.collect_schema()
+        kept = [name for name in wanted if name in schema]
+        rows_in = int(table.select(pl.len()).collect().item())
+        values = table.select(kept).collect() if kept else pl.DataFrame()
+    except (pl.exceptions.PolarsError, OSError) as fault:
+        raise InvalidInput(
+            "not_parquet", f"the Parquet file is damaged ({fault}); deliver it again"
+        ) from fault
+    texts = {name: _texts(values[name]) for name in kept}
+    places: Mapping[str, Any] = {"line_no": pl.int_range(1, rows_in + 1, eager=True, dtype=pl.Int64)}
+    records = pl.DataFrame({**places, **texts}).with_columns(_row_text(kept))
+    return schema.names(), rows_in, records.select("line_no", "raw", *kept), pl.DataFrame(schema=BAD)
+
+
+def _row_text(kept: Sequence[str]) -> pl.Expr:
+    if not kept:
+        return pl.lit(None, pl.String).alias("raw")
+    return pl.struct(kept).struct.json_encode().alias("raw")
+
+
+def _texts(values: pl.Series) -> pl.Series:
+    if values.dtype.is_numeric() or values.dtype == pl.String:
+        return values.cast(pl.String)
+    return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, str]]:
+    """The lines that aren't blank, numbered from 1."""
+    text = decode(data, declared=None).text_utf8.decode("utf-8", "backslashreplace")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.rstrip("\r")
+
+
+class _Fault(str):
+    """Why a line is no JSON; no JSON value is of this type."""
+
+    __slots__ = ()
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as fault:
+        return _Fault(str(fault) or type(fault).__name__)
+
+
+def _loaded_or_none(text: str) -> Any:
+    value = _loaded(text)
+    return None if isinstance(value, _Fault) else value
+
+
+def _parsed(data: bytes) -> list[Any] | dict[str, Any] | None:
+    """The whole file as one JSON array or object, or None."""
+    value = _document(data)
+    return value if isinstance(value, list | dict) else None
+
+
+def _json_fault(data: bytes) -> str:
+    value = _document(data)
+    return value if isinstance(value, _Fault) else "it is neither an array nor an object"
+
+
+def _document(data: bytes) -> Any:
+    try:
+        return _loaded(data.decode(json.detect_encoding(data)).removeprefix("\ufeff"))
+    except UnicodeDecodeError as fault:
+        return _Fault(str(fault))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _fault_of(item: Any) -> tuple[str, str]:
+    if isinstance(item, _Fault):
+        return "not_json", f"the line is no JSON: {item}"
+    kind = "null" if item is None else type(item).__name__
+    return "not_an_object", f"a record is an object with named fields, not {kind}"
+
+
+def _value_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value) if type(value) in (int, Decimal) else _json_text(value)
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _storable(text: str) -> str:
+    """Half characters, which JSON can spell and nothing can store, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
