@@ -40,6 +40,7 @@ class Settings:
     event_queue_url: str | None
     results_table: str | None
     lock_table: str | None
+    schedules_run: bool
     task_vcpu: float
     task_memory_gb: float
     environment: Mapping[str, str] = field(repr=False)
@@ -62,6 +63,7 @@ class Settings:
             event_queue_url=env.get("TNT_EVENT_QUEUE_URL") or None,
             results_table=env.get("TNT_RESULTS_TABLE") or None,
             lock_table=env.get("TNT_LOCK_TABLE") or None,
+            schedules_run=env.get("TNT_SCHEDULES") != "stopped",
             task_vcpu=_number(env, "TNT_TASK_VCPU", 1.0),
             task_memory_gb=_number(env, "TNT_TASK_MEMORY_GB", 2.0),
             environment=env,

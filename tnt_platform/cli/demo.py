@@ -17,7 +17,7 @@ import dagster as dg
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tnt_platform.cli.demo_samples import show_directory, show_series
+from tnt_platform.cli.demo_samples import show_directory, show_records_and_report, show_series
 from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_environment, workspace
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.components.datasets import transit_spec
@@ -104,7 +104,9 @@ def _let_the_sensor_work(settings: Settings, api_url: str) -> Outcome:
     command = [sys.executable, "-m", "dagster._daemon", "run", *workspace()]
     started = time.time()
     with dg.DagsterInstance.get() as instance:
-        with _daemon(settings, command, sandbox_environment(api_url), log) as alive:
+        with _daemon(
+            settings, command, {**sandbox_environment(api_url), "TNT_SCHEDULES": "stopped"}, log
+        ) as alive:
             console.print(
                 "[bold]3[/] the Dagster daemon starts; its sensor compares the bucket with what is published"
             )
@@ -197,6 +199,7 @@ def _explain(
     _explain_pass_rates(spec, place)
     show_series(place)
     show_directory(place)
+    show_records_and_report(place, _raw_folder(settings))
     console.print("\n[bold]Where to look next[/]")
     console.print(
         "  make dev                         the web UI: asset graph, partitions, plots, sensor ticks"

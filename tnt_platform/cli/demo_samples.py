@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 
 from tnt_platform.cli.execution import execute_job
-from tnt_platform.cli.serving import sample_directory, sample_sources
+from tnt_platform.cli.serving import sample_directory, sample_records, sample_sources
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.components.datasets import dataset_specs
 from tnt_platform.components.local_launcher import this_process
 from tnt_platform.flows.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.flows.publishing import Place
 from tnt_platform.flows.series.spec import OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.sandbox.report_samples import DAYS, write_report_days
 
 
 def show_series(place: Place) -> None:
@@ -53,6 +55,30 @@ def show_directory(place: Place) -> None:
         f"{counts.quarantined} quarantined; the sync that last changed the tables created {sync['created']}, updated "
         f"{sync['updated']}, moved {sync['moved']}, withdrew {sync['withdrawn']}"
     )
+
+
+def show_records_and_report(place: Place, raw_folder: Path) -> None:
+    """Curate made-up posts and people, and report four days of raw files record by record."""
+    console.print("\n[bold]7[/] curated records of two JSON APIs, and a daily report of raw files")
+    files = write_report_days(raw_folder)
+    specs = dataset_specs()
+    rows = []
+    with sample_records() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
+        for name in ("posts", "users"):
+            done = execute_job(instance, name, len(specs[name].steps), this_process(), {})
+            found = place.store.current(name)
+            rows.append((name, found.manifest.rows if found else 0, "curated" if done else "failed"))
+        report = specs["daily_report"]
+        dates = {
+            "dagster/asset_partition_range_start": DAYS[0].isoformat(),
+            "dagster/asset_partition_range_end": DAYS[-1].isoformat(),
+        }
+        steps = len(DAYS) * len(report.steps)
+        done = execute_job(instance, report.name, steps, {**dates, **this_process()}, {})
+        rows.append(
+            (f"{report.name} ({files} files)", len(DAYS) if done else 0, "reported" if done else "failed")
+        )
+    show_rows(["dataset", "records or days", ""], rows, numeric=[False, True, False])
 
 
 def _row(spec: SeriesSpec, place: Place, before: str | None, *, done: bool) -> tuple[object, ...]:

@@ -37,7 +37,8 @@ def execute_job(
                 instance=instance,
                 run_id=run_id,
                 tags=dict(tags),
-                run_config={"ops": {dataset: {"config": dict(config)}}, "loggers": QUIET},
+                run_config={"loggers": QUIET}
+                | ({"ops": {dataset: {"config": dict(config)}}} if config else {}),
                 raise_on_error=False,
             )
         )

@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "demo",
     "dev": "serving",
     "sandbox": "serving",
+    "serve": "serve",
     "scan": "runs",
     "run": "runs",
     "replay": "runs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tnt_platform.components.platform import open_place
 from tnt_platform.errors import NotFound
 from tnt_platform.flows.directory.spec import DirectorySpec
 from tnt_platform.flows.publishing import Place
+from tnt_platform.flows.records.spec import RecordsSpec
+from tnt_platform.flows.report.chain import run_date
+from tnt_platform.flows.report.spec import ReportSpec
 from tnt_platform.flows.series.spec import SeriesSpec
 from tnt_platform.flows.transit.reconcile import survey
 from tnt_platform.flows.transit.spec import ENRICHED, RESULTS, TransitSpec
@@ -27,6 +30,8 @@ OPTIONS: Mapping[type, tuple[str, ...]] = {
     TransitSpec: ("force", "isolate", "refresh"),
     SeriesSpec: ("file", "accept_vanished", "by_hand"),
     DirectorySpec: ("accept_vanished",),
+    RecordsSpec: ("by_hand",),
+    ReportSpec: (),
 }
 
 
@@ -71,9 +76,12 @@ def _below(spec: TransitSpec, partition: str, prefix: str) -> bool:
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Series: capture this file."
 )
 @click.option("--accept-vanished", is_flag=True, help="Series, directory: let go what the source withdrew.")
-@click.option("--by-hand", is_flag=True, help="Series: go on although the dataset was rolled back.")
+@click.option("--by-hand", is_flag=True, help="Series, records: go on although the dataset was rolled back.")
 def run(dataset: str, day: date | None, first: date | None, last: date | None, **options: Any) -> None:
-    """Materialize DATASET: files of a date or a range of dates; others from their source, series also from --file."""
+    """Materialize DATASET: files of a date or a range of dates; others from their source, series also from --file.
+
+    A daily report without --date is that of RUN_DATE, else of yesterday (UTC).
+    """
     spec = dataset_spec(dataset)
     known = OPTIONS[type(spec)]
     wanted = [name for name, value in options.items() if value]
@@ -82,6 +90,13 @@ def run(dataset: str, day: date | None, first: date | None, last: date | None, *
         ask_again = "all" if options["refresh"] else "none"
         config = {"force": options["force"], "isolate": options["isolate"], "ask_again": ask_again}
         materialize(spec, _dates(day, first, last), config)
+        return
+    if isinstance(spec, ReportSpec):
+        named = day or first or last
+        dates = (
+            _dates(day, first, last) if named else [run_date(Settings.from_environment(), datetime.now(UTC))]
+        )
+        materialize(spec, dates, {})
         return
     _refuse_options(dataset, ["date"] if day or first or last else [])
     values = {name: str(options[name].absolute()) if name == "file" else options[name] for name in wanted}
@@ -103,7 +118,7 @@ def _refuse_options(dataset: str, odd: list[str]) -> None:
         raise click.UsageError(f"{names} says nothing to {dataset}; see its page in docs/datasets")
 
 
-def _run_newest(spec: SeriesSpec | DirectorySpec, config: Mapping[str, object]) -> None:
+def _run_newest(spec: SeriesSpec | DirectorySpec | RecordsSpec, config: Mapping[str, object]) -> None:
     """Run the job of a dataset that has only a newest state, and say what is current; exits 1 if it failed."""
     with dg.DagsterInstance.get() as instance:
         done = execute_job(instance, spec.name, len(spec.steps), this_process(), config)
@@ -142,7 +157,7 @@ def replay(dataset: str, day: date | None) -> None:
     console.print(f"{waiting.height - left:,} of {waiting.height:,} rows left the quarantine")
 
 
-def materialize(spec: TransitSpec, dates: list[str], config: Mapping[str, object]) -> None:
+def materialize(spec: TransitSpec | ReportSpec, dates: list[str], config: Mapping[str, object]) -> None:
     """Run the dataset's job here, range by range, with a progress bar; exits 1 if a date failed."""
     place = open_place(Settings.from_environment())
     failed = False
@@ -174,8 +189,9 @@ def _days(first: str, last: str) -> int:
     return (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
 
 
-def _report(spec: TransitSpec, place: Place, dates: list[str]) -> None:
-    snapshot = place.store.current(spec.dataset(RESULTS))
+def _report(spec: TransitSpec | ReportSpec, place: Place, dates: list[str]) -> None:
+    last = RESULTS if isinstance(spec, TransitSpec) else spec.steps[-1]
+    snapshot = place.store.current(spec.dataset(last))
     if snapshot is None:
         return
     done = snapshot.partitions.filter(snapshot.partitions["partition"].is_in(dates))

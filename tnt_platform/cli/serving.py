@@ -21,16 +21,18 @@ DEV_NOTE = "dev.pid"
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the web UI.")
+@click.option("--api-port", default=8800, show_default=True, help="Port of the dashboard and REST API.")
 @click.option("--sandbox-port", default=8900, show_default=True, help="Port of the stand-in rate API.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--real-sources", is_flag=True, help="Series from their publishers instead of the samples.")
-def dev(port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
-    """Start the Dagster web UI, the daemon (sensors run) and, unless TNT_RATE_API_URL is set, a stand-in API."""
+def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
+    """Start the web UI, the daemon (sensors run), the dashboard and, unless their URLs are set, stand-in APIs."""
     settings = Settings.from_environment()
     with contextlib.ExitStack() as started:
         environment: dict[str, str] = {}
         if not real_sources:
             environment |= started.enter_context(sample_sources())
+            environment |= started.enter_context(sample_records())
         if not settings.environment.get("TNT_DIRECTORY_URL"):
             environment |= started.enter_context(sample_directory())
         if not settings.environment.get("TNT_RATE_API_URL"):
@@ -39,7 +41,10 @@ def dev(port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
             api = started.enter_context(rate_api_process("--port", str(sandbox_port), "--latency-ms", "20"))
             environment |= sandbox_environment(api.url)
         _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
+        console.print(f"Dashboard   http://{host}:{api_port}")
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
+        api_command = [sys.executable, "-m", "tnt_platform", "serve", "--host", host, "--port", str(api_port)]
+        started.enter_context(process_group(api_command, environment, log=settings.home / "serve.log"))
         with _noted(settings), process_group(command, environment) as process:
             with contextlib.suppress(KeyboardInterrupt):
                 process.wait()
@@ -117,6 +122,16 @@ def sample_sources() -> Iterator[dict[str, str]]:
         yield {
             name: f"{server.url}/{file}" for name, file in SAMPLE_FILES.items() if not os.environ.get(name)
         }
+
+
+@contextlib.contextmanager
+def sample_records() -> Iterator[dict[str, str]]:
+    """Serve made-up posts and people; the variables by which their datasets find them, unless they are set."""
+    from tnt_platform.sandbox.records_api import POSTS, USERS, running_records_api
+
+    with running_records_api() as (url, _):
+        found = {"TNT_POSTS_URL": f"{url}{POSTS}", "TNT_USERS_URL": f"{url}{USERS}?results=10"}
+        yield {name: address for name, address in found.items() if not os.environ.get(name)}
 
 
 @contextlib.contextmanager

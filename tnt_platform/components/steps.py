@@ -9,6 +9,7 @@ import dagster as dg
 
 from tnt_platform.components.metadata import check_results
 from tnt_platform.flows.publishing import CheckOutcome
+from tnt_platform.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,9 @@ def retry_later() -> dg.RetryPolicy:
     return dg.RetryPolicy(
         max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
     )
+
+
+def schedule_status() -> dg.DefaultScheduleStatus:
+    """Schedules run by themselves, unless `TNT_SCHEDULES=stopped`, as in the demo: it asks nobody behind one's back."""
+    runs = Settings.from_environment().schedules_run
+    return dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED

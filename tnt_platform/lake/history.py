@@ -40,12 +40,10 @@ def dataset_ids(objects: Objects) -> list[str]:
     while pending:
         dataset = pending.pop()
         inside = objects.list_folders(f"{layout.DATASETS}{dataset}")
-        if "index" in inside or "versions" in inside:
-            name = dataset.removesuffix("/")
-            if objects.exists(layout.pointer_key(name)):
-                found.append(name)
-        else:
-            pending.extend(f"{dataset}{folder}/" for folder in inside)
+        if "index" in inside and objects.exists(layout.pointer_key(dataset.removesuffix("/"))):
+            found.append(dataset.removesuffix("/"))
+        # A dataset's own folders are not datasets; what else is below it may be, as the steps of a dataset of series.
+        pending.extend(f"{dataset}{folder}/" for folder in inside if folder not in ("index", "versions"))
     return sorted(found)
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -145,11 +146,18 @@ class _Installation:
 
     def start(self) -> None:
         if not (self.data / "PG_VERSION").exists():
-            self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", *_INITDB_OPTIONS)
+            self._make_data()
         self._make_socket_folder()
         listen = f"-c listen_addresses= -c max_connections=60 -k {shlex.quote(str(self.socket_folder()))}"
         wait = ("-w", "-t", f"{START_TIMEOUT_S:.0f}")
         self._run("pg_ctl", "-D", str(self.data), "-l", str(self.log_file), "-o", listen, *wait, "start")
+
+    def _make_data(self) -> None:
+        """Make the data aside and move it into place: a process killed half-way leaves nothing to start on."""
+        making = self.data.with_name("data.making")
+        shutil.rmtree(making, ignore_errors=True)
+        self._run("initdb", "-D", str(making), "-U", "postgres", "--auth=trust", *_INITDB_OPTIONS)
+        making.rename(self.data)
 
     def watch(self) -> None:
         """Start the process that stops the server after its last user, unless it is there."""

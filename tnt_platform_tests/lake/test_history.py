@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError, PublishConflict
-from tnt_platform.lake import layout
+from tnt_platform.lake import history, layout
 from tnt_platform.lake.differences import count_changes
 from tnt_platform.lake.manifest import RowChanges
 from tnt_platform.lake.objects import Objects
@@ -313,3 +313,12 @@ def test_a_removal_alone_makes_an_empty_version(store: VersionedStore) -> None:
     assert empty.scan().collect_schema() == first.scan().collect_schema()
     assert store.verify(empty) == []
     assert diff(first, empty)["change"].to_list() == ["removed"]
+
+
+def test_a_dataset_below_another_is_listed_too(tmp_path: Path) -> None:
+    """`indec_ipc` is published, and so are its steps `indec_ipc/series` and `indec_ipc/capture`."""
+    objects = Objects.open(tmp_path.as_uri())
+    for dataset in ("prices", "prices/series", "transit/results"):
+        objects.put(layout.pointer_key(dataset), b"20260101T000000000000Z-00000000")
+    objects.put("datasets/prices/versions/20260101T000000000000Z-00000000/manifest.json", b"{}")
+    assert history.dataset_ids(objects) == ["prices", "prices/series", "transit/results"]

@@ -313,3 +313,13 @@ def test_deadlocks_can_be_retried(directory: Database) -> None:
         thread.join()
     assert len(outcomes) == 1
     assert "deadlock detected" in str(outcomes[0])
+
+
+def test_data_that_a_killed_process_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    """initdb writes PG_VERSION early: a server that starts on half of the rest never stops again."""
+    half = tmp_path / "server" / "data.making"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18")
+    with open_database(None, folder=tmp_path / "server") as database, database.transaction() as connection:
+        assert connection.execute(text("select 1")).scalar_one() == 1
+    assert not half.exists()

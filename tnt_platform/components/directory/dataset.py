@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from tnt_platform.components.directory.assets import directory_assets
 from tnt_platform.components.series.model import TimeZone
+from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import Cron
 from tnt_platform.flows.directory.spec import DirectorySource, DirectorySpec
 
@@ -81,6 +82,6 @@ class DirectoryDataset(dg.Component, dg.Model, dg.Resolvable):
             job=job,
             cron_schedule=self.cron or "0 * * * *",
             execution_timezone=self.timezone,
-            default_status=dg.DefaultScheduleStatus.RUNNING,
+            default_status=schedule_status(),
         )
         return dg.Definitions(assets=[assets], jobs=[job], schedules=[schedule] if self.cron else [])

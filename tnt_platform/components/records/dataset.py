@@ -18,6 +18,7 @@ from tnt_platform.components.records.model import (
     fields_of,
     source_of,
 )
+from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import Cron
 from tnt_platform.flows.records.spec import RecordsSpec
 from tnt_platform.readers.items import ItemsLayout
@@ -89,7 +90,7 @@ class RecordsDataset(dg.Component, dg.Model, dg.Resolvable):
                     job=job,
                     cron_schedule=self.cron,
                     execution_timezone="UTC",
-                    default_status=dg.DefaultScheduleStatus.RUNNING,
+                    default_status=schedule_status(),
                 )
             ]
             if self.cron

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from tnt_platform.components.platform import Platform
+from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import SensorModel
 from tnt_platform.components.transit.sensor import LANE_TAG, busy_dates, run_history, run_requests
 from tnt_platform.flows.report.reconcile import survey_reports
@@ -36,7 +37,7 @@ def sweep_schedule(spec: ReportSpec, model: SensorModel) -> dg.ScheduleDefinitio
         name=f"{spec.name}_sweep",
         cron_schedule=model.sweep_cron,
         job_name=f"{spec.name}_job",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=schedule_status(),
         description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
     )
     def sweep(
@@ -57,7 +58,7 @@ def daily_schedule(spec: ReportSpec, cron: str) -> dg.ScheduleDefinition:
         name=f"{spec.name}_schedule",
         cron_schedule=cron,
         job_name=f"{spec.name}_job",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=schedule_status(),
         description="Reports the day before; a day without files fails its check.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

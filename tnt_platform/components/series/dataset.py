@@ -21,6 +21,7 @@ from tnt_platform.components.series.model import (
     source_of,
 )
 from tnt_platform.components.series.scaffold import SeriesScaffolder
+from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import Cron, Regex
 from tnt_platform.flows.series.spec import Reader, SeriesSpec, Strategy
 from tnt_platform.transforms.observations import DEFAULT_NA, Conventions
@@ -127,7 +128,7 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
                     job=job,
                     cron_schedule=self.cron,
                     execution_timezone=self.timezone,
-                    default_status=dg.DefaultScheduleStatus.RUNNING,
+                    default_status=schedule_status(),
                 )
             ]
             if self.cron

@@ -30,7 +30,7 @@ def series_plot(observations: pl.DataFrame, title: str) -> str:
         # matplotlib reads "$" as mathematics; data is text.
         axes.set_title(str(code).replace("$", r"\$"), fontsize=7.5, color=_TEXT, loc="left")
         axes.set_ylabel(str(one["unit"][0])[:18].replace("$", r"\$"), fontsize=6.5)
-        locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
+        locator = AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes.tick_params(labelsize=6.5)

@@ -1,0 +1,109 @@
+"""`/datasets`, `/datasets/{id}` and `/datasets/{id}/versions`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tnt_platform.web import cursors
+from tnt_platform.web.answers import etag_of, etag_of_all, json_answer, next_link, not_modified
+from tnt_platform.web.api.documents import DatasetDocument, Listing, problems
+from tnt_platform.web.datasets import described
+from tnt_platform.web.problems import bad
+from tnt_platform.web.queries import ListQuery, VersionQuery
+from tnt_platform.web.rows import json_array
+from tnt_platform.web.selection import sliced
+from tnt_platform.web.web import web_of
+
+router = APIRouter(tags=["datasets"])
+DatasetId = Annotated[
+    str,
+    Path(
+        max_length=300,
+        description="The id; it may hold slashes, as `transit/results`.",
+        json_schema_extra={"format": "tnt-dataset"},
+    ),
+]
+
+
+@router.get("/datasets", response_model=Listing, responses=problems(304))
+async def list_datasets(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
+    """The published datasets and their current versions; its ETag changes with every publish of any of them."""
+    web = web_of(request)
+    snapshots = await web.work.run(web.catalog.all_current)
+    etag = etag_of_all(snapshots)
+    if (same := not_modified(request, etag)) is not None:
+        return same
+    digest = cursors.filters_digest("datasets")
+    after = cursors.decode(query.cursor, digest).after if query.cursor else ""
+    if not isinstance(after, str):
+        raise bad("cursor", "not one that this listing gave; start again without it")
+    rest = [snapshot for snapshot in snapshots if snapshot.dataset > after]
+    shown = rest[: query.limit]
+    more = len(rest) > len(shown)
+    place = cursors.cursor_of({}, digest, shown[-1].dataset).encode() if more else None
+    body = {"items": [described(snapshot) for snapshot in shown], "count": len(shown), "cursor": place}
+    return json_answer(json.dumps(body), etag, next_link(request, place))
+
+
+@router.get("/datasets/{dataset:path}/versions", response_model=Listing, responses=problems(304, 404))
+async def list_versions(
+    request: Request, dataset: DatasetId, query: Annotated[ListQuery, Query()]
+) -> Response:
+    """The versions that are kept, newest first, with what each of them changed."""
+    web = web_of(request)
+    current = await web.work.run(web.catalog.current, dataset)
+    table = await web.work.run(web.catalog.versions, dataset)
+    digest = cursors.filters_digest("versions", dataset)
+    start = 0
+    if query.cursor is not None:
+        after = cursors.decode(query.cursor, digest).after
+        if not isinstance(after, str):
+            raise bad("cursor", "not one that this listing gave; start again without it")
+        # Newest first: what is published meanwhile comes before, what expires goes from the end.
+        start = int((table["version"] >= after).sum())
+    rows, more = sliced(table, start, query.limit)
+    place = None
+    if more is not None:
+        place = cursors.cursor_of({}, digest, table["version"][more - 1]).encode()
+    rest = json.dumps({"count": len(rows), "cursor": place, "current": current.version})
+    # No ETag: tags move without a new version.
+    body = f'{{"items":{json_array(list(rows))},{rest[1:]}'
+    return Response(
+        body,
+        headers={"cache-control": "private, no-cache", **next_link(request, place)},
+        media_type="application/json",
+    )
+
+
+@router.get("/datasets/{dataset:path}", response_model=DatasetDocument, responses=problems(304, 404, 410))
+async def one_dataset(
+    request: Request, dataset: DatasetId, query: Annotated[VersionQuery, Query()]
+) -> Response:
+    """One version of a dataset: counts, key, columns, and what it changed."""
+    web = web_of(request)
+    snapshot = await web.work.run(web.catalog.chosen, dataset, query.version, query.as_of)
+    etag = etag_of([snapshot])
+    if (same := not_modified(request, etag)) is not None:
+        return same
+    manifest = snapshot.manifest
+    log = manifest.changelog
+    more = {
+        "parent": manifest.parent,
+        "run_id": manifest.run_id,
+        "code_version": manifest.code_version,
+        "note": manifest.note,
+        "changes": {
+            "added": log.added,
+            "updated": log.updated,
+            "removed": log.removed,
+            "partitions": len(log.partitions_changed),
+        },
+        "watermarks": {name: moment.isoformat() for name, moment in manifest.watermarks.items()},
+        "about": manifest.about,
+    }
+    return json_answer(json.dumps({**described(snapshot), **more}, default=str), etag)

@@ -1,0 +1,153 @@
+"""`/datasets/{id}/data`, `/diff` and `/quarantine`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+import polars as pl
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.web import cursors
+from tnt_platform.web.answers import etag_of, json_answer, next_link, not_modified
+from tnt_platform.web.api.datasets import DatasetId
+from tnt_platform.web.api.documents import DiffPage, QuarantinePage, RowsPage, problems
+from tnt_platform.web.cursors import Cursor
+from tnt_platform.web.datasets import before_and_after
+from tnt_platform.web.downloads import MEDIA_TYPES, download
+from tnt_platform.web.problems import Problem, bad
+from tnt_platform.web.queries import DataQuery, DiffQuery, QuarantineQuery
+from tnt_platform.web.rows import json_array, reading
+from tnt_platform.web.selection import Selection, sliced
+from tnt_platform.web.web import Web, web_of
+
+router = APIRouter(tags=["datasets"])
+_ROWS = 100
+_FILES = {
+    kind: {"schema": {"type": "string", "format": "binary"}}
+    for kind in MEDIA_TYPES.values()
+    if "json" not in kind
+}
+
+
+@router.get(
+    "/datasets/{dataset:path}/data",
+    response_model=RowsPage,
+    responses={
+        **problems(304, 404, 410),
+        200: {
+            "content": {
+                **_FILES,
+                "application/json": {
+                    "schema": {
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/RowsPage"},
+                            {"type": "array", "items": {"type": "object"}},
+                        ]
+                    }
+                },
+            }
+        },
+    },
+)
+async def data(request: Request, dataset: DatasetId, query: Annotated[DataQuery, Query()]) -> Response:
+    """Rows of a version: a page as JSON, or with `format` all of them as a file."""
+    web = web_of(request)
+    digest = cursors.filters_digest(
+        "data", dataset, query.columns, tuple(query.where), query.partition, query.version, query.as_of
+    )
+    cursor = cursors.decode(query.cursor, digest) if query.cursor else None
+    snapshot = await web.work.run(_chosen, web, dataset, query, cursor)
+    etag = etag_of([snapshot])
+    if (same := not_modified(request, etag)) is not None:
+        return same
+    selection = await web.work.run(Selection.of, snapshot, query)
+    if query.format is not None:
+        if query.limit is not None or query.cursor is not None:
+            raise bad("format", "a download has all rows: leave limit and cursor out")
+        return await download(
+            web.work, web.catalog, selection, query.format, web.settings.scratch / "web", etag
+        )
+    start = cursors.row_number(cursor) if cursor else 0
+    rows, more = await web.work.run(
+        reading, web.catalog, snapshot, lambda: selection.page(start, query.limit or _ROWS)
+    )
+    place = _place(snapshot, digest, more)
+    rest = {"dataset": snapshot.dataset, "version": snapshot.version}
+    return _page(request, list(rows), place, rest, etag)
+
+
+@router.get("/datasets/{dataset:path}/diff", response_model=DiffPage, responses=problems(304, 404, 410))
+async def diff(request: Request, dataset: DatasetId, query: Annotated[DiffQuery, Query()]) -> Response:
+    """What changed between two versions, row by row and column by column."""
+    web = web_of(request)
+    digest = cursors.filters_digest("diff", dataset, query.before, query.after)
+    cursor = cursors.decode(query.cursor, digest) if query.cursor else None
+    before, after = query.before, query.after
+    if cursor is not None:
+        before, after = cursor.versions.get("before"), cursor.versions.get("after")
+    older, newer = await web.work.run(before_and_after, web.catalog, dataset, before, after)
+    etag = f'"{older.version}..{newer.version}"'
+    if (same := not_modified(request, etag)) is not None:
+        return same
+    frame = await web.work.run(web.frames.diff, older, newer)
+    kinds = dict(frame.group_by("change").len().iter_rows())
+    rows, more = sliced(frame, cursors.row_number(cursor) if cursor else 0, query.limit)
+    pinned = {"before": older.version, "after": newer.version}
+    place = cursors.cursor_of(pinned, digest, more).encode() if more is not None else None
+    counts = {kind: kinds.get(kind, 0) for kind in ("added", "updated", "removed")}
+    return _page(request, list(rows), place, {"dataset": dataset, **pinned, **counts}, etag)
+
+
+@router.get(
+    "/datasets/{dataset:path}/quarantine", response_model=QuarantinePage, responses=problems(304, 404, 410)
+)
+async def quarantine(
+    request: Request, dataset: DatasetId, query: Annotated[QuarantineQuery, Query()]
+) -> Response:
+    """The rows that were refused: file, line, raw text and reason."""
+    web = web_of(request)
+    digest = cursors.filters_digest("quarantine", dataset, query.reason_code, query.version, query.as_of)
+    cursor = cursors.decode(query.cursor, digest) if query.cursor else None
+    snapshot = await web.work.run(_chosen, web, dataset, query, cursor)
+    etag = etag_of([snapshot])
+    if (same := not_modified(request, etag)) is not None:
+        return same
+    frame = await web.work.run(web.frames.quarantine, snapshot)
+    reasons = frame.group_by("reason_code").len().sort("len", "reason_code", descending=[True, False])
+    if query.reason_code is not None:
+        frame = frame.filter(pl.col("reason_code") == query.reason_code)
+    rows, more = sliced(frame, cursors.row_number(cursor) if cursor else 0, query.limit)
+    by_reason = {code or "(none)": count for code, count in reasons.iter_rows()}
+    rest = {"dataset": snapshot.dataset, "version": snapshot.version, "by_reason": by_reason}
+    return _page(request, list(rows), _place(snapshot, digest, more), rest, etag)
+
+
+def _chosen(web: Web, dataset: str, query: DataQuery | QuarantineQuery, cursor: Cursor | None) -> Snapshot:
+    if cursor is None:
+        return web.catalog.chosen(dataset, query.version, query.as_of)
+    if dataset not in cursor.versions:
+        raise bad("cursor", "it belongs to another dataset")
+    try:
+        return web.catalog.snapshot(dataset, cursor.versions[dataset])
+    except Problem as problem:
+        if problem.status == 400:
+            raise bad("cursor", "not one that this listing gave; start again without it") from problem
+        raise
+
+
+def _place(snapshot: Snapshot, digest: str, more: int | None) -> str | None:
+    if more is None:
+        return None
+    return cursors.cursor_of({snapshot.dataset: snapshot.version}, digest, more).encode()
+
+
+def _page(
+    request: Request, rows: list[str], place: str | None, rest: Mapping[str, object], etag: str
+) -> Response:
+    said = json.dumps({"count": len(rows), "cursor": place, **rest}, ensure_ascii=False)
+    return json_answer(f'{{"items":{json_array(rows)},{said[1:]}', etag, next_link(request, place))

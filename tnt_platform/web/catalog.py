@@ -1,0 +1,186 @@
+"""Which datasets and versions there are, asked of the lake at most once a second each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from tnt_platform.errors import ConfigError, NotFound
+from tnt_platform.lake import history, layout
+from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.snapshot import Snapshot, current_snapshot
+from tnt_platform.web.problems import Problem, bad, missing
+
+POINTER_AGE_S = 1.0
+LIST_AGE_S = 3.0
+VERSIONS_AGE_S = 5.0
+MAX_SNAPSHOTS = 256
+_READERS = 8
+
+
+@dataclass
+class _Current:
+    """The current version of one dataset, and when its pointer was read."""
+
+    snapshot: Snapshot | None = None
+    read_at: float = float("-inf")
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Catalog:
+    """The published datasets as readers see them; safe to share between threads."""
+
+    def __init__(self, objects: Objects, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.objects = objects
+        self._monotonic = monotonic
+        self._currents: dict[str, _Current] = {}
+        self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
+        self._tables: dict[str, tuple[float, str, pl.DataFrame]] = {}
+        self._datasets: tuple[float, list[str]] = (float("-inf"), [])
+        self._lock = threading.Lock()
+        self._listing = threading.Lock()
+
+    def datasets(self) -> list[str]:
+        """The ids of all published datasets, sorted."""
+        with self._listing:
+            read_at, found = self._datasets
+            if self._monotonic() - read_at > LIST_AGE_S:
+                found = history.dataset_ids(self.objects)
+                self._datasets = (self._monotonic(), found)
+            return found
+
+    def all_current(self) -> list[Snapshot]:
+        """The current version of every dataset, sorted by id."""
+        names = self.datasets()
+        if all(self.peek(name) for name in names):
+            return [self.current(name) for name in names]
+        with ThreadPoolExecutor(_READERS, "pointers") as pool:
+            return [found for found in pool.map(self._current_or_none, names) if found is not None]
+
+    def peek(self, dataset: str) -> Snapshot | None:
+        """The current version if its pointer was read within a second; never waits."""
+        held = self._currents.get(dataset)
+        if held is None or self._monotonic() - held.read_at > POINTER_AGE_S:
+            return None
+        return held.snapshot
+
+    def current(self, dataset: str) -> Snapshot:
+        """The current version.
+
+        Raises:
+            Problem: 404, no such dataset.
+        """
+        found = self.peek(dataset) or self._current_or_none(dataset)
+        if found is None:
+            raise missing(f"no dataset {dataset[:200]!r} is published; GET /datasets lists those that are")
+        return found
+
+    def held(self, dataset: str, version: str) -> Snapshot | None:
+        """A version that was read before; never waits."""
+        return self._snapshots.get((dataset, version))
+
+    def snapshot(self, dataset: str, version: str) -> Snapshot:
+        """The version of that id or tag.
+
+        Raises:
+            Problem: 404 for the dataset, 400 for a version that can't be, 410 for one that is not kept.
+        """
+        current = self.current(dataset)
+        if version == current.version:
+            return current
+        held = self.held(dataset, version)
+        if held is not None:
+            return held
+        try:
+            found = Snapshot(self.objects, history.find_manifest(self.objects, dataset, version))
+        except ConfigError as error:
+            raise bad("version", str(error)) from error
+        except NotFound as error:
+            if layout.is_version_id(version):
+                raise expired(current, version) from error
+            raise bad("version", str(error)) from error
+        self._remember(found)
+        return found
+
+    def chosen(self, dataset: str, version: str | None, as_of: datetime | None) -> Snapshot:
+        """The version a request asks for: by id or tag, by time, or the current one."""
+        if version is not None:
+            return self.snapshot(dataset, version)
+        if as_of is None:
+            return self.current(dataset)
+        current = self.current(dataset)
+        if current.manifest.created_at <= as_of:
+            return current
+        table = self.versions(dataset)
+        before = table.filter(pl.col("created_at") <= as_of)
+        if before.is_empty():
+            oldest = str(table["created_at"].min())
+            raise bad("as_of", f"{dataset} has no version as old as {as_of}; the oldest kept is of {oldest}")
+        return self.snapshot(dataset, before["version"][0])
+
+    def versions(self, dataset: str) -> pl.DataFrame:
+        """The kept versions, newest first; see `history.versions_table`."""
+        current = self.current(dataset)
+        held = self._tables.get(dataset)
+        if held is None or held[1] != current.version or self._monotonic() - held[0] > VERSIONS_AGE_S:
+            table = history.versions_table(self.objects, dataset, current)
+            held = (self._monotonic(), current.version, table)
+            self._tables[dataset] = held
+        return held[2]
+
+    def forget(self, snapshot: Snapshot) -> None:
+        """Leave out a version whose files turned out to be gone, and look for the current one anew."""
+        with self._lock:
+            self._snapshots.pop((snapshot.dataset, snapshot.version), None)
+        held = self._currents.get(snapshot.dataset)
+        if held is not None:
+            held.read_at = float("-inf")
+
+    def _current_or_none(self, dataset: str) -> Snapshot | None:
+        try:
+            key = layout.pointer_key(dataset)
+        except ConfigError:
+            return None  # not even a name: '..' and the like
+        held = self._currents.get(dataset) or _Current()
+        with held.lock:
+            if self._monotonic() - held.read_at <= POINTER_AGE_S:
+                return held.snapshot
+            pointer = self.objects.read_pointer(key)
+            if pointer is None:
+                self._currents.pop(dataset, None)
+                return None
+            version = pointer.value.decode(errors="replace").strip()
+            if held.snapshot is None or held.snapshot.version != version:
+                held.snapshot = current_snapshot(self.objects, dataset)
+                if held.snapshot is not None:
+                    self._remember(held.snapshot)
+            held.read_at = self._monotonic()
+            # Only what exists is remembered: made-up names must not fill the memory.
+            self._currents[dataset] = held
+            return held.snapshot
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        with self._lock:
+            self._snapshots[(snapshot.dataset, snapshot.version)] = snapshot
+            while len(self._snapshots) > MAX_SNAPSHOTS:
+                self._snapshots.popitem(last=False)
+
+
+def expired(current: Snapshot, version: str) -> Problem:
+    """The answer for a version that is not kept any more, with how to go on."""
+    return Problem(
+        410,
+        "version-expired",
+        f"version {version} of {current.dataset} is not kept any more (or never was); start again without "
+        f"cursor and version to read the current one, {current.version}",
+        dataset=current.dataset,
+        version=version,
+        current_version=current.version,
+    )

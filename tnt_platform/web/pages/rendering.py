@@ -1,0 +1,115 @@
+"""Templates to pages; everything that is put into one is escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from tnt_platform.web.answers import etag_of_all
+from tnt_platform.web.web import Web, web_of
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+async def page(request: Request, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
+    """A page of the dashboard."""
+    web = web_of(request)
+    etag = etag_of_all(await web.work.run(web.catalog.all_current)) if status == 200 else ""
+    return rendered(request, web, template, status=status, etag=etag, **shown)
+
+
+def rendered(
+    request: Request, web: Web, template: str, *, status: int = 200, etag: str = "", **shown: Any
+) -> HTMLResponse:
+    """A page without asking the lake for anything."""
+    text = (
+        templates()
+        .get_template(template)
+        .render(
+            path=request.scope["path"],
+            query=dict(request.query_params),
+            etag=etag,
+            has_login=not web.keyring.is_open,
+            dagster_url=web.options.dagster_url,
+            now=datetime.now(UTC),
+            **shown,
+        )
+    )
+    return HTMLResponse(text, status, headers={"cache-control": "private, no-cache"})
+
+
+@lru_cache(maxsize=1)
+def templates() -> Environment:
+    """The templates with their filters."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "number": number,
+        "size": size,
+        "ago": ago,
+        "moment": moment,
+        "percent": percent,
+        "path": quote_path,
+        "query": urlencode,
+    }
+    return made
+
+
+def number(value: float | None, decimals: int = 0) -> str:
+    """A number for people; a dash where there is none."""
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share for people."""
+    return "–" if value is None else f"{value * 100:.1f} %"
+
+
+def size(value: float) -> str:
+    """Bytes for people."""
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def moment(value: datetime | date | str | None) -> str:
+    """A time to the minute, UTC."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return str(value)
+    return f"{value:%Y-%m-%d %H:%M} UTC" if isinstance(value, datetime) else f"{value:%Y-%m-%d}"
+
+
+def ago(value: datetime, now: datetime) -> str:
+    """How long ago, in the largest unit that says something."""
+    seconds = (now - value).total_seconds()
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(abs(seconds) // length)
+        if count:
+            said = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"{said} ago" if seconds > 0 else f"in {said}"
+    return "just now"
+
+
+def quote_path(text: str) -> str:
+    """Text as part of a path; slashes stay."""
+    return quote(text, safe="/")

@@ -1,0 +1,115 @@
+"""The daily report: a calendar of days with their status, and the files of one day."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import polars as pl
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.web.charts.calendar import months_of
+from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_report
+from tnt_platform.web.pages.rendering import page
+from tnt_platform.web.problems import missing
+from tnt_platform.web.queries import Strict, Text
+from tnt_platform.web.rows import reading
+from tnt_platform.web.web import Web, web_of
+
+router = APIRouter(include_in_schema=False)
+_FILES_SHOWN = 500
+
+
+class ReportQuery(Strict):
+    """Which report."""
+
+    dataset: Text | None = None
+
+
+class DayQuery(Strict):
+    """Which day of which report."""
+
+    dataset: Text
+    day: date
+
+
+@router.get("/ui/reports", response_class=HTMLResponse)
+async def calendar(request: Request, query: Annotated[ReportQuery, Query()]) -> Response:
+    """Every day with its status."""
+    web = web_of(request)
+    return await page(request, "reports.html", **await web.work.run(_months, web, query.dataset))
+
+
+def _months(web: Web, dataset: str | None) -> dict[str, Any]:
+    known = datasets_of(web.catalog, is_report)
+    snapshot = chosen_of(known, dataset)
+    if snapshot is None:
+        return {"known": known, "snapshot": None, "months": [], "days": {}}
+    days = reading(web.catalog, snapshot, lambda: _by_day(snapshot))
+    return {"known": known, "snapshot": snapshot, "months": months_of(days), "days": days}
+
+
+def _by_day(snapshot: Snapshot) -> dict[date, dict[str, Any]]:
+    """Day -> files, records, bad_records, size_bytes and status (ok | bad records | refused)."""
+    sums = [pl.col(name).sum() for name in ("records", "bad_records", "size_bytes")]
+    # `problem` says why a whole file could not be read.
+    has_problem = "problem" in snapshot.manifest.schema
+    unread = pl.col("problem").is_not_null().any() if has_problem else pl.lit(value=False)
+    frames = [
+        snapshot.scan([name]).select(
+            pl.lit(name).alias("day"), pl.len().alias("files"), *sums, unread.alias("unread")
+        )
+        for name in snapshot.partitions["partition"]
+        if _day(name) is not None
+    ]
+    rows = pl.concat(pl.collect_all(frames)) if frames else pl.DataFrame()
+    refused = dict(snapshot.partitions.select("partition", "quarantined").iter_rows())
+    found: dict[date, dict[str, Any]] = {}
+    for row in rows.iter_rows(named=True):
+        day = _day(row["day"])
+        assert day is not None
+        bad = row["bad_records"] or refused.get(row["day"])
+        status = "refused" if row["unread"] else "bad records" if bad else "ok"
+        found[day] = {**row, "status": status}
+    return found
+
+
+def _day(partition: str) -> date | None:
+    try:
+        return date.fromisoformat(partition)
+    except ValueError:
+        return None
+
+
+@router.get("/ui/reports/day", response_class=HTMLResponse)
+async def one_day(request: Request, query: Annotated[DayQuery, Query()]) -> Response:
+    """The files of a day, beside the day before and the same weekday a week before."""
+    web = web_of(request)
+    return await page(request, "report_day.html", **await web.work.run(_told, web, query))
+
+
+def _told(web: Web, query: DayQuery) -> dict[str, Any]:
+    snapshot = chosen_of(datasets_of(web.catalog, is_report), query.dataset)
+    assert snapshot is not None
+    days = reading(web.catalog, snapshot, lambda: _by_day(snapshot))
+    if query.day not in days:
+        raise missing(f"There is no report of {query.day}.")
+    files = reading(
+        web.catalog, snapshot, lambda: snapshot.scan([query.day.isoformat()]).sort("file_key").collect()
+    )
+    near = {
+        "the day before": query.day - timedelta(days=1),
+        "the same weekday before": query.day - timedelta(days=7),
+    }
+    return {
+        "snapshot": snapshot,
+        "day": query.day,
+        "facts": days[query.day],
+        "files": files.head(_FILES_SHOWN).to_dicts(),
+        "compared": [(said, other, days.get(other)) for said, other in near.items()],
+        "later": query.day + timedelta(days=1) if query.day + timedelta(days=1) in days else None,
+        "earlier": query.day - timedelta(days=1) if query.day - timedelta(days=1) in days else None,
+    }

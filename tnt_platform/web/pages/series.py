@@ -1,0 +1,145 @@
+"""Economic series: a list to search, and a plot of one with another version laid over it."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import lru_cache, partial
+from typing import Annotated, Any
+
+import polars as pl
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.web.charts.lines import line_plot
+from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_series
+from tnt_platform.web.pages.rendering import page
+from tnt_platform.web.problems import missing
+from tnt_platform.web.queries import IfGiven, Strict, Text, VersionText
+from tnt_platform.web.rows import reading
+from tnt_platform.web.web import Web, web_of
+
+router = APIRouter(include_in_schema=False)
+_SHOWN = 200
+_POINTS_SHOWN = 60
+# Two neighbours further apart than this have a gap between them.
+_LONGEST_STEP_DAYS = {"D": 11, "W": 15, "M": 45, "Q": 120, "A": 500}
+
+
+class SeriesQuery(Strict):
+    """What to look for in codes, units and dataset names."""
+
+    q: Annotated[Text | None, IfGiven] = None
+
+
+class PlotQuery(Strict):
+    """One series, and a version to compare the current one with."""
+
+    dataset: Text
+    code: Text
+    compare: Annotated[VersionText | None, IfGiven] = None
+
+
+@router.get("/ui/series", response_class=HTMLResponse)
+async def index(request: Request, query: Annotated[SeriesQuery, Query()]) -> Response:
+    """Every series that fits the search."""
+    web = web_of(request)
+    return await page(request, "series.html", **await web.work.run(_listed, web, query.q))
+
+
+def _listed(web: Web, text: str | None) -> dict[str, Any]:
+    known = datasets_of(web.catalog, is_series)
+    rows = [row for snapshot in known for row in reading(web.catalog, snapshot, partial(_codes, snapshot))]
+    words = (text or "").casefold().split()
+    found = [row for row in rows if all(word in row["searched"] for word in words)]
+    return {"rows": found[:_SHOWN], "total": len(found), "all": len(rows), "known": known}
+
+
+@lru_cache(maxsize=32)
+def _codes(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """One row a series: code, unit, frequency, first and last period, last value."""
+    has = set(snapshot.manifest.schema)
+    facts = [pl.col(name).last() for name in ("unit", "frequency") if name in has]
+    rows = (
+        snapshot.scan(
+            columns=[c for c in ("internal_series_code", "period", "value", "unit", "frequency") if c in has]
+        )
+        .sort("period")
+        .group_by("internal_series_code")
+        .agg(
+            pl.len().alias("observations"),
+            pl.col("period").first().alias("first"),
+            pl.col("period").last().alias("last"),
+            pl.col("value").last(),
+            *facts,
+        )
+        .sort("internal_series_code")
+        .collect()
+    )
+    return [
+        {
+            "unit": None,
+            "frequency": None,
+            **row,
+            "dataset": snapshot.dataset,
+            "searched": f"{row['internal_series_code']} {row.get('unit')} {snapshot.dataset}".casefold(),
+        }
+        for row in rows.to_dicts()
+    ]
+
+
+@router.get("/ui/series/plot", response_class=HTMLResponse)
+async def plot(request: Request, query: Annotated[PlotQuery, Query()]) -> Response:
+    """One series as a line, and a second version of it."""
+    web = web_of(request)
+    return await page(request, "plot.html", **await web.work.run(_plotted, web, query))
+
+
+def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
+    snapshot = chosen_of(datasets_of(web.catalog, is_series), query.dataset)
+    assert snapshot is not None
+    now = reading(web.catalog, snapshot, lambda: _observations(snapshot, query.code))
+    if now.is_empty():
+        raise missing(f"{query.dataset} has no series {query.code[:200]!r}.")
+    lines = {"current version": _points(now)}
+    changed: list[dict[str, Any]] = []
+    if query.compare is not None:
+        other = web.catalog.snapshot(query.dataset, query.compare)
+        before = reading(web.catalog, other, lambda: _observations(other, query.code))
+        lines[f"version {query.compare}"] = _points(before)
+        changed = _changed(before, now)
+    frequency = now["frequency"][-1] if "frequency" in now.columns else None
+    return {
+        "snapshot": snapshot,
+        "code": query.code,
+        "compare": query.compare,
+        "plot": line_plot(lines, longest_gap_days=_LONGEST_STEP_DAYS.get(str(frequency))),
+        "unit": now["unit"][-1] if "unit" in now.columns else None,
+        "rows": now.sort("period", descending=True).head(_POINTS_SHOWN).to_dicts(),
+        "total": now.height,
+        "changed": changed,
+        "versions": web.catalog.versions(query.dataset).head(50).to_dicts(),
+    }
+
+
+def _observations(snapshot: Snapshot, code: str) -> pl.DataFrame:
+    """The observations of one series in order; only its own files are opened where partitions tell."""
+    names = snapshot.partitions["partition"]
+    own = names.filter(names.str.starts_with(f"{code}/")).to_list()
+    rows = snapshot.scan(own or None).filter(pl.col("internal_series_code") == code)
+    return rows.sort("period").collect()
+
+
+def _points(rows: pl.DataFrame) -> list[tuple[date, float]]:
+    kept = rows.filter(pl.col("value").is_finite()).select("period", "value")
+    return [(day, value) for day, value in kept.iter_rows()]
+
+
+def _changed(before: pl.DataFrame, now: pl.DataFrame) -> list[dict[str, Any]]:
+    """Periods whose value is another one, newest first."""
+    both = before.select("period", before="value").join(
+        now.select("period", now="value"), on="period", how="full", coalesce=True
+    )
+    differs = pl.col("before").ne_missing(pl.col("now"))
+    return both.filter(differs).sort("period", descending=True).head(_POINTS_SHOWN).to_dicts()
