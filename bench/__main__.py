@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("parse", "shipments", "publish", "sensor_tick", "enrichment", "series_publish", "series_run", "workbook", "directory_sync", "web")
+BENCHMARKS = (
+    "parse",
+    "shipments",
+    "publish",
+    "sensor_tick",
+    "enrichment",
+    "series_publish",
+    "series_run",
+    "workbook",
+    "directory_sync",
+    "web",
+)
 
 for name in sys.argv[1:] or BENCHMARKS:
     print(f"\n== {name}", flush=True)

@@ -140,6 +140,7 @@ def careful(spec: TransitSpec, files: list[RawFile]) -> tuple[pl.DataFrame, pl.D
     return good, pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
 
 
+@pytest.mark.heavy
 @settings(max_examples=30, deadline=None)
 @given(deliveries())
 @example(("pipe", COLUMNS, [b"10022|NY|3|1|x|Y|2026-01-12|A\n10022|NY|+3|||\n\n10022|NY|03"]))

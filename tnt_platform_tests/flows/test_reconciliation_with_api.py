@@ -125,6 +125,7 @@ def live(places: tuple[S3Server, RunningRateApi], deeds: list[tuple[object, ...]
         shutil.rmtree(home)
 
 
+@pytest.mark.heavy
 @stories(5)
 @given(deeds=st.lists(DEEDS, min_size=4, max_size=8))
 def test_at_rest_every_promise_in_the_bucket_is_compared_with_the_zone_table(

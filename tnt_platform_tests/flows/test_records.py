@@ -360,6 +360,7 @@ def test_a_table_of_a_million_would_be_read_only_where_the_capture_may_change_it
     assert {name for names in scanned for name in names} == {bucket_of("posts:3")}
 
 
+@pytest.mark.heavy
 def test_a_run_that_dies_at_any_write_loses_nothing_and_the_next_one_finishes(
     tmp_path: Path, api: tuple[str, RecordsApi]
 ) -> None:

@@ -63,6 +63,7 @@ def test_the_posts_have_the_figures_of_an_independent_count(posts: RecordsScene)
     assert rows["body"].str.len_chars().sum() == facts["posts_body_chars"]
 
 
+@pytest.mark.heavy
 def test_the_same_posts_100_times_are_the_same_records_and_no_new_version(posts: RecordsScene) -> None:
     first, version = posts.rows(), posts.current().version
     for _ in range(99):

@@ -50,6 +50,7 @@ def dates_of_frequency(frequency: str, count: int) -> list[dt.date]:
     return months(count * STEPS[frequency])[:: STEPS[frequency]]
 
 
+@pytest.mark.heavy
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from("DWMQA"),

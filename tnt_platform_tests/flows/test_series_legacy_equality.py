@@ -139,6 +139,7 @@ def as_mapping(rows: pl.DataFrame) -> dict[tuple[str, date], float]:
     return found
 
 
+@pytest.mark.heavy
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sheets=workbooks())
 def test_what_is_read_is_what_a_look_at_each_cell_finds_and_nothing_else(sheets: Sheets) -> None:

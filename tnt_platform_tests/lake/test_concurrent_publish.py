@@ -136,6 +136,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
     return f"{server.url}/race", server.options
 
 
+@pytest.mark.heavy
 def test_four_processes_lose_nothing_and_readers_see_whole_versions(
     where: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:

@@ -263,6 +263,7 @@ NUMBERS = count()
 WAITS_S = (60.0, 101.0, 106.0)  # within the timeout, within the margin, beyond both
 
 
+@pytest.mark.heavy
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 def test_every_sequence_of_operations_ends_as_the_model_says(

@@ -104,7 +104,8 @@ def test_each_fault_has_its_reason():
         ("B4", "1,5", "bad_value", "value '1,5' is not a plain number (decimal mark '.', no thousands mark) or one of "
          "`not_available:`"),
         ("B5", "2024", "bad_date", "date '2024' is not a month or a day in it such as 2024-03, Marzo-24, mar 2024 or "
-         "2024-03-15; value 'x' is not a plain number (decimal mark '.', no thousands mark) or one of `not_available:`"),
+         "2024-03-15; value 'x' is not a plain number (decimal mark '.', no thousands mark) or one of "
+         "`not_available:`"),
         ("B6", "#REF!", "bad_value", "value '#REF!' is not a plain number (decimal mark '.', no thousands mark) or "
          "one of `not_available:`"),
     ]  # fmt: skip
