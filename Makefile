@@ -4,7 +4,7 @@ PYTHON ?= python3
 TNT    := $(VENV)/bin/tnt
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: help demo dev test test-heavy check bench fmt clean
+.PHONY: help demo dev aws-local test test-heavy check bench fmt clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,6 +21,9 @@ demo: $(VENV)/.ready ## 1,000 shipper files through the real sensor to published
 
 dev: $(VENV)/.ready ## Web UI, daemon with running sensors, and a stand-in rate API
 	@$(TNT) dev
+
+aws-local: $(VENV)/.ready ## The whole AWS path on a laptop: terraform apply on a stand-in, runs as its ECS tasks
+	@$(VENV)/bin/python -m tnt_platform_tests.infra.aws_local
 
 test: $(VENV)/.ready ## The tests (under 5 minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
