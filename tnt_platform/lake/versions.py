@@ -105,7 +105,12 @@ class VersionedStore:
             scratch=self._scratch,
             concurrency=self._concurrency,
         )
-        story = {"run_id": run_id, "note": note, "code_version": self._code_version, "about": dict(about or {})}
+        story = {
+            "run_id": run_id,
+            "note": note,
+            "code_version": self._code_version,
+            "about": dict(about or {}),
+        }
         return writer.write(changes, **story)
 
     def commit(self, draft: Draft) -> Snapshot:

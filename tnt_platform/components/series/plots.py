@@ -7,13 +7,13 @@ import io
 
 import polars as pl
 
-MAX_SERIES = 24
+MAX_SERIES = 60
 _COLUMNS = 3
 _LINE, _TEXT = "#3b6ea5", "#333333"
 
 
 def series_plot(observations: pl.DataFrame, title: str) -> str:
-    """One small line plot a series (internal_series_code, period, value, unit), the first 24 by code."""
+    """One small line plot a series (internal_series_code, period, value, unit), the first 60 by code."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure  # lazily: a fifth of a second that only this step should pay
 

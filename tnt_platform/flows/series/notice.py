@@ -52,7 +52,9 @@ def _since(place: Place, current: Snapshot, told: str | None) -> dict[str, Any]:
         if manifest.rolled_back_to is not None:
             # A rollback keeps the story of the version that it brought back: count its own changes.
             changes = manifest.changelog
-            log: dict[str, Any] = dict(zip(_COUNTED, (changes.added, changes.updated, changes.removed), strict=True))
+            log: dict[str, Any] = dict(
+                zip(_COUNTED, (changes.added, changes.updated, changes.removed), strict=True)
+            )
         else:
             log = manifest.about.get("changelog", {})
         for name in _COUNTED:
