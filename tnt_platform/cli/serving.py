@@ -28,6 +28,8 @@ DEV_NOTE = "dev.pid"
 def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
     """Start the web UI, the daemon (sensors run), the dashboard and, unless their URLs are set, stand-in APIs."""
     settings = Settings.from_environment()
+    # A supervisor's SIGTERM takes everything down too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as started:
         environment: dict[str, str] = {}
         if not real_sources:
