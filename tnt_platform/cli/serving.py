@@ -45,6 +45,7 @@ def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bo
         _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
         console.print(f"Dashboard   http://{host}:{api_port}")
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
+        settings.home.mkdir(parents=True, exist_ok=True)
         api_command = [sys.executable, "-m", "tnt_platform", "serve", "--host", host, "--port", str(api_port)]
         started.enter_context(process_group(api_command, environment, log=settings.home / "serve.log"))
         with _noted(settings), process_group(command, environment) as process:

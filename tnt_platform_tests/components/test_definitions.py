@@ -99,9 +99,7 @@ def test_every_folder_below_defs_is_a_group_of_assets() -> None:
     assert {spec.group_name for spec in nodes()} == {path.parent.name for path in DEFS.glob("*/defs.yaml")}
 
 
-@pytest.mark.parametrize(
-    "fact", ["owners", "description", "group_name", "kinds", "metadata"]
-)
+@pytest.mark.parametrize("fact", ["owners", "description", "group_name", "kinds", "metadata"])
 def test_every_asset_says(fact: str) -> None:
     assert [spec.key for spec in nodes() if not getattr(spec, fact)] == []
 
