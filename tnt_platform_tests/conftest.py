@@ -33,3 +33,8 @@ def folder_objects(tmp_path: Path) -> Objects:
 def lake_objects(request: pytest.FixtureRequest) -> Objects:
     """The same test on both kinds of store."""
     return request.getfixturevalue(f"{request.param}_objects")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: what gzip makes holds the time, and two workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
