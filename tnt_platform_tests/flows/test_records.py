@@ -65,6 +65,7 @@ def test_a_capture_lies_where_the_seed_put_it_under_its_time_and_hash(scene: Rec
     assert key == f"raw/source=posts/date=2026-11-21/20261121T120500Z-{digest[:16]}.json"
 
 
+@pytest.mark.heavy
 def test_the_same_answer_captured_100_times_gives_the_same_records_and_no_new_version(
     scene: RecordsScene, api: tuple[str, RecordsApi]
 ) -> None:

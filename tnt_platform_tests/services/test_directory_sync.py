@@ -639,6 +639,7 @@ SLOW = {
 }
 
 
+@pytest.mark.heavy
 @settings(max_examples=15, **SLOW)
 @given(history=st.lists(STEP, min_size=1, max_size=5))
 def test_after_any_history_the_tables_equal_a_dict(directory: Database, history: list[tuple]) -> None:

@@ -261,7 +261,11 @@ def test_an_endless_body_is_dropped_at_the_limit(site: RunningDownloads) -> None
 
 def test_no_more_is_taken_than_a_lying_length_announces(site: RunningDownloads) -> None:
     site.faults.kind = "lying_length"
-    assert fetch(f"{site.url}/series.xlsm").body == DATA[: len(DATA) // 2]
+    try:
+        assert fetch(f"{site.url}/series.xlsm").body == DATA[: len(DATA) // 2]
+    except Unavailable as error:
+        # The rest came in the same segment and was taken for the next answer: noticed, which is as well.
+        assert "Bad status line" in str(error)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
