@@ -21,6 +21,7 @@ from aiohttp import ETag, web
 from tnt_platform.errors import ConfigError, Unavailable
 
 START_TIMEOUT_S = 10
+LYING_PAUSE_S = 0.2
 KINDS = (
     "server_error",  # 500
     "throttle",  # 429, with Retry-After if retry_after_s is set
@@ -167,6 +168,8 @@ class _Site:
             await response.write(data[half:])
         elif request.transport is not None:
             if fault == "lying_length":
+                # Later than the announced half, or a client may take the rest for the next answer's first line.
+                await asyncio.sleep(LYING_PAUSE_S)
                 request.transport.write(data[half:])
             request.transport.close()
 
