@@ -29,7 +29,7 @@ test: $(VENV)/.ready ## The tests (under 5 minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
 
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (minutes)
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m heavy
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m heavy --durations 30 --durations-min 5
 
 check: $(VENV)/.ready ## Lint, types, import directions, dataset YAML
 	$(VENV)/bin/ruff format --check .

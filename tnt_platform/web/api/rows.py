@@ -36,23 +36,8 @@ _FILES = {
 
 @router.get(
     "/datasets/{dataset:path}/data",
-    response_model=RowsPage,
-    responses={
-        **problems(304, 404, 410),
-        200: {
-            "content": {
-                **_FILES,
-                "application/json": {
-                    "schema": {
-                        "anyOf": [
-                            {"$ref": "#/components/schemas/RowsPage"},
-                            {"type": "array", "items": {"type": "object"}},
-                        ]
-                    }
-                },
-            }
-        },
-    },
+    response_model=RowsPage | list[dict[str, object]],
+    responses={**problems(304, 404, 410), 200: {"content": _FILES}},
 )
 async def data(request: Request, dataset: DatasetId, query: Annotated[DataQuery, Query()]) -> Response:
     """Rows of a version: a page as JSON, or with `format` all of them as a file."""
