@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import click
 
 from tnt_platform.cli.tables import console
 from tnt_platform.errors import ConfigError
 from tnt_platform.settings import Settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DAGSTER_OF_DEV = "http://127.0.0.1:3000"
 
 
 @click.command()
@@ -19,7 +23,7 @@ def serve(host: str, port: int) -> None:
     from tnt_platform.web.app import create_app
     from tnt_platform.web.server import allow_many_connections, listening_socket, log_to_stdout, server_of
 
-    settings = Settings.from_environment()
+    settings = beside_dagster(Settings.from_environment(), host)
     app = create_app(settings, checks_of(settings))
     try:
         listener = listening_socket(host, port)
@@ -32,6 +36,13 @@ def serve(host: str, port: int) -> None:
     console.print(f"Dashboard  http://{host}:{listener.getsockname()[1]}/")
     console.print(f"API        http://{host}:{listener.getsockname()[1]}/docs")
     server_of(app).run(sockets=[listener])
+
+
+def beside_dagster(settings: Settings, host: str) -> Settings:
+    """Served to this machine alone, Dagster is taken to be where `tnt dev` starts it, unless TNT_DAGSTER_URL is set."""
+    if host not in LOOPBACK or "TNT_DAGSTER_URL" in settings.environment:
+        return settings
+    return replace(settings, environment={**settings.environment, "TNT_DAGSTER_URL": DAGSTER_OF_DEV})
 
 
 def checks_of(settings: Settings) -> dict[str, Callable[[], str]]:

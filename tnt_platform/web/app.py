@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -23,10 +24,12 @@ from tnt_platform.web.busiest import Busiest
 from tnt_platform.web.gate import Gate
 from tnt_platform.web.pages import datasets as datasets_page
 from tnt_platform.web.pages import directory, home, reports, series, site, transit
+from tnt_platform.web.pages import health as health_page
 from tnt_platform.web.pages import records as records_page
 from tnt_platform.web.problems import Problem, of_validation, problem_of, request_id
 from tnt_platform.web.web import Check, Web
 
+PREPARE_AFTER_S = 2.0
 STATIC = Path(__file__).parent / "static"
 
 
@@ -40,7 +43,10 @@ def create_app(settings: Settings, checks: Mapping[str, Check] | None = None) ->
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Not at once: whoever waits for the server to be ready comes first.
+        preparing = asyncio.get_running_loop().call_later(PREPARE_AFTER_S, web.tables.prepare)
         yield
+        preparing.cancel()
         web.tables.close()
 
     app = FastAPI(
@@ -55,7 +61,7 @@ def create_app(settings: Settings, checks: Mapping[str, Check] | None = None) ->
     app.state.web = web
     # `rows` first: `/datasets/{id}` takes any path, slashes and all.
     api = (records, rows, datasets, health)
-    pages = (home, records_page, datasets_page, transit, series, directory, reports, site)
+    pages = (home, records_page, datasets_page, transit, series, directory, reports, health_page, site)
     for module in (*api, *pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -19,9 +19,12 @@ from tnt_platform.lake.snapshot import Snapshot, current_snapshot
 from tnt_platform.web.problems import Problem, bad, missing
 
 POINTER_AGE_S = 1.0
+# The list of datasets costs a request a folder of S3, that of versions one a version; on a disk they cost nothing.
 LIST_AGE_S = 3.0
 VERSIONS_AGE_S = 5.0
+AGE_ON_S3_S = 60.0
 MAX_SNAPSHOTS = 256
+_MAX_NAME_BYTES = 255
 _READERS = 8
 
 
@@ -46,15 +49,34 @@ class Catalog:
         self._datasets: tuple[float, list[str]] = (float("-inf"), [])
         self._lock = threading.Lock()
         self._listing = threading.Lock()
+        is_far = objects.url.startswith("s3://")
+        self._list_age_s = AGE_ON_S3_S if is_far else LIST_AGE_S
+        self._versions_age_s = AGE_ON_S3_S if is_far else VERSIONS_AGE_S
 
     def datasets(self) -> list[str]:
-        """The ids of all published datasets, sorted."""
-        with self._listing:
-            read_at, found = self._datasets
-            if self._monotonic() - read_at > LIST_AGE_S:
-                found = history.dataset_ids(self.objects)
-                self._datasets = (self._monotonic(), found)
+        """The ids of all published datasets, sorted; while an old list is read anew, others get the old one."""
+        read_at, found = self._datasets
+        if self._monotonic() - read_at <= self._list_age_s:
             return found
+        is_first = read_at == float("-inf")
+        if self._listing.acquire(blocking=is_first):
+            try:
+                read_at, found = self._datasets
+                if self._monotonic() - read_at > self._list_age_s:
+                    found = history.dataset_ids(self.objects)
+                    self._datasets = (self._monotonic(), found)
+            finally:
+                self._listing.release()
+        return found
+
+    def probe(self) -> str:
+        """Ask the lake one small thing, whatever was read before, and say how many datasets are known.
+
+        Raises:
+            TntError: it does not answer.
+        """
+        self.objects.list_folders(layout.DATASETS)
+        return f"{len(self.datasets())} datasets are published"
 
     def all_current(self) -> list[Snapshot]:
         """The current version of every dataset, sorted by id."""
@@ -129,7 +151,7 @@ class Catalog:
         """The kept versions, newest first; see `history.versions_table`."""
         current = self.current(dataset)
         held = self._tables.get(dataset)
-        if held is None or held[1] != current.version or self._monotonic() - held[0] > VERSIONS_AGE_S:
+        if held is None or held[1] != current.version or self._monotonic() - held[0] > self._versions_age_s:
             table = history.versions_table(self.objects, dataset, current)
             held = (self._monotonic(), current.version, table)
             self._tables[dataset] = held
@@ -148,6 +170,8 @@ class Catalog:
             key = layout.pointer_key(dataset)
         except ConfigError:
             return None  # not even a name: '..' and the like
+        if any(len(part.encode(errors="replace")) > _MAX_NAME_BYTES for part in dataset.split("/")):
+            return None  # no file system has such a name
         held = self._currents.get(dataset) or _Current()
         with held.lock:
             if self._monotonic() - held.read_at <= POINTER_AGE_S:

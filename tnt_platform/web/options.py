@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -13,15 +14,21 @@ MIN_KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class WebOptions:
-    """`api_key`: what clients must send; None opens everything. `cors_origins`: sites whose scripts may read."""
+    """`api_key`: what clients must send; None opens everything. `cors_origins`: sites whose scripts may read.
+
+    `dagster_url` is for people's links, `dagster_api_url` for this server's own questions.
+    """
 
     api_key: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     dagster_url: str | None = None
+    dagster_api_url: str | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> WebOptions:
-        """Read TNT_API_KEY, TNT_CORS_ORIGINS (separated by commas) and TNT_DAGSTER_URL.
+        """Read TNT_API_KEY, TNT_CORS_ORIGINS (separated by commas), TNT_DAGSTER_URL and TNT_DAGSTER_API_URL.
+
+        Without the last one this server asks where people look.
 
         Raises:
             ConfigError: a key that is too short to be one, or something that is no address.
@@ -34,10 +41,16 @@ class WebOptions:
         for origin in origins:
             if origin != "*":
                 _checked_address("TNT_CORS_ORIGINS", origin)
-        dagster = env.get("TNT_DAGSTER_URL") or None
-        if dagster is not None:
-            _checked_address("TNT_DAGSTER_URL", dagster)
-        return cls(key, origins, dagster.rstrip("/") if dagster else None)
+        dagster = _address(env, "TNT_DAGSTER_URL")
+        return cls(key, origins, dagster, _address(env, "TNT_DAGSTER_API_URL") or dagster)
+
+
+def _address(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name)
+    if not text:
+        return None
+    _checked_address(name, text)
+    return text.rstrip("/")
 
 
 def _checked_address(name: str, text: str) -> None:

@@ -10,11 +10,15 @@ from starlette.requests import Request
 from tnt_platform.lake.objects import Objects
 from tnt_platform.settings import Settings
 from tnt_platform.web.catalog import Catalog
+from tnt_platform.web.dagster_state import DagsterWatch
 from tnt_platform.web.datasets import Frames
+from tnt_platform.web.kept import KeptFrames
 from tnt_platform.web.metrics import Metrics
 from tnt_platform.web.options import WebOptions
 from tnt_platform.web.records.reader import RecordReader
+from tnt_platform.web.records.summaries import RecordCounts
 from tnt_platform.web.records.tables import RecordTables
+from tnt_platform.web.refusals import Refusals
 from tnt_platform.web.session import Keyring
 from tnt_platform.web.work import Work
 
@@ -30,7 +34,11 @@ class Web:
     catalog: Catalog
     tables: RecordTables
     records: RecordReader
+    counts: RecordCounts
     frames: Frames
+    kept: KeptFrames
+    refusals: Refusals
+    dagster: DagsterWatch
     keyring: Keyring
     metrics: Metrics
     work: Work
@@ -52,7 +60,11 @@ class Web:
             catalog=catalog,
             tables=tables,
             records=RecordReader(catalog, tables),
+            counts=RecordCounts(catalog),
             frames=Frames(catalog),
+            kept=KeptFrames(catalog),
+            refusals=Refusals(catalog),
+            dagster=DagsterWatch(options.dagster_api_url),
             keyring=Keyring(options.api_key),
             metrics=Metrics(catalog.all_current),
             work=Work(),

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tnt_platform.errors import NotFound
+from tnt_platform.errors import NotFound, Refused, Unavailable
+from tnt_platform.flows.records import messages as messages_module
 from tnt_platform.flows.records.sink import FINGERPRINT, TABLE_KEY
 from tnt_platform.lake.objects import Objects
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
 from tnt_platform.services.aws import aws_client
-from tnt_platform.services.capture_queue import CaptureMessage, read_message
+from tnt_platform.services.capture_queue import CaptureMessage, CaptureQueue, read_message
 from tnt_platform.services.dynamodb import ResultsTable
 from tnt_platform_tests.flows.records_scene import POSTS, USERS, RecordsScene, records_spec
-from tnt_platform_tests.services.conftest import KEYS
+from tnt_platform_tests.services.conftest import KEYS, Misbehaviour, misbehaviour, proxy
+
+__all__ = ["misbehaviour", "proxy"]
 
 TABLE = {"dynamodb_table": "${TNT_RECORDS_TABLE:-}"}
 
@@ -205,3 +210,105 @@ def test_a_table_that_could_not_be_reached_is_brought_up_to_date_by_the_next_run
     scene.settings = whole
     assert not scene.run()["records"].changed
     assert len(items(scene)) == 100
+
+
+@pytest.fixture
+def spoiled(
+    scene: RecordsScene, environment: dict[str, str], misbehaviour: Misbehaviour, proxy: ThreadingHTTPServer
+) -> RecordsScene:
+    """The scene with its queue behind a proxy that a test takes down."""
+    address = f"http://127.0.0.1:{proxy.server_address[1]}"
+    scene.environment = {**environment, "AWS_ENDPOINT_URL_SQS": address}
+    scene.__post_init__()
+    return scene
+
+
+def keys_told(scene: RecordsScene) -> list[str]:
+    return [json.loads(body)["key"] for body in messages(scene)]
+
+
+def new_titles(api: RecordsApi, title: str) -> None:
+    api.posts = [{**post, "title": title} for post in api.posts]
+
+
+def down(misbehaviour: Misbehaviour) -> None:
+    misbehaviour.refusals = [(403, "AccessDenied")] * 50
+
+
+def up(misbehaviour: Misbehaviour) -> None:
+    misbehaviour.refusals = []
+
+
+def test_captures_that_a_queue_could_not_be_told_of_are_told_by_the_next_run(
+    spoiled: RecordsScene, api: tuple[str, RecordsApi], misbehaviour: Misbehaviour
+) -> None:
+    down(misbehaviour)
+    for number in range(3):
+        new_titles(api[1], f"title {number}")
+        spoiled.now += timedelta(hours=11)
+        with pytest.raises(Refused):
+            spoiled.run("capture")
+    up(misbehaviour)
+    # The source shows nothing new: what is told was captured before.
+    assert spoiled.run("capture")["capture"].facts["messages_sent"] == 3
+    assert sorted(keys_told(spoiled)) == spoiled.raw_keys()
+    assert spoiled.run("capture")["capture"].facts["messages_sent"] == 0
+
+
+def test_a_queue_that_goes_down_half_way_is_told_the_rest(
+    spoiled: RecordsScene, api: tuple[str, RecordsApi], misbehaviour: Misbehaviour
+) -> None:
+    spoiled.run("capture")
+    down(misbehaviour)
+    for number in range(4):
+        new_titles(api[1], f"title {number}")
+        with pytest.raises(Refused):
+            spoiled.run("capture")
+    # Two of the four go through.
+    real, calls = CaptureQueue.send, []
+
+    def sometimes(queue: CaptureQueue, message: CaptureMessage) -> None:
+        calls.append(message.key)
+        if len(calls) == 3:
+            raise Unavailable("the queue went away again")
+        real(queue, message)
+
+    up(misbehaviour)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CaptureQueue, "send", sometimes)
+        with pytest.raises(Unavailable):
+            spoiled.run("capture")
+    assert spoiled.run("capture")["capture"].facts["messages_sent"] == 2
+    assert sorted(keys_told(spoiled)) == spoiled.raw_keys()
+
+
+def test_a_run_that_dies_behind_the_message_tells_it_again_and_nothing_is_lost(
+    scene: RecordsScene, api: tuple[str, RecordsApi]
+) -> None:
+    scene.run("capture")
+    new_titles(api[1], "another")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(messages_module, "_write_told", lambda *_: pytest.fail("died"))
+        with pytest.raises(pytest.fail.Exception):
+            scene.run("capture")
+    scene.run("capture")
+    told = keys_told(scene)
+    assert (set(told), len(told)) == (set(scene.raw_keys()), 3)
+    scene.run()
+    assert scene.rows().filter(title="another").height == 100
+
+
+def test_a_queue_that_is_new_is_told_of_the_newest_day_only(
+    scene: RecordsScene, api: tuple[str, RecordsApi], environment: dict[str, str]
+) -> None:
+    without = {name: value for name, value in environment.items() if name != "TNT_CAPTURE_QUEUE_URL"}
+    scene.environment = without
+    scene.__post_init__()
+    for number in range(3):
+        new_titles(api[1], f"title {number}")
+        scene.now += timedelta(days=1)
+        scene.run("capture")
+    scene.environment = environment
+    scene.__post_init__()
+    scene.run("capture")
+    assert keys_told(scene) == scene.raw_keys()[-1:]

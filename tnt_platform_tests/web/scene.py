@@ -12,8 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from tnt_platform.flows.records.summary import KEY
 from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot, VersionedStore
+from tnt_platform.transforms.record_counts import records_summary
 
 START = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE records; --\" onload=x"
@@ -21,17 +23,27 @@ LAST_LOOK = datetime(2026, 11, 20, 5, tzinfo=UTC)
 DAYS = 14
 SHIPPERS = ("1001", "1002", "1003", "1004", HOSTILE)
 
+AWS_NAMES = {
+    "endpoint": "AWS_ENDPOINT_URL",
+    "region": "AWS_REGION",
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+}
+
 
 class Lake:
-    """A store whose clock a test moves, on a folder."""
+    """A store whose clock a test moves, on a folder or on the S3 that `options` lead to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, url: str | None = None, options: Mapping[str, str] | None = None
+    ) -> None:
         self.home = folder
-        self.url = (folder / "lake").as_uri()
+        self.url = url or (folder / "lake").as_uri()
+        self.options = dict(options or {})
         self.now = START
         self._random = random.Random(11)
         self.store = VersionedStore(
-            Objects.open(self.url),
+            Objects.open(self.url, options=self.options),
             clock=lambda: self.now,
             entropy=self._random.randbytes,
             code_version="test",
@@ -41,7 +53,8 @@ class Lake:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"TNT_HOME": str(self.home), "TNT_LAKE_URL": self.url}
+        reached = {AWS_NAMES[name]: value for name, value in self.options.items()}
+        return {"TNT_HOME": str(self.home), "TNT_LAKE_URL": self.url, **reached}
 
     def publish(
         self,
@@ -289,10 +302,18 @@ def report_files(day: date, *, bad: int = 0) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"bad_records": pl.Int64, "records": pl.Int64})
 
 
-def furnished(folder: Path, *, records: int = 130) -> Lake:
-    """A lake with two versions of most datasets."""
-    lake = Lake(folder)
-    lake.publish("posts", by_bucket(posts(records)), ["id"])
+def summarised(lake: Lake, records: Snapshot) -> Snapshot:
+    """Publish the summary of a version of records, as the platform does."""
+    about = {"records_version": records.version, "records_files_sha256": records.manifest.files_sha256}
+    return lake.publish("posts/summary", {"whole": records_summary(records.scan())}, KEY, **about)
+
+
+def furnished(
+    folder: Path, *, records: int = 130, url: str | None = None, options: Mapping[str, str] | None = None
+) -> Lake:
+    """A lake with two versions of most datasets; equal calls give equal lakes, version ids and all."""
+    lake = Lake(folder, url, options)
+    summarised(lake, lake.publish("posts", by_bucket(posts(records)), ["id"]))
     lake.publish("posts", by_bucket(posts(records, changed={7: "another title"})), ["id"])
     lake.publish("users", {"bucket=00": users()}, ["id"])
     looks = {

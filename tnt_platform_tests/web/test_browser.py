@@ -43,11 +43,12 @@ PAGES = {
     "directory": "/ui/directory",
     "reports": "/ui/reports",
     "report_day": "/ui/reports/day?dataset=daily_report/files&day=2026-11-09",
+    "health": "/ui/health",
     "docs": "/docs",
     "login": "/login",
     "error": "/ui/nothing",
 }
-WIDTHS = {"phone": 360, "desktop": 1400}
+WIDTHS = {"phone": 360, "desktop": 1280}
 
 
 @pytest.fixture(scope="module")

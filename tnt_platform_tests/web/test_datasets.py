@@ -19,6 +19,7 @@ ALL_DATASETS = [
     "daily_report/files",
     "mall/tenants",
     "posts",
+    "posts/summary",
     "prices",
     "transit/daily_summary",
     "transit/results",
@@ -235,3 +236,20 @@ def test_files_with_other_columns_are_paged_in_their_order(tmp_path: Path) -> No
             if (cursor := page["cursor"]) is None:
                 break
         assert sorted(seen) == ["a1", "a2", "b1", "b2", "c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0" * 300,
+        "é" * 200,
+        "posts/" + "x" * 256,
+        "posts/index/current_version.txt/x",
+        "posts/index/current_version.txt",
+        "a/" * 140 + "a",
+    ],
+)
+@pytest.mark.parametrize("rest", ["", "/versions", "/data", "/diff", "/quarantine"])
+def test_a_name_that_no_dataset_can_have_is_404(client: httpx.Client, name: str, rest: str) -> None:
+    answer = client.get(f"/datasets/{name}{rest}")
+    assert answer.status_code == 404, answer.text

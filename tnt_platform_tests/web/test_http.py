@@ -241,7 +241,12 @@ def test_only_listed_sites_may_read_from_scripts(locked: str, client: httpx.Clie
 
 @pytest.mark.parametrize(
     "setting",
-    [{"TNT_API_KEY": "short"}, {"TNT_CORS_ORIGINS": "app"}, {"TNT_DAGSTER_URL": "javascript:alert(1)"}],
+    [
+        {"TNT_API_KEY": "short"},
+        {"TNT_CORS_ORIGINS": "app"},
+        {"TNT_DAGSTER_URL": "javascript:alert(1)"},
+        {"TNT_DAGSTER_API_URL": "file:///etc"},
+    ],
 )
 def test_a_wrong_setting_is_refused_at_the_start(lake: Lake, setting: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
@@ -304,5 +309,6 @@ def test_an_empty_home_is_served(tmp_path: Path) -> None:
             "/ui/series",
             "/ui/directory",
             "/ui/reports",
+            "/ui/health",
         ):
             assert httpx.get(url + path).status_code == 200, path

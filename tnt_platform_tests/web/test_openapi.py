@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 import schemathesis
@@ -12,7 +16,7 @@ from schemathesis.config import SchemathesisConfig
 
 from tnt_platform_tests.web.scene import Lake
 
-EXAMPLES = 40
+EXAMPLES = 100
 OPERATIONS = 12
 # That a text has the shape of a cursor, version, column or old enough date does not make it one: 400 says so.
 CHECKS = {
@@ -56,6 +60,21 @@ def test_every_operation_keeps_to_the_document(
     ):
         pytest.skip("it takes nothing that could be wrong")
     check()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(400)
+def test_the_command_line_of_schemathesis_finds_nothing_with_all_checks(address: str, tmp_path: Path) -> None:
+    config = tmp_path / "schemathesis.toml"
+    lines = [f"{name}.expected-statuses = {check['expected-statuses']}" for name, check in CHECKS.items()]
+    config.write_text("\n".join(["[checks]", *lines]))
+    program = Path(sys.executable).with_name("schemathesis")
+    # Examples of its own and links between operations, which the test above does not try.
+    asked = ["run", f"{address}/openapi.json", "--checks", "all", "--max-examples", "15", "--no-color"]
+    done = subprocess.run(
+        [program, "--config-file", config, *asked], capture_output=True, text=True, timeout=380, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout[-8_000:]
 
 
 def test_the_document_names_every_operation_and_its_problems(client: httpx.Client) -> None:

@@ -11,8 +11,10 @@ import httpx
 import polars as pl
 import pytest
 
+from tnt_platform.sandbox.records_api import running_records_api
+from tnt_platform_tests.flows.records_scene import RecordsScene
 from tnt_platform_tests.web.running import running
-from tnt_platform_tests.web.scene import HOSTILE, LAST_LOOK, START, Lake, by_bucket, posts, users
+from tnt_platform_tests.web.scene import HOSTILE, LAST_LOOK, START, Lake, by_bucket, capture, posts, users
 from tnt_platform_tests.web.waiting import eventually
 
 
@@ -241,3 +243,65 @@ def test_a_lake_without_records_answers_with_none(tmp_path: Path) -> None:
         assert client.get("/analytics").json()["summary"]["total_records"] == 0
         assert client.get("/datasets").json()["items"] == []
         assert client.get("/").status_code == 200
+
+
+def seen(client: httpx.Client, item: str) -> str | None:
+    found: str | None = client.get(f"/records/users:{item}").json()["provenance"]["last_seen_at"]
+    return found
+
+
+@pytest.mark.parametrize("days_apart", [0, 1, 40])
+def test_an_item_that_its_source_no_longer_shows_keeps_the_last_time_it_was_seen(
+    tmp_path: Path, days_apart: int
+) -> None:
+    lake = Lake(tmp_path)
+    rows = users().with_columns(captured_at=pl.lit(START))
+    lake.publish("users", {"bucket=00": rows}, ["id"])
+    moments = [START + timedelta(days=days_apart * n, hours=n) for n in range(7)]
+    # Everybody; the same again; without 0; refused; the same again; without 1 too; refused again.
+    looks = [["0", "1", "2"], None, ["1", "2"], None, None, ["2"], None]
+    statuses = ["captured", "unchanged", "captured", "refused", "unchanged", "captured", "still_refused"]
+    rows = capture(*zip(moments, looks, strict=True)).with_columns(status=pl.Series(statuses))
+    days = rows.with_columns(day=pl.col("captured_at").dt.strftime("%Y-%m-%d"))
+    parts = {str(day): part.drop("day") for (day,), part in days.partition_by("day", as_dict=True).items()}
+    lake.publish("users/capture", parts, ["captured_at"])
+    with running(lake.environment) as url, httpx.Client(base_url=url) as client:
+        expected = [moments[1].isoformat(), moments[4].isoformat(), moments[5].isoformat()]
+        assert [seen(client, item) for item in "012"] == expected
+        assert [seen(client, item) for item in "012"] == expected
+        # It comes back, and goes again.
+        again = capture((moments[-1] + timedelta(hours=1), ["0"]), (moments[-1] + timedelta(hours=2), ["1"]))
+        for row in again.iter_slices(1):
+            day = f"{row['captured_at'][0]:%Y-%m-%d}"
+            before = lake.store.current("users/capture")
+            assert before is not None
+            held = before.scan([day]).collect() if before.partition(day) else row.clear()
+            lake.publish("users/capture", {day: pl.concat([held, row])}, ["captured_at"])
+            at = row["captured_at"][0].isoformat()
+            eventually(lambda item=row["item_ids"][0][0], at=at: seen(client, item) == at)
+        assert seen(client, "0") == again["captured_at"][0].isoformat()
+
+
+def test_a_record_of_three_captures_of_the_platform_itself_was_seen_when_the_source_last_showed_it(
+    tmp_path: Path,
+) -> None:
+    with running_records_api() as (address, api):
+        scene = RecordsScene(tmp_path, address)
+        everybody = api.posts
+        scene.run()
+        scene.run()
+        last = scene.now
+        api.posts = everybody[1:]
+        scene.run()
+        scene.run()
+        environment = {"TNT_HOME": str(tmp_path), "TNT_LAKE_URL": scene.lake.url}
+        with running(environment) as url, httpx.Client(base_url=url) as client:
+
+            def at(item: int) -> str | None:
+                found: str | None = client.get(f"/records/posts:{item}").json()["provenance"]["last_seen_at"]
+                return found
+
+            assert at(1) == last.isoformat()
+            assert at(2) == scene.now.isoformat()
+            assert last.strftime("%H:%M UTC") in client.get("/ui/records/posts:1").text
+        assert scene.versions() == 2

@@ -44,9 +44,11 @@ def server(lake: Lake, port: int, log: Path) -> Iterator[psutil.Process]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, env={**os.environ, **lake.environment}, stdout=out, stderr=out)
         started = time.monotonic()
-        eventually(lambda: answers(port))
-        assert time.monotonic() - started < READY_S * 2, "twice what a quiet machine may take"
-        yield psutil.Process(process.pid)
+        eventually(lambda: answers(port), within_s=60)
+        found = psutil.Process(process.pid)
+        # On a quiet machine it takes no longer than it computes; beside other work only that can be told.
+        assert min(sum(found.cpu_times()[:2]), time.monotonic() - started) < READY_S
+        yield found
         process.terminate()
         assert process.wait(20) == 0 or process.returncode == -15
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from tnt_platform.flows.publishing import Place, Published, retry_conflicts
 from tnt_platform.flows.records.capture import publish_capture
 from tnt_platform.flows.records.curation import publish_records
-from tnt_platform.flows.records.messages import announce_capture, open_queue, settle_messages
+from tnt_platform.flows.records.messages import announce_captures, open_queue, settle_messages
 from tnt_platform.flows.records.sink import upsert_records
 from tnt_platform.flows.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 from tnt_platform.flows.records.summary import publish_summary
@@ -62,8 +62,9 @@ class RecordsChain:
         published = publish_capture(
             self.spec, self.place, self.settings, self._downloader, clock=self.clock, run_id=self.run_id
         )
-        announce_capture(self.spec, self.place, published.snapshot, open_queue(self.spec, self.settings))
-        return published
+        queue = open_queue(self.spec, self.settings)
+        told = announce_captures(self.spec, self.place, published.snapshot, queue)
+        return published.with_facts({"messages_sent": told}) if queue else published
 
     def _records(self) -> Published:
         published = publish_records(

@@ -49,6 +49,11 @@ def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
         key=KEY,
         checks=[unique_keys(KEY, WHOLE), _adds_up(rows, records.manifest.rows)],
         run_id=run_id,
+        # By these a reader of one version of the records finds the summary of that version.
+        about={
+            "records_version": records.version,
+            "records_files_sha256": records.manifest.files_sha256,
+        },
     )
 
 

@@ -83,13 +83,17 @@ class Summary(BaseModel):
 
 
 class Analytics(Document):
-    """Counts of records; `timeline` is `by_date` as a list, oldest first."""
+    """Counts of records; `timeline` is `by_date` as a list, oldest first.
+
+    `summaries`: the version of each dataset's summary that told, null where the records had to be counted.
+    """
 
     summary: Summary
     by_source: dict[str, int]
     by_date: dict[str, int]
     timeline: list[Day]
     versions: dict[str, str]
+    summaries: dict[str, str | None]
 
 
 class DatasetDocument(Document):

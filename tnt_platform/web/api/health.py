@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -46,7 +45,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Whether the lake, the configuration and, where they are set, the queue and the database answer."""
     web = web_of(request)
-    checks = {"lake": _lake(web.catalog.datasets), **web.checks}
+    checks = {"lake": web.catalog.probe, **web.checks}
     found = await asyncio.gather(*(_asked(web.work, check) for check in checks.values()))
     answers = dict(zip(checks, found, strict=True))
     failed = any(answer["status"] != "ok" for answer in answers.values())
@@ -61,10 +60,6 @@ async def metrics(request: Request) -> Response:
     web = web_of(request)
     body = await web.work.run(web.metrics.exposition)
     return Response(body, media_type="text/plain; version=1.0.0; charset=utf-8")
-
-
-def _lake(datasets: Any) -> Check:
-    return lambda: f"{len(datasets())} datasets are published"
 
 
 async def _asked(work: Work, check: Check) -> dict[str, str]:

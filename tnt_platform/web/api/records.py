@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web import cursors
 from tnt_platform.web.answers import etag_of, json_answer, next_link, not_modified
 from tnt_platform.web.api.documents import Analytics, RecordDetail, RecordsPage, problems
 from tnt_platform.web.problems import missing
 from tnt_platform.web.queries import RecordsQuery, SourceQuery, VersionQuery, asked, parameters_of
-from tnt_platform.web.records.analytics import analytics_of
+from tnt_platform.web.records.analytics import analytics as analytics_of
 from tnt_platform.web.records.pages import find, page_of
 from tnt_platform.web.records.reader import Chosen, Wanted
-from tnt_platform.web.records.table import RecordFilters, RecordTable
+from tnt_platform.web.records.summaries import Counts
+from tnt_platform.web.records.table import RecordTable
 from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(tags=["records"])
@@ -74,7 +78,7 @@ async def one_record(request: Request, record_id: str) -> Response:
     if found is None:
         raise missing(f"no record {record_id[:200]!r}; GET /records lists those that are there")
     is_current = query.version is None and query.as_of is None
-    return json_answer(with_provenance(web, *found, is_current=is_current), etag)
+    return json_answer(await with_provenance(web, *found, is_current=is_current), etag)
 
 
 @router.get("/analytics", response_model=Analytics, responses=problems(304, 410))
@@ -83,17 +87,23 @@ async def analytics(request: Request, query: Annotated[SourceQuery, Query()]) ->
     web = web_of(request)
     wanted = Wanted(query.source, query.version, query.as_of)
     snapshots = await web.work.run(web.records.snapshots, wanted)
-    etag = etag_of(snapshots)
+    counts = await web.work.run(_counted, web, snapshots, query.source)
+    summaries = {found.dataset: one.summary for found, one in zip(snapshots, counts, strict=True)}
+    etag = etag_of(snapshots, *(version or "" for version in summaries.values()))
     if (same := not_modified(request, etag)) is not None:
         return same
-    filters = RecordFilters(source=query.source)
-    return json_answer(await web.work.run(analytics_of, web.catalog, snapshots, filters), etag)
+    versions = {snapshot.dataset: snapshot.version for snapshot in snapshots}
+    return json_answer(_JSON({**analytics_of(counts), "versions": versions, "summaries": summaries}), etag)
 
 
-def with_provenance(web: Web, table: RecordTable, body: bytes, *, is_current: bool) -> str:
+def _counted(web: Web, snapshots: Sequence[Snapshot], source: str | None) -> list[Counts]:
+    return [web.counts.of(snapshot, source) for snapshot in snapshots]
+
+
+async def with_provenance(web: Web, table: RecordTable, body: bytes, *, is_current: bool) -> str:
     """The record and where it comes from. A record of an unchanged capture was last seen in that one."""
     record = json.loads(body)
-    seen = web.records.last_look(table.dataset).seen(record.get("item_id")) if is_current else None
+    seen = await _last_seen(web, table.dataset, record) if is_current else None
     provenance = {
         "dataset": table.dataset,
         "version": table.version,
@@ -103,6 +113,18 @@ def with_provenance(web: Web, table: RecordTable, body: bytes, *, is_current: bo
         "last_seen_at": seen.isoformat() if seen else record.get("last_seen_at"),
     }
     return f'{body[:-1].decode()},"provenance":{_JSON(provenance)}}}'
+
+
+async def _last_seen(web: Web, dataset: str, record: dict[str, Any]) -> datetime | None:
+    """At once for an item of the newest content, as nearly always; the others have to be looked for."""
+    look = web.records.last_look(dataset)
+    item = record.get("item_id")
+    seen = look.seen(item)
+    if seen is not None or look.since is None or not isinstance(item, str):
+        return seen
+    captured_at = record.get("captured_at")
+    moment = datetime.fromisoformat(captured_at) if captured_at else None
+    return await web.work.run(web.records.last_seen, dataset, item, moment)
 
 
 async def _chosen(web: Web, wanted: Wanted) -> Chosen:

@@ -16,7 +16,6 @@ from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_directory
 from tnt_platform.web.pages.rendering import page
 from tnt_platform.web.problems import Problem
 from tnt_platform.web.queries import IfGiven, Strict, Text, VersionText
-from tnt_platform.web.rows import reading
 from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +47,7 @@ def _shown(web: Web, query: DirectoryQuery) -> dict[str, Any]:
     if snapshot is None:
         return {**shown, "versions": []}
     shown["versions"] = web.catalog.versions(snapshot.dataset).head(50).to_dicts()
-    shown["floors"] = reading(web.catalog, snapshot, lambda: _by_floor(snapshot))
+    shown["floors"] = _by_floor(web, snapshot)
     try:
         before, after = before_and_after(web.catalog, snapshot.dataset, query.before, query.after)
         rows = web.frames.diff(before, after)
@@ -59,7 +58,7 @@ def _shown(web: Web, query: DirectoryQuery) -> dict[str, Any]:
     return {**shown, "before": before, "after": after, "changes": _sorted_out(rows)}
 
 
-def _by_floor(snapshot: Snapshot) -> list[dict[str, Any]]:
+def _by_floor(web: Web, snapshot: Snapshot) -> list[dict[str, Any]]:
     by = [name for name in ("kind", "floor") if name in snapshot.manifest.schema]
     if len(by) < 2:
         return []
@@ -68,7 +67,8 @@ def _by_floor(snapshot: Snapshot) -> list[dict[str, Any]]:
         .group_by("floor")
         .agg(pl.len().alias("tenants"), (pl.col("kind") == "dining").sum().alias("dining"))
     )
-    return counts.sort("tenants", descending=True).head(20).collect().to_dicts()
+    most = counts.sort("tenants", descending=True).head(20)
+    return web.kept.of_version(snapshot, "floors", most.collect).to_dicts()
 
 
 def _sorted_out(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -30,7 +30,7 @@ async def home(request: Request) -> Response:
 
 def _overview(web: Web) -> dict[str, Any]:
     snapshots = web.catalog.all_current()
-    records = analytics(web.catalog, web.tables.datasets())
+    records = analytics([web.counts.of(snapshot) for snapshot in web.tables.datasets()])
     timeline = [
         (day["date"], float(day["count"]), f"{day['date']}: {day['count']:,} records")
         for day in records["timeline"][-_DAYS_SHOWN:]

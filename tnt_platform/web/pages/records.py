@@ -84,6 +84,6 @@ async def detail(request: Request, record_id: str, query: Annotated[VersionQuery
     if found is None:
         raise missing(f"There is no record {record_id[:200]!r}.")
     is_current = query.version is None and query.as_of is None
-    record = json.loads(with_provenance(web, *found, is_current=is_current))
+    record = json.loads(await with_provenance(web, *found, is_current=is_current))
     provenance = record.pop("provenance")
     return await page(request, "record.html", record=record, provenance=provenance, plumbing=_PLUMBING)

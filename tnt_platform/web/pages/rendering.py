@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def templates() -> Environment:
         "size": size,
         "ago": ago,
         "moment": moment,
+        "span": span,
         "percent": percent,
         "path": quote_path,
         "query": urlencode,
@@ -108,6 +109,12 @@ def ago(value: datetime, now: datetime) -> str:
             said = f"{count} {unit}{'s' if count > 1 else ''}"
             return f"{said} ago" if seconds > 0 else f"in {said}"
     return "just now"
+
+
+def span(value: timedelta) -> str:
+    """A length of time for people."""
+    hours = value.total_seconds() / 3600
+    return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
 
 
 def quote_path(text: str) -> str:

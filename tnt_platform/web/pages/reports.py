@@ -16,7 +16,6 @@ from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_report
 from tnt_platform.web.pages.rendering import page
 from tnt_platform.web.problems import missing
 from tnt_platform.web.queries import Strict, Text
-from tnt_platform.web.rows import reading
 from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(include_in_schema=False)
@@ -48,24 +47,26 @@ def _months(web: Web, dataset: str | None) -> dict[str, Any]:
     snapshot = chosen_of(known, dataset)
     if snapshot is None:
         return {"known": known, "snapshot": None, "months": [], "days": {}}
-    days = reading(web.catalog, snapshot, lambda: _by_day(snapshot))
+    days = _by_day(web, snapshot)
     return {"known": known, "snapshot": snapshot, "months": months_of(days), "days": days}
 
 
-def _by_day(snapshot: Snapshot) -> dict[date, dict[str, Any]]:
+def _by_day(web: Web, snapshot: Snapshot) -> dict[date, dict[str, Any]]:
     """Day -> files, records, bad_records, size_bytes and status (ok | bad records | refused)."""
     sums = [pl.col(name).sum() for name in ("records", "bad_records", "size_bytes")]
     # `problem` says why a whole file could not be read.
     has_problem = "problem" in snapshot.manifest.schema
     unread = pl.col("problem").is_not_null().any() if has_problem else pl.lit(value=False)
-    frames = [
-        snapshot.scan([name]).select(
+    names = [name for name in snapshot.partitions["partition"] if _day(name) is not None]
+    frames = web.kept.of_partitions(
+        snapshot,
+        "sums",
+        names,
+        lambda name: snapshot.scan([name]).select(
             pl.lit(name).alias("day"), pl.len().alias("files"), *sums, unread.alias("unread")
-        )
-        for name in snapshot.partitions["partition"]
-        if _day(name) is not None
-    ]
-    rows = pl.concat(pl.collect_all(frames)) if frames else pl.DataFrame()
+        ),
+    )
+    rows = pl.concat(frames) if frames else pl.DataFrame()
     refused = dict(snapshot.partitions.select("partition", "quarantined").iter_rows())
     found: dict[date, dict[str, Any]] = {}
     for row in rows.iter_rows(named=True):
@@ -94,11 +95,12 @@ async def one_day(request: Request, query: Annotated[DayQuery, Query()]) -> Resp
 def _told(web: Web, query: DayQuery) -> dict[str, Any]:
     snapshot = chosen_of(datasets_of(web.catalog, is_report), query.dataset)
     assert snapshot is not None
-    days = reading(web.catalog, snapshot, lambda: _by_day(snapshot))
+    days = _by_day(web, snapshot)
     if query.day not in days:
         raise missing(f"There is no report of {query.day}.")
-    files = reading(
-        web.catalog, snapshot, lambda: snapshot.scan([query.day.isoformat()]).sort("file_key").collect()
+    name = query.day.isoformat()
+    [files] = web.kept.of_partitions(
+        snapshot, "files", [name], lambda day: snapshot.scan([day]).sort("file_key")
     )
     near = {
         "the day before": query.day - timedelta(days=1),

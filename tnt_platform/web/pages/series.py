@@ -99,14 +99,14 @@ async def plot(request: Request, query: Annotated[PlotQuery, Query()]) -> Respon
 def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
     snapshot = chosen_of(datasets_of(web.catalog, is_series), query.dataset)
     assert snapshot is not None
-    now = reading(web.catalog, snapshot, lambda: _observations(snapshot, query.code))
+    now = _observations(web, snapshot, query.code)
     if now.is_empty():
         raise missing(f"{query.dataset} has no series {query.code[:200]!r}.")
     lines = {"current version": _points(now)}
     changed: list[dict[str, Any]] = []
     if query.compare is not None:
         other = web.catalog.snapshot(query.dataset, query.compare)
-        before = reading(web.catalog, other, lambda: _observations(other, query.code))
+        before = _observations(web, other, query.code)
         lines[f"version {query.compare}"] = _points(before)
         changed = _changed(before, now)
     frequency = now["frequency"][-1] if "frequency" in now.columns else None
@@ -123,12 +123,12 @@ def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
     }
 
 
-def _observations(snapshot: Snapshot, code: str) -> pl.DataFrame:
+def _observations(web: Web, snapshot: Snapshot, code: str) -> pl.DataFrame:
     """The observations of one series in order; only its own files are opened where partitions tell."""
     names = snapshot.partitions["partition"]
     own = names.filter(names.str.starts_with(f"{code}/")).to_list()
-    rows = snapshot.scan(own or None).filter(pl.col("internal_series_code") == code)
-    return rows.sort("period").collect()
+    rows = snapshot.scan(own or None).filter(pl.col("internal_series_code") == code).sort("period")
+    return web.kept.of_version(snapshot, ("observations", code), rows.collect)
 
 
 def _points(rows: pl.DataFrame) -> list[tuple[date, float]]:

@@ -17,7 +17,6 @@ from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_transit
 from tnt_platform.web.pages.rendering import page
 from tnt_platform.web.problems import Problem
 from tnt_platform.web.queries import Strict, Text
-from tnt_platform.web.rows import reading
 from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(include_in_schema=False)
@@ -55,7 +54,7 @@ def _shown(web: Web, query: TransitQuery) -> dict[str, Any]:
     if snapshot is None or not snapshot.manifest.rows:
         return {**shown, "by_day": None, "latency": None, "total": None}
     days = snapshot.partitions["partition"].sort().tail(int(query.days)).to_list()
-    summary = reading(web.catalog, snapshot, lambda: _by_partition(snapshot, days))
+    summary = _by_partition(web, snapshot, days)
     overall = summary.filter(group_kind="all").sort("day")
     return {
         **shown,
@@ -68,10 +67,13 @@ def _shown(web: Web, query: TransitQuery) -> dict[str, Any]:
     }
 
 
-def _by_partition(snapshot: Snapshot, days: list[str]) -> pl.DataFrame:
+def _by_partition(web: Web, snapshot: Snapshot, days: list[str]) -> pl.DataFrame:
     """The summaries of some days, with their `day`."""
-    frames = [snapshot.scan([day]).with_columns(day=pl.lit(day)) for day in days]
-    return pl.concat(pl.collect_all(frames))
+    return pl.concat(
+        web.kept.of_partitions(
+            snapshot, "days", days, lambda day: snapshot.scan([day]).with_columns(day=pl.lit(day))
+        )
+    )
 
 
 def _pass_rates(overall: pl.DataFrame) -> Any:
@@ -134,5 +136,5 @@ def _worst_lanes(web: Web, summary: Snapshot, days: list[str]) -> list[dict[str,
         .sort("failed", "pass_rate", *_LANE, descending=[True, False, False, False])
         .head(_LANES_SHOWN)
     )
-    found: pl.DataFrame = reading(web.catalog, results, lambda: lanes.collect(engine="streaming"))
-    return found.to_dicts()
+    key = ("lanes", tuple(days))
+    return web.kept.of_version(results, key, lambda: lanes.collect(engine="streaming")).to_dicts()

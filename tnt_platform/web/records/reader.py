@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +13,13 @@ from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web.catalog import POINTER_AGE_S, Catalog
 from tnt_platform.web.cursors import Cursor, cursor_of
 from tnt_platform.web.problems import Problem, bad
-from tnt_platform.web.records.looks import LOOK_COLUMNS, NO_LOOK, Look, newest_look
+from tnt_platform.web.records.looks import LOOK_COLUMNS, NO_LOOK, Look, last_seen, newest_look
 from tnt_platform.web.records.table import RecordTable, holds_records
 from tnt_platform.web.records.tables import RecordTables
 from tnt_platform.web.rows import reading
 
 CAPTURE = "capture"
+_KEPT_GONE = 1_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class RecordReader:
         self._monotonic = monotonic
         self._current: tuple[float, list[Snapshot]] = (float("-inf"), [])
         self._looks: dict[str, Look] = {}
+        self._gone: OrderedDict[tuple[str, str], tuple[datetime | None, datetime | None]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def peek(self, wanted: Wanted) -> Chosen | None:
         """The same as `choose` if it needs no waiting, else None."""
@@ -75,6 +80,21 @@ class RecordReader:
     def last_look(self, dataset: str) -> Look:
         """The newest look at the source that told what it holds; NO_LOOK if captures are not published."""
         return self._looks.get(dataset, NO_LOOK)
+
+    def last_seen(self, dataset: str, item_id: str, captured_at: datetime | None) -> datetime | None:
+        """When an item that the newest content lacks was seen last; looks back to the capture that changed it."""
+        look = self.last_look(dataset)
+        key = (dataset, item_id)
+        since, held = self._gone.get(key, (None, None))
+        # As long as no other content came it can't have been seen again.
+        if since is None or since != look.since:
+            capture = self._catalog.current(f"{dataset}/{CAPTURE}")
+            held = reading(self._catalog, capture, lambda: last_seen(capture, item_id, captured_at))
+            with self._lock:
+                self._gone[key] = (look.since, held)
+                while len(self._gone) > _KEPT_GONE:
+                    self._gone.popitem(last=False)
+        return held
 
     def _snapshots(self, wanted: Wanted) -> list[Snapshot]:
         if wanted.cursor is not None:

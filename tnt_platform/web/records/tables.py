@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from tnt_platform.errors import TntError
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web.catalog import Catalog
+from tnt_platform.web.problems import Problem
 from tnt_platform.web.records.table import RecordPart, RecordTable, holds_records, write_part
 from tnt_platform.web.rows import reading
 
@@ -33,12 +37,30 @@ class RecordTables:
         self._tables: OrderedDict[tuple[str, str], tuple[RecordTable, list[RecordPart]]] = OrderedDict()
         self._building: dict[tuple[str, str], Future[RecordTable]] = {}
         self._latest: dict[str, Snapshot] = {}
+        self._ahead: dict[str, list[RecordPart]] = {}
         self._lock = threading.Lock()
+        self._is_closed = False
         self._builder = ThreadPoolExecutor(_BUILDERS, "records")
 
     def close(self) -> None:
         """Start nothing more."""
+        self._is_closed = True
         self._builder.shutdown(wait=False, cancel_futures=True)
+
+    def prepare(self) -> None:
+        """Write the parts of the current versions in the background, so that their first reader need not wait for it.
+
+        They lie on disk and take no memory; ordering them is left to the first reader.
+        """
+        # A daemon: a lake that does not answer must not hold up the end of the server.
+        threading.Thread(target=self._prepare, name="records-ahead", daemon=True).start()
+
+    def _prepare(self) -> None:
+        # What can't be read now its first reader is told.
+        with contextlib.suppress(TntError, Problem, OSError):
+            for snapshot in self.datasets():
+                if snapshot.dataset not in self._latest:
+                    self._ahead.setdefault(snapshot.dataset, []).extend(self._all_parts(snapshot))
 
     def datasets(self) -> list[Snapshot]:
         """The current versions of the datasets of records, sorted by id."""
@@ -87,18 +109,23 @@ class RecordTables:
     def _read(self, snapshot: Snapshot) -> RecordTable:
         if (held := self.peek(snapshot)) is not None:
             return held
-        groups = snapshot.files.group_by("partition", maintain_order=True).agg("path").iter_rows()
-        parts = [reading(self._catalog, snapshot, partial(self._part, snapshot, p, f)) for p, f in groups]
-        parts = parts or [write_part(snapshot.scan(), self._folder)]
+        parts = list(self._all_parts(snapshot)) or [write_part(snapshot.scan(), self._folder)]
         table = RecordTable(snapshot.dataset, snapshot.version, parts)
         with self._lock:
             self._tables[(snapshot.dataset, snapshot.version)] = (table, parts)
+            self._ahead.pop(snapshot.dataset, None)
             before = self._latest.get(snapshot.dataset)
             # Version ids sort by time; a pinned old version is not what others should be given.
             if snapshot.pointer is not None and (before is None or before.version < snapshot.version):
                 self._latest[snapshot.dataset] = snapshot
             self._shrink()
         return table
+
+    def _all_parts(self, snapshot: Snapshot) -> Iterator[RecordPart]:
+        for partition, paths in snapshot.files.group_by("partition", maintain_order=True).agg("path").rows():
+            if self._is_closed:
+                return
+            yield reading(self._catalog, snapshot, partial(self._part, snapshot, partition, paths))
 
     def _part(self, snapshot: Snapshot, partition: str, paths: list[str]) -> RecordPart:
         key = (tuple(paths), tuple(f"{name} {dtype}" for name, dtype in snapshot.manifest.schema.items()))

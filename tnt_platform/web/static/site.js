@@ -20,7 +20,10 @@
   const news = document.getElementById("news");
   let seen = document.body.dataset.etag;
   if (!seen) return;
-  const show = async () => {
+  const REFRESH_MS = 30000;
+  let shown = Date.now();
+  const show = async (isNew) => {
+    shown = Date.now();
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -28,7 +31,7 @@
     const open = [...main.querySelectorAll("details")].map((one) => one.open);
     main.replaceWith(document.adoptNode(fresh.getElementById("main")));
     document.querySelectorAll("#main details").forEach((one, n) => { if (open[n] !== undefined) one.open = open[n]; });
-    news.textContent = `A new version was published; shown since ${new Date().toISOString().slice(11, 16)} UTC.`;
+    if (isNew) news.textContent = `A new version was published; shown since ${new Date().toISOString().slice(11, 16)} UTC.`;
   };
   const look = async () => {
     // Not while somebody fills a form or uses the page's controls, nor behind other windows.
@@ -37,7 +40,9 @@
       try {
         const answer = await fetch("/datasets?limit=1", { method: "HEAD", cache: "no-store" });
         const etag = answer.headers.get("etag");
-        if (answer.ok && etag && etag !== seen) { seen = etag; await show(); }
+        if (answer.ok && etag && etag !== seen) { seen = etag; await show(true); }
+        // What Dagster says changes without a new version.
+        else if (document.body.dataset.refresh && Date.now() - shown > REFRESH_MS) await show(false);
       } catch { /* the server is away; the next look tells */ }
     }
     setTimeout(look, POLL_MS);
