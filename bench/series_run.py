@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import secrets
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from typing import Any
 import polars as pl
 import xlsxwriter
 
+from bench.series_cost import cpu_s
 from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.flows.publishing import Place
 from tnt_platform.flows.series.chain import SeriesChain
@@ -98,7 +98,7 @@ def dataset(url: str) -> SeriesSpec:
 def measure(environment: Mapping[str, str], url: str) -> dict[str, float]:
     """One whole run in this process: settings, lake, lease, all steps, notice."""
     spec = dataset(url)
-    used, start = _cpu_s(), time.perf_counter()
+    used, start = cpu_s(), time.perf_counter()
     settings = Settings.from_environment(environment)
     lake = Objects.open(settings.lake_url, options=settings.s3_options())
     store = VersionedStore(
@@ -112,12 +112,12 @@ def measure(environment: Mapping[str, str], url: str) -> dict[str, float]:
     steps: dict[str, float] = {}
     with SeriesChain(spec, place, settings, run_id="bench") as chain:
         for step in spec.steps:
-            before = _cpu_s()
+            before = cpu_s()
             published = chain.publish(step)
-            steps[f"cpu_s {step}"] = round(_cpu_s() - before, 3)
+            steps[f"cpu_s {step}"] = round(cpu_s() - before, 3)
         chain.send_notice()
     return {
-        "cpu_s": round(_cpu_s() - used, 3),
+        "cpu_s": round(cpu_s() - used, 3),
         "seconds": round(time.perf_counter() - start, 3),
         **steps,
         "observations": published.snapshot.manifest.rows,
@@ -127,11 +127,6 @@ def measure(environment: Mapping[str, str], url: str) -> dict[str, float]:
         "lists": lake.requests.lists,
         "changed": float(published.changed),
     }
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
@@ -188,18 +183,7 @@ def compare(days: int, repeats: int) -> list[dict[str, object]]:
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--small", action="store_true", help="300 days")
-    parser.add_argument("--measure", metavar="URL", help="one run in this process, printed as JSON")
-    options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(os.environ, options.measure)))
-        return
-    days = 300 if options.small else 5_000
-    table = compare(days, 1 if options.small else REPEATS)
+def show(table: list[dict[str, object]]) -> None:
     shown = {
         "run": "run",
         "cpu_s": "CPU s",
@@ -215,7 +199,11 @@ def main() -> None:
     for row in [shown, *table]:
         cells = (f"{row[name]:,}" if isinstance(row[name], int | float) else str(row[name]) for name in shown)
         print("".join(f"{cell:>15}" if at == 0 else f"{cell:>9}" for at, cell in enumerate(cells)))
-    summary = {}
+
+
+def summed_up(table: list[dict[str, object]]) -> dict[str, dict[str, float]]:
+    """The median and the slowest of each kind of run, printed too."""
+    summary: dict[str, dict[str, float]] = {}
     for run, wanted in WANTED.items():
         taken = sorted(float(str(row["cpu_s"])) for row in table if row["run"] == run)
         summary[run] = {
@@ -227,6 +215,23 @@ def main() -> None:
             f"{run}: median {taken[len(taken) // 2]:.2f} CPU s, slowest {taken[-1]:.2f} (wanted {wanted:g}, "
             f"the old system {OLD_SYSTEM_CPU_S[run]:g})"
         )
+    return summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--small", action="store_true", help="300 days")
+    parser.add_argument("--measure", metavar="URL", help="one run in this process, printed as JSON")
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(os.environ, options.measure)))
+        return
+    days = 300 if options.small else 5_000
+    table = compare(days, 1 if options.small else REPEATS)
+    show(table)
+    summary = summed_up(table)
     if options.small:
         return
     about = {"cpus": os.cpu_count(), "python": platform.python_version(), "polars": pl.__version__}

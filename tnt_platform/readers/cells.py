@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 
-def raw_lines(text: Iterable[bytes]) -> pl.DataFrame:
+def raw_lines(text: Iterable[bytes | memoryview]) -> pl.DataFrame:
     """Return raw (String), one row for each line of the joined `text`: LF ends, no NUL, no blank line."""
     # A first line of our own keeps polars from taking a byte order mark off the first row.
     return pl.scan_csv(

@@ -8,7 +8,13 @@ import polars as pl
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.series_cells import SeriesCells, joined, same_words
-from tnt_platform.readers.series_layouts import ColumnSeries, DateColumnLayout, column_index, column_letters
+from tnt_platform.readers.series_layouts import (
+    YEAR_IN_TEXT,
+    ColumnSeries,
+    DateColumnLayout,
+    column_index,
+    column_letters,
+)
 from tnt_platform.readers.sheet import Cells, Sheet
 from tnt_platform.readers.workbook import Workbook, open_workbook
 
@@ -50,8 +56,11 @@ def _sheet_cells(
 
 def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[pl.DataFrame]:
     first = group[0]
-    wanted = {column_index(letters) for s in group for letters in (s.date_column, s.value_column)}
-    cells = sheet.cells_below(first.header_row, first.skip_rows_after_header, wanted)
+    dates = {column_index(letters) for s in group for letters in (s.date_column, s.year_column) if letters}
+    values = {column_index(s.value_column) for s in group}
+    cells = sheet.cells_below(
+        first.header_row, first.skip_rows_after_header, dates | values, numbers=values - dates
+    )
     for series in group:
         _check_header(sheet, cells, series)
     rows = pl.int_range(cells.first_row, cells.first_row + cells.height, eager=True).alias("line_no")
@@ -96,7 +105,7 @@ def _column(sheet: Sheet, cells: Cells, letters: str) -> pl.Series:
 def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.LazyFrame:
     """Return the cells of one series in `rows`: line_no and row, the same as text."""
     place = f"{sheet.name}!{series.value_column.upper()}".replace("{", "{{").replace("}", "}}")
-    dates = _column(sheet, cells, series.date_column)[: rows.height]
+    dates = _dates(sheet, cells, series)[: rows.height]
     values = _column(sheet, cells, series.value_column)[: rows.height]
     return (
         rows.with_columns(dates.alias("date_text"), values.alias("value_text"))
@@ -110,6 +119,18 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
             "line_no",
         )
     )
+
+
+def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:
+    """Return the dates of a series; a year beside its first month holds until the next text there."""
+    dates = _column(sheet, cells, series.date_column)
+    if series.year_column is None:
+        return dates
+    frame = pl.DataFrame({"date": dates, "year": _column(sheet, cells, series.year_column)})
+    stands = pl.col("year").str.extract(YEAR_IN_TEXT).fill_null("")
+    year = pl.when(pl.col("year").is_not_null()).then(stands).forward_fill()
+    dated = pl.when(year != "").then(pl.concat_str("date", pl.lit(" "), year)).otherwise("date")
+    return frame.select(dated.alias("date")).to_series()
 
 
 def _check_header(sheet: Sheet, cells: Cells, series: ColumnSeries) -> None:

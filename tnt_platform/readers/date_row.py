@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.date_column import found_text
 from tnt_platform.readers.series_cells import CELLS, REFUSED, SeriesCells, filled, joined, same_words, slug
 from tnt_platform.readers.series_layouts import (
+    YEAR_IN_TEXT,
     DateRowLayout,
     RowBlock,
     RowSeries,
@@ -115,10 +118,11 @@ def _row_cells(
 ) -> pl.DataFrame:
     first = column_index(series.first_column)
     width = len(rows[0]) if rows else 0
+    dates = _dates(rows, series, range(first, width))
     pairs = [
         (code, date, value, f"{sheet.name}!{column_letters(at)}{values_row}", values_row)
-        for at in range(first, width)
-        for date, value in [(_text(rows, series.dates_row, at), _text(rows, values_row, at))]
+        for at, date in zip(range(first, width), dates, strict=True)
+        for value in [_text(rows, values_row, at)]
         if date is not None or value is not None
     ]
     if not pairs:
@@ -128,3 +132,18 @@ def _row_cells(
             f"{values_row} from column {series.first_column.upper()} on; correct the rows or first_column",
         )
     return pl.DataFrame(pairs, schema=CELLS, orient="row")
+
+
+def _dates(rows: list[_Texts], series: RowSeries | RowBlock, columns: range) -> list[str | None]:
+    """Return the dates of columns; a year that stands above its first month holds until the next text there."""
+    dates = [_text(rows, series.dates_row, at) for at in columns]
+    if series.years_row is None:
+        return dates
+    year: str | None = None
+    dated = []
+    for at, date in zip(columns, dates, strict=True):
+        if (text := _text(rows, series.years_row, at)) is not None:
+            found = re.search(YEAR_IN_TEXT, text)
+            year = found[1] if found else None
+        dated.append(f"{date} {year}" if date is not None and year is not None else date)
+    return dated

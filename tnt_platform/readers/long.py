@@ -19,7 +19,7 @@ def read_long(data: bytes, layout: LongLayout) -> SeriesCells:
             no_rows, duplicate_series.
     """
     table = read_table(data, layout.table)
-    dates = table.column(layout.date_column)
+    table, dates, _ = table.dated(layout.date_column)
     values = table.column(layout.value_column)
     named = {name: table.column(name) for name in template_names(layout.code)}
     units = {name: table.column(name) for name in template_names(layout.unit or "")}

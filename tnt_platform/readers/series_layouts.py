@@ -13,6 +13,8 @@ from tnt_platform.errors import ConfigError
 from tnt_platform.readers.series_cells import template_names
 
 LAST_COLUMN: Final = 16_384
+# A year that stands apart from its months, as a number or with words and marks around it.
+YEAR_IN_TEXT: Final = r"\b((?:18|19|20|21)[0-9]{2})\b"
 
 
 def column_index(letters: str) -> int:
@@ -65,6 +67,7 @@ class ColumnSeries:
     """A series down a column; its first row is header_row + skip_rows_after_header + 1.
 
     `header` is what the header cell of the value column must say (any case, any white space); None: not checked.
+    `year_column`: where the year stands, once for the rows below it, if the date column has months or quarters only.
     """
 
     code: str
@@ -76,6 +79,7 @@ class ColumnSeries:
     header: str | None = None
     unit: str | None = None
     frequency: str | None = None
+    year_column: str | None = None
 
     def __post_init__(self) -> None:
         _check_rows(self.code, header_row=self.header_row)
@@ -83,11 +87,16 @@ class ColumnSeries:
             raise ConfigError(f"series {self.code}: skip_rows_after_header is negative; use 0 or more")
         column_index(self.date_column)
         column_index(self.value_column)
+        if self.year_column is not None:
+            column_index(self.year_column)
 
 
 @dataclass(frozen=True)
 class RowSeries:
-    """A series along a row, its dates along another; `label` is what its cell in label_column must say."""
+    """A series along a row, its dates along another; `label` is what its cell in label_column must say.
+
+    `years_row`: where the year stands, once for the columns from it on, if the row of dates has months only.
+    """
 
     code: str
     sheet: str
@@ -98,9 +107,15 @@ class RowSeries:
     label_column: str = "A"
     unit: str | None = None
     frequency: str | None = None
+    years_row: int | None = None
 
     def __post_init__(self) -> None:
-        _check_rows(self.code, dates_row=self.dates_row, values_row=self.values_row)
+        _check_rows(
+            self.code,
+            dates_row=self.dates_row,
+            values_row=self.values_row,
+            years_row=self.dates_row if self.years_row is None else self.years_row,
+        )
         column_index(self.first_column)
         column_index(self.label_column)
 
@@ -109,7 +124,7 @@ class RowSeries:
 class RowBlock:
     """Rows first_row to last_row under one row of dates: each with a label and a value is a series.
 
-    `code` is a template with {label}, the label as upper-case ASCII.
+    `code` is a template with {label}, the label as upper-case ASCII; `years_row` as in `RowSeries`.
     """
 
     code: str
@@ -121,9 +136,15 @@ class RowBlock:
     last_row: int
     unit: str | None = None
     frequency: str | None = None
+    years_row: int | None = None
 
     def __post_init__(self) -> None:
-        _check_rows(self.code, dates_row=self.dates_row, first_row=self.first_row)
+        _check_rows(
+            self.code,
+            dates_row=self.dates_row,
+            first_row=self.first_row,
+            years_row=self.dates_row if self.years_row is None else self.years_row,
+        )
         if self.last_row < self.first_row:
             raise ConfigError(
                 f"series {self.code}: last_row {self.last_row} is above first_row {self.first_row}"
@@ -196,6 +217,8 @@ class WideSeries:
 class WideLayout:
     """A table with a column of dates and a series in each other column.
 
+    `date_column` may be a template of columns, such as {year}-{month}, where a date is printed in several.
+
     Without `series`, every other column is one: `code` is then a template with {column}, and unit and frequency hold
     for all.
     """
@@ -237,7 +260,7 @@ class WideRowsLayout:
 
 @dataclass(frozen=True)
 class LongLayout:
-    """A table with one observation a row.
+    """A table with one observation a row; `date_column` may be a template of columns, such as {year}-{month}.
 
     `code` is a template of names of columns, whose values become upper-case ASCII; `unit` a text or a template of names
     of columns, their values as they stand. `where` keeps the rows whose columns hold exactly these texts. `series`

@@ -26,7 +26,7 @@ _DIMENSION: Final = re.compile(rb'<(?:\w+:)?dimension\s+ref="([A-Z]+)([0-9]+)(?:
 # A cell with something in it; one with no more than a style ends at once (<c r="A1" s="2"/>).
 _CELL: Final = re.compile(rb'<(?:\w+:)?c(?:\s+[a-z]+="[^"]*")*?\s+r="([A-Z]{1,3})([0-9]{1,7})"[^>]*(?<!/)>')
 _BOOLEAN: Final = re.compile(rb"""\st=["']b["']""")
-_DAMAGE: Final = (
+DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
     ElementTree.ParseError,
@@ -45,11 +45,11 @@ def refuse_far_cells(archive: zipfile.ZipFile, sheet: str) -> None:
         InvalidInput: too_large, or corrupt_workbook.
     """
     try:
-        part = _part_of(archive, sheet)
+        part = part_of(archive, sheet)
         rows, columns, last = _declared(archive, part)
         if archive.getinfo(part).file_size <= COUNTED_BYTES or rows * columns > MAX_CELLS:
             rows, columns, last = _counted(archive, part)
-    except _DAMAGE as fault:
+    except DAMAGE as fault:
         raise InvalidInput(
             "corrupt_workbook",
             f"sheet {sheet!r} can't be found or unpacked ({fault}); open the file with a spreadsheet program, "
@@ -66,13 +66,13 @@ def refuse_far_cells(archive: zipfile.ZipFile, sheet: str) -> None:
 def has_booleans(archive: zipfile.ZipFile, sheet: str) -> bool:
     """Tell whether a sheet may hold TRUE or FALSE, which fastexcel takes for 1 and 0 among numbers."""
     try:
-        return _BOOLEAN.search(archive.read(_part_of(archive, sheet))) is not None
-    except _DAMAGE:
+        return _BOOLEAN.search(archive.read(part_of(archive, sheet))) is not None
+    except DAMAGE:
         return True
 
 
-def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
-    """Return the name of the part that holds a sheet."""
+def part_of(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Return the name of the part that holds a sheet; what `DAMAGE` lists is raised if there is none."""
     # expat refuses entity bombs by itself, and the sizes were checked.
     book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
     links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314

@@ -16,12 +16,14 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.readers.encoding import decode
-from tnt_platform.readers.series_cells import REFUSED, stripped
+from tnt_platform.readers.series_cells import REFUSED, filled, stripped, template_names
 from tnt_platform.readers.series_layouts import TableLayout
 from tnt_platform.readers.served_page import refuse_page
 
 _FRAME_COLUMNS: Final = 3
 _RAW_LIMIT_CHARS: Final = 10_000
+# The column of dates that are put together from several columns.
+DATES: Final = "dates"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,24 @@ class Table:
             f"the file has no column {name!r}; it has {listed}. Correct the name, header_row or separator, or ask the "
             "publisher where the column went",
         )
+
+    def dated(self, name: str) -> tuple[Table, str, frozenset[str]]:
+        """Return a table with the column of dates, its name, and the columns that it is made of.
+
+        `name` is the name of a column, or a template of several, such as {year}-{month}: a row that lacks one of them
+        has no date.
+
+        Raises:
+            InvalidInput: missing_column or duplicate_column.
+        """
+        parts = template_names(name)
+        if not parts or name.strip() in self.names:
+            column = self.column(name)
+            return self, column, frozenset({column})
+        columns = [self.column(part) for part in parts]
+        pattern = filled(name.replace("{}", ""), dict.fromkeys(parts, "{}"))
+        dates = pl.format(pattern, *columns).alias(DATES)
+        return replace(self, frame=self.frame.with_columns(dates)), DATES, frozenset(columns)
 
     def above_footer(self, footer: str | None, *first_cells: str) -> Table:
         """Return the rows above the first whose cell in one of the columns holds a match of `footer`."""

@@ -34,10 +34,10 @@ def read_wide(data: bytes, layout: WideLayout | WideRowsLayout) -> SeriesCells:
 
 
 def _by_columns(table: Table, layout: WideLayout) -> SeriesCells:
-    dates = table.column(layout.date_column)
+    table, dates, parts = table.dated(layout.date_column)
     table = table.above_footer(layout.table.footer, "c0", dates)
     series = [(one, table.column(one.column)) for one in layout.series] or _other_columns(
-        table, dates, layout
+        table, parts, layout
     )
     cells = [
         table.frame.select(
@@ -52,12 +52,12 @@ def _by_columns(table: Table, layout: WideLayout) -> SeriesCells:
     return joined(cells, ((one.code, one.unit, one.frequency) for one, _ in series), table.refused)
 
 
-def _other_columns(table: Table, dates: str, layout: WideLayout) -> list[tuple[WideSeries, str]]:
-    """Make a series of each column but that of the dates; a blank one without a name is none."""
+def _other_columns(table: Table, dates: frozenset[str], layout: WideLayout) -> list[tuple[WideSeries, str]]:
+    """Make a series of each column but those of the dates; a blank one without a name is none."""
     series = []
     for at, name in enumerate(table.names):
         column = f"c{at}"
-        if column == dates:
+        if column in dates:
             continue
         if slug(name):
             code = filled(layout.code or "", {"column": slug(name)})

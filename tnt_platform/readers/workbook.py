@@ -14,6 +14,7 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import RATIO_FREE_BYTES, decompress
 from tnt_platform.readers.served_page import first_text, refuse_page
 from tnt_platform.readers.sheet import NOT_OF_ONE_TYPE, Sheet
+from tnt_platform.readers.sheet_lookalikes import shared_lookalikes, sheet_lookalikes
 from tnt_platform.readers.sheet_part import has_booleans, refuse_far_cells
 
 UNPACKED_LIMIT_BYTES: Final = 400 << 20
@@ -41,6 +42,7 @@ class Workbook:
         self.sheet_names = list(reader.sheet_names)
         self._names = {_same_name(name): name for name in self.sheet_names}
         self._sheets: dict[str, Sheet] = {}
+        self._shared_lookalikes: bool | None = None
 
     @property
     def sheets_at_once(self) -> int:
@@ -64,11 +66,18 @@ class Workbook:
         if found not in self._sheets:
             if self._archive is not None:
                 refuse_far_cells(self._archive, found)
-            self._sheets[found] = Sheet(found, self._load, self._has_booleans)
+            self._sheets[found] = Sheet(found, self._load, self._has_booleans, self._has_lookalikes)
         return self._sheets[found]
 
     def _has_booleans(self, name: str) -> bool:
         return self._archive is None or has_booleans(self._archive, name)
+
+    def _has_lookalikes(self, name: str) -> bool:
+        if self._archive is None:
+            return True
+        if self._shared_lookalikes is None:
+            self._shared_lookalikes = shared_lookalikes(self._archive)
+        return self._shared_lookalikes or sheet_lookalikes(self._archive, name)
 
     def _new_reader(self) -> fastexcel.ExcelReader:
         return _calling(lambda: fastexcel.read_excel(self._data), "the workbook")

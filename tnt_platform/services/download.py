@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from threading import Thread
 from types import TracebackType
-from typing import Literal
 
 import aiohttp
 import tenacity
 
 from tnt_platform.errors import ConfigError, InvalidInput, Refused, Unavailable
+from tnt_platform.services.download_answer import Download, download_of
 from tnt_platform.services.download_body import BrokenBody, TooLarge, UnknownEncoding, read_body
-from tnt_platform.services.download_request import DownloadRequest, download_request, redirect_of
+from tnt_platform.services.download_request import DownloadRequest, download_request, proxy_of, redirect_of
 from tnt_platform.services.http_outcomes import SNIPPET_CHARS, failed_outcome, retry_after_s
+from tnt_platform.services.http_retries import Backoff, verifying
 
 MAX_REDIRECTS = 5
 _ERROR_BODY_BYTES = 1_000_000  # of a refusal only the beginning is shown
@@ -60,32 +60,12 @@ class DownloadLimits:
                 raise ConfigError(f"download limit {name} is {getattr(self, name)}; it can't be negative")
 
 
-@dataclass(frozen=True)
-class Download:
-    """What a URL gave.
-
-    `status`: "new" (`body` is the file), "not_modified" (what the caller has is current) or "absent" (404 or
-    410); without a file `body` is None and `size_bytes` 0. `etag` and `last_modified` (the server's HTTP-date
-    text) are what to send the next time. `content_type` has no parameters. `final_url` is where the redirects
-    led, query included. `duration_s` counts waits and retries.
-    """
-
-    url: str
-    final_url: str
-    status: Literal["new", "not_modified", "absent"]
-    body: bytes | None = field(repr=False)
-    etag: str | None
-    last_modified: str | None
-    content_type: str | None
-    size_bytes: int
-    duration_s: float
-
-
 class Downloader:
     """Fetches files one at a time; keeps connections from fetch to fetch.
 
     `clock` gives UTC times (for a Retry-After that is a date); `uniform` numbers in [0, 1) for jitter; `tls`
     replaces the default verifying context (a private certificate authority), never switches verification off.
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the process hold.
     """
 
     def __init__(
@@ -96,12 +76,12 @@ class Downloader:
         uniform: Callable[[], float],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        if tls is not None and (tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname):
-            raise ConfigError("the TLS context given to Downloader must verify certificates and host names")
         self._limits = limits
         self._clock = clock
-        self._uniform = uniform
-        self._tls = tls
+        self._backoff = Backoff(
+            limits.backoff_initial_s, limits.backoff_max_s, limits.retry_after_max_s, uniform
+        )
+        self._tls = verifying(tls, "Downloader")
         self._session: aiohttp.ClientSession | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="downloader", daemon=True)
@@ -175,12 +155,9 @@ class Downloader:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _TryAgain) and error.retry_after_s is not None:
-            # Jitter is added, never subtracted: nobody comes back earlier than asked.
-            asked_s = min(error.retry_after_s, self._limits.retry_after_max_s)
-            return asked_s + self._uniform() * self._limits.backoff_initial_s
-        backoff_s = self._limits.backoff_initial_s * 2.0 ** min(state.attempt_number - 1, 30)
-        return min(backoff_s, self._limits.backoff_max_s) * (0.5 + self._uniform() / 2)
+        return self._backoff.wait_s(
+            state.attempt_number, error.retry_after_s if isinstance(error, _TryAgain) else None
+        )
 
     async def _attempt(self, request: DownloadRequest) -> Download:
         limits = self._limits
@@ -208,7 +185,10 @@ class Downloader:
         session = self._open_session()
         hop = request
         for _ in range(MAX_REDIRECTS + 1):
-            async with session.get(hop.url, headers=hop.headers, allow_redirects=False) as response:
+            proxy, proxy_auth = proxy_of(hop.url)
+            async with session.get(
+                hop.url, headers=hop.headers, allow_redirects=False, proxy=proxy, proxy_auth=proxy_auth
+            ) as response:
                 target = redirect_of(response, hop)
                 if target is None:
                     return await self._read(response, request)
@@ -218,11 +198,11 @@ class Downloader:
     async def _read(self, response: aiohttp.ClientResponse, request: DownloadRequest) -> Download:
         status = response.status
         if status in _WHOLE_FILE:
-            return _download(request, response, "new", await read_body(response, self._limits.max_bytes))
+            return download_of(request, response, "new", await read_body(response, self._limits.max_bytes))
         if status == 304 and request.is_conditional:
-            return _download(request, response, "not_modified", None)
+            return download_of(request, response, "not_modified", None)
         if status in _ABSENT:
-            return _download(request, response, "absent", None)
+            return download_of(request, response, "absent", None)
         said = request.redacted(await _beginning(response), limit=SNIPPET_CHARS)
         reason = f"HTTP {status}: {said}" if said else f"HTTP {status}"
         if status in _WORTH_RETRYING or status >= 500:
@@ -233,7 +213,7 @@ class Downloader:
         if self._session is None:
             stall_s = self._limits.stall_timeout_s
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or True),
+                connector=aiohttp.TCPConnector(ssl=self._tls),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=stall_s, sock_read=stall_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # read_body unpacks in bounded steps
@@ -251,29 +231,6 @@ class _TryAgain(Exception):
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
-
-
-def _download(
-    request: DownloadRequest,
-    response: aiohttp.ClientResponse,
-    status: Literal["new", "not_modified", "absent"],
-    body: bytes | None,
-) -> Download:
-    etag, last_modified = _header(response, "ETag"), _http_date(_header(response, "Last-Modified"))
-    if status == "not_modified":
-        # A 304 may leave out what did not change.
-        etag, last_modified = etag or request.etag, last_modified or request.last_modified
-    return Download(
-        url=request.given_url,
-        final_url=str(response.url),
-        status=status,
-        body=body,
-        etag=etag,
-        last_modified=last_modified,
-        content_type=(_header(response, "Content-Type") or "").partition(";")[0].strip().lower() or None,
-        size_bytes=len(body or b""),
-        duration_s=0.0,
-    )
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
@@ -295,16 +252,3 @@ def _from_failure(error: Exception, request: DownloadRequest) -> Exception:
     if isinstance(error, ValueError):
         return ConfigError(f"{request.shown}: {reason}; correct the URL or the headers")
     return _TryAgain(reason)
-
-
-def _header(response: aiohttp.ClientResponse, name: str) -> str | None:
-    """A header that can be stored and sent again; bytes that are not ASCII make it useless for both."""
-    value = response.headers.get(name, "").strip()
-    return value if value.isascii() and value else None
-
-
-def _http_date(text: str | None) -> str | None:
-    try:
-        return text if text and parsedate_to_datetime(text) else None
-    except ValueError:
-        return None

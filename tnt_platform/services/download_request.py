@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yarl
@@ -15,6 +16,7 @@ from tnt_platform.services.http_outcomes import PUBLIC_HEADERS, secret_values
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONDITIONAL_HEADERS = ("if-none-match", "if-modified-since")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _SECRET_PART_CHARS = 8  # shorter parts of a header, such as Bearer, are words
 
 
@@ -103,6 +105,31 @@ def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> Downl
         keep = (*PUBLIC_HEADERS, *_CONDITIONAL_HEADERS)
         headers = CIMultiDict((name, value) for name, value in headers.items() if name.lower() in keep)
     return replace(hop, url=target, headers=headers)
+
+
+def proxy_of(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY give for a URL, and its credentials.
+
+    This machine itself is never asked through a proxy. aiohttp's own trust_env would also send what ~/.netrc holds for
+    the publisher's host.
+
+    Raises:
+        ConfigError: the variable has no URL in it.
+    """
+    host = url.host or ""
+    named = None if host in _THIS_MACHINE or proxy_bypass(host) else getproxies().get(url.scheme)
+    if not named:
+        return None, None
+    try:
+        proxy = yarl.URL(named)
+    except ValueError:
+        proxy = yarl.URL()
+    if proxy.scheme != "http" or not proxy.host:
+        raise ConfigError(
+            f"{url.scheme.upper()}_PROXY is {named.rpartition('@')[2]!r}; it must be like http://proxy.example.org:3128"
+        )
+    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
+    return proxy.with_user(None), auth
 
 
 def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import tenacity
 
 from tnt_platform.errors import PermanentError, Unavailable
 from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.dynamodb_batches import UpsertCounts, ahead, batches, request_units
 from tnt_platform.services.dynamodb_items import (
     Item,
     ItemShape,
@@ -29,7 +29,6 @@ from tnt_platform.services.dynamodb_schema import ensure_table
 
 Puts: TypeAlias = list[dict[str, Any]]
 
-_KEYS_A_READ = 100  # the most BatchGetItem takes
 _PUTS_A_WRITE = 25  # the most BatchWriteItem takes
 
 
@@ -40,32 +39,6 @@ def dynamodb_client(options: Mapping[str, str] | None = None, *, max_connections
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class UpsertCounts:
-    """What became of the rows: created + updated + unchanged + unprocessed = distinct rows in.
-
-    `unprocessed` is 0 in every value `upsert` returns; otherwise it raises. `write_units` and `read_units`
-    are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
-    """
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    unprocessed: int = 0
-    payloads_omitted: int = 0
-    write_units: int = 0
-    read_units: int = 0
-
-    @property
-    def rows(self) -> int:
-        return self.created + self.updated + self.unchanged + self.unprocessed
-
-    def __add__(self, other: UpsertCounts) -> UpsertCounts:
-        return UpsertCounts(
-            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
-        )
 
 
 @dataclass(frozen=True)
@@ -139,19 +112,7 @@ class ResultsTable:
         shape = replace(self._shape, droppable=tuple(droppable))
         refuse_duplicate_keys(rows, shape.key)
 
-        saturated = Event()  # set, no further batch is sent: each would only wait out its retries too
-
-        def one_batch(batch: Sequence[Mapping[str, Any]]) -> UpsertCounts:
-            if saturated.is_set():
-                return UpsertCounts(unprocessed=len(batch))
-            counts = self._upsert_batch([item_of_row(row, shape, expires_at_s=expires_at_s) for row in batch])
-            if counts.unprocessed:
-                saturated.set()
-            return counts
-
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb") as pool:
-            total = sum(_ahead(pool, one_batch, _batches(rows), window=2 * self._threads), UpsertCounts())
-        return self._verified(total, rows_in=len(rows))
+        return self._verified(self._upsert_all(rows, shape, expires_at_s), rows_in=len(rows))
 
     def ensure(self) -> None:
         """Create the table (text keys, on demand) and its expiry if absent: local use, Terraform owns AWS.
@@ -165,6 +126,20 @@ class ResultsTable:
                 self._client, self.table_name, self._shape.key, ttl_attribute=self._shape.ttl_attribute
             )
 
+    def _upsert_all(self, rows: Rows, shape: ItemShape, expires_at_s: int | None) -> UpsertCounts:
+        saturated = Event()  # set, no further batch is sent: each would only wait out its retries too
+
+        def one_batch(batch: Sequence[Mapping[str, Any]]) -> UpsertCounts:
+            if saturated.is_set():
+                return UpsertCounts(unprocessed=len(batch))
+            counts = self._upsert_batch([item_of_row(row, shape, expires_at_s=expires_at_s) for row in batch])
+            if counts.unprocessed:
+                saturated.set()
+            return counts
+
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb") as pool:
+            return sum(ahead(pool, one_batch, batches(rows), window=2 * self._threads), UpsertCounts())
+
     def _upsert_batch(self, items: Sequence[Item]) -> UpsertCounts:
         stored = self._read(items)
         if stored.unread:
@@ -174,7 +149,7 @@ class ResultsTable:
             unchanged=sum(fingerprints.get(item.identity) == item.fingerprint for item in items),
             payloads_omitted=sum(len(item.omitted) for item in items),
             read_units=sum(
-                _units(item.size_bytes, 4096) if item.identity in fingerprints else 1 for item in items
+                request_units(item.size_bytes, 4096) if item.identity in fingerprints else 1 for item in items
             ),
         )
         wanted = [item for item in items if fingerprints.get(item.identity) != item.fingerprint]
@@ -184,7 +159,7 @@ class ResultsTable:
                 created=sum(item.identity not in fingerprints for item in written),
                 updated=sum(item.identity in fingerprints for item in written),
                 unprocessed=left,
-                write_units=sum(_units(item.size_bytes, 1024) for item in written),
+                write_units=sum(request_units(item.size_bytes, 1024) for item in written),
             )
         return counts
 
@@ -285,37 +260,3 @@ class ResultsTable:
             if_refused="Give the run's role dynamodb:BatchGetItem and dynamodb:BatchWriteItem on it, "
             f"and check that its key is {list(self._shape.key)}",
         )
-
-
-def _batches(rows: Rows) -> Iterator[Sequence[Mapping[str, Any]]]:
-    if isinstance(rows, pl.DataFrame):
-        for part in rows.iter_slices(_KEYS_A_READ):
-            yield part.to_dicts()
-    else:
-        for start in range(0, len(rows), _KEYS_A_READ):
-            yield rows[start : start + _KEYS_A_READ]
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Sequence[Mapping[str, Any]]], UpsertCounts],
-    batches: Iterable[Sequence[Mapping[str, Any]]],
-    *,
-    window: int,
-) -> Iterator[UpsertCounts]:
-    """Results in order with at most `window` batches in memory; leaving early cancels what hasn't started."""
-    running: deque[Future[UpsertCounts]] = deque()
-    try:
-        for batch in batches:
-            running.append(pool.submit(work, batch))
-            if len(running) >= window:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def _units(size_bytes: int, unit_bytes: int) -> int:
-    return max(1, -(-size_bytes // unit_bytes))

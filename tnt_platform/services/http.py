@@ -25,6 +25,7 @@ from aiolimiter import AsyncLimiter
 from tnt_platform.errors import ConfigError
 from tnt_platform.services.circuit import Admission, Circuit
 from tnt_platform.services.http_outcomes import Outcome, failed_outcome, read_outcome, secret_values
+from tnt_platform.services.http_retries import Backoff, verifying
 from tnt_platform.services.pacing import paced_limiter
 
 
@@ -111,12 +112,12 @@ class HttpClient:
         uniform: Callable[[], float],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        if tls is not None and (tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname):
-            raise ConfigError("the TLS context given to HttpClient must verify certificates and host names")
         self._limits = limits
         self._clock = clock
-        self._uniform = uniform
-        self._tls = tls
+        self._backoff = Backoff(
+            limits.backoff_initial_s, limits.backoff_max_s, limits.retry_after_max_s, uniform
+        )
+        self._tls = verifying(tls, "HttpClient")
         self._runner = asyncio.Runner()
         self._one_at_a_time = threading.Lock()
         self._interrupt: BaseException | None = None
@@ -204,12 +205,7 @@ class HttpClient:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         outcome: Outcome | None = state.outcome.result() if state.outcome else None
-        if outcome is not None and outcome.retry_after_s is not None:
-            # Jitter is added, never subtracted: nobody comes back earlier than asked.
-            asked_s = min(outcome.retry_after_s, self._limits.retry_after_max_s)
-            return asked_s + self._uniform() * self._limits.backoff_initial_s
-        backoff_s = self._limits.backoff_initial_s * 2.0 ** min(state.attempt_number - 1, 30)
-        return min(backoff_s, self._limits.backoff_max_s) * (0.5 + self._uniform() / 2)
+        return self._backoff.wait_s(state.attempt_number, outcome.retry_after_s if outcome else None)
 
     async def _attempt(
         self, session: aiohttp.ClientSession, request: HttpRequest, sent: list[Outcome]
@@ -272,7 +268,7 @@ class HttpClient:
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limits.concurrency, ssl=self._tls or True),
+            connector=aiohttp.TCPConnector(limit=self._limits.concurrency, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             # A compressed answer could unpack to far more than the size limit in one step.

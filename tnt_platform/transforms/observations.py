@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -9,8 +10,10 @@ from typing import Final, Literal, get_args
 import polars as pl
 
 from tnt_platform.errors import ConfigError
+from tnt_platform.transforms.observation_reasons import contradictions, unread_reasons
 from tnt_platform.transforms.periods import FREQUENCIES, period_of, period_starts
-from tnt_platform.transforms.printed_dates import EXPECTED_DATES, DateOrder, dates_of
+from tnt_platform.transforms.printed_dates import DateOrder, dates_of
+from tnt_platform.transforms.printed_marks import without_marks
 from tnt_platform.transforms.printed_numbers import DECIMAL_MARKS, THOUSANDS_MARKS, numbers_of
 
 DuplicateRule = Literal["refuse", "first", "last"]
@@ -20,8 +23,7 @@ DEFAULT_NA: Final = (
     "", "NA", "N/A", "n/a", "n.d.", "s/d", "-", "--", "..", "...", "…", "///", "#N/A", "#N/D", "null", "NaN", "ND",
 )  # fmt: skip
 KEY: Final = ("internal_series_code", "period")
-SHOWN_CHARS: Final = 80
-SHOWN_DUPLICATES: Final = 5
+SHOWN_CODES: Final = 5
 
 REFUSED: Final[Mapping[str, pl.DataType]] = {
     "series_code": pl.String(),
@@ -33,8 +35,6 @@ REFUSED: Final[Mapping[str, pl.DataType]] = {
     "reason": pl.String(),
 }
 
-_PLACED: Final = ("at", pl.col("internal_series_code").alias("series_code"), "line_no", "place", "period")
-
 
 @dataclass(frozen=True)
 class Conventions:
@@ -42,7 +42,8 @@ class Conventions:
 
     date_order: how all-digit dates such as 01/02/2024 are meant; None refuses the ambiguous ones. na_tokens: texts
     that stand for no value. duplicates: of several different values of one period "refuse" takes none, "first" and
-    "last" take one in the order of the file.
+    "last" take one in the order of the file. marks: texts that may stand at either end of a value or a date that can't
+    be read with them, such as "(p)", "*" or "%": they are left out. negative_parentheses: (1.5) is -1.5.
 
     Raises:
         ConfigError: a mark, an order or a rule isn't one of those there are, or both marks are the same.
@@ -55,12 +56,19 @@ class Conventions:
     na_tokens: tuple[str, ...] = DEFAULT_NA
     duplicates: DuplicateRule = "refuse"
     numbers_as_such: bool = False
+    marks: tuple[str, ...] = ()
+    negative_parentheses: bool = False
 
     def __post_init__(self) -> None:
         _expect("decimal", self.decimal, DECIMAL_MARKS)
         _expect("thousands", self.thousands, (None, *THOUSANDS_MARKS))
         _expect("date_order", self.date_order, (None, *get_args(DateOrder)))
         _expect("duplicates", self.duplicates, get_args(DuplicateRule))
+        for mark in self.marks:
+            if not mark.strip() or re.search("[0-9]", re.sub(r"\(.*?\)|\[.*?\]", "", mark)):
+                raise ConfigError(
+                    f"marks: {mark!r} is blank or a number; write what stands beside one, such as (p) or *"
+                )
         if self.numbers_as_such and self.thousands == ".":
             raise ConfigError(
                 "thousands: '.' can't be told from the decimal point of cells that are numbers; leave it out, or "
@@ -120,7 +128,7 @@ def observations_of(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conve
     unread = read.filter(pl.col("fault") != "filtered")
     sound = read.filter(pl.col("fault").is_null()).sort(KEY, maintain_order=True)
     kept, contradictory = _without_duplicates(sound, conventions.duplicates)
-    refused = pl.concat([_unread_reasons(unread, conventions), _contradictions(contradictory)]).sort("at")
+    refused = pl.concat([unread_reasons(unread, conventions), contradictions(contradictory)]).sort("at")
     starts = period_starts(kept["period"], conventions.timezone)
     observations = kept.join(starts, on="period", how="left", maintain_order="left")
     return Normalized(
@@ -153,7 +161,7 @@ def _check_codes(cells: pl.DataFrame, codes: pl.DataFrame) -> None:
 
 
 def _listed(rows: pl.DataFrame) -> str:
-    return ", ".join(map(repr, rows["series_code"].head(SHOWN_DUPLICATES)))
+    return ", ".join(map(repr, rows["series_code"].head(SHOWN_CODES)))
 
 
 def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
@@ -162,14 +170,12 @@ def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) ->
     # A file prints the same dates for each of its series: each text is read once.
     texts = rows.filter(pl.col("date_text").is_not_null()).select("date_text", "frequency").unique()
     periods = pl.concat(
-        group.with_columns(
-            period=period_of(dates_of(pl.col("date_text"), frequency, conventions.date_order), frequency)
-        )
+        group.with_columns(period=period_of(_dates(frequency, conventions), frequency))
         for (frequency,), group in texts.partition_by("frequency", as_dict=True).items() or [(("D",), texts)]
     )
     rows = rows.join(periods, on=["date_text", "frequency"], how="left", maintain_order="left").with_columns(
         value=_values(conventions),
-        na=_is_na(conventions.na_tokens),
+        na=_is_na(conventions),
     )
     undated, blank = pl.col("period").is_null(), pl.col("date_text").is_null()
     fault = (
@@ -185,15 +191,34 @@ def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) ->
     return rows.with_columns(fault=fault).rename({"series_code": KEY[0], "date_text": "printed_date"})
 
 
+def _dates(frequency: str, conventions: Conventions) -> pl.Expr:
+    text, order = pl.col("date_text"), conventions.date_order
+    day = dates_of(text, frequency, order)
+    if not conventions.marks:
+        return day
+    # A mark is one only where the text can't be read as it stands: "p" is not what ends "sep".
+    return pl.coalesce(day, dates_of(without_marks(text, conventions.marks), frequency, order))
+
+
 def _values(conventions: Conventions) -> pl.Expr:
-    text = pl.col("value_text")
-    value = numbers_of(text, conventions.decimal, conventions.thousands)
-    return pl.coalesce(numbers_of(text), value) if conventions.numbers_as_such else value
+    printed = [pl.col("value_text")]
+    if conventions.marks:
+        printed.append(without_marks(pl.col("value_text"), conventions.marks))
+    decimal, thousands = conventions.decimal, conventions.thousands
+    parentheses = conventions.negative_parentheses
+    found = [numbers_of(text, decimal, thousands, negative_parentheses=parentheses) for text in printed]
+    return pl.coalesce(numbers_of(printed[0]), *found) if conventions.numbers_as_such else pl.coalesce(found)
 
 
-def _is_na(tokens: tuple[str, ...]) -> pl.Expr:
+def _is_na(conventions: Conventions) -> pl.Expr:
+    tokens = sorted({token.lower() for token in conventions.na_tokens})
     text = pl.col("value_text")
-    return text.is_null() | text.str.to_lowercase().is_in(sorted({token.lower() for token in tokens}))
+    na = text.is_null() | text.str.to_lowercase().is_in(tokens)
+    if not conventions.marks:
+        return na
+    # A mark alone says that there is something, so it is no blank.
+    bare = without_marks(text, conventions.marks)
+    return na | ((bare != "") & bare.str.to_lowercase().is_in(tokens))
 
 
 def _without_duplicates(sound: pl.DataFrame, rule: DuplicateRule) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -208,60 +233,3 @@ def _without_duplicates(sound: pl.DataFrame, rule: DuplicateRule) -> tuple[pl.Da
         KEY, keep="last" if rule == "last" else "first", maintain_order=True
     )
     return pl.concat([sound.filter(~is_repeated), agreeing]).sort(KEY), repeated.filter(contradicts)
-
-
-def _unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
-    dates = _quoted("printed_date", "date")
-    expected = pl.col("frequency").replace_strict(dict(EXPECTED_DATES), return_dtype=pl.String)
-    orders = [
-        pl.when(pl.col("frequency") == frequency).then(dates_of(pl.col("printed_date"), frequency, order))
-        for frequency in unread["frequency"].unique()
-        for order in get_args(DateOrder)
-        if conventions.date_order is None
-    ]
-    has_readings = pl.any_horizontal(each.is_not_null() for each in orders) if orders else pl.lit(False)
-    bad_date = (
-        pl.when(has_readings)
-        .then(dates + " has more than one reading; declare `date_order:` (dmy, mdy or ymd)")
-        .otherwise(dates + " is not " + expected)
-    )
-    missing = (
-        _quoted("value_text", "value") + " has no date; correct the layout, or take the row out by `footer:`"
-    )
-    bad_value = _quoted("value_text", "value") + f" is not {_expected_number(conventions)}"
-    reasons = [
-        pl.when(pl.col("fault") == "missing_date").then(missing),
-        pl.when(pl.col("fault") == "bad_date").then(bad_date),
-        pl.when(~pl.col("na") & pl.col("value").is_null()).then(bad_value),
-    ]
-    is_value = pl.col("fault") != "bad_date"
-    return unread.select(
-        *_PLACED,
-        raw=pl.when(is_value).then("value_text").otherwise("printed_date"),
-        reason_code="fault",
-        reason=pl.concat_str(reasons, separator="; ", ignore_nulls=True),
-    )
-
-
-def _contradictions(rows: pl.DataFrame) -> pl.DataFrame:
-    shown = pl.concat_str(pl.col("value_text").str.head(SHOWN_CHARS), pl.lit(" ("), "place", pl.lit(")"))
-    values = shown.head(SHOWN_DUPLICATES).str.join(", ").over(KEY)
-    period = pl.col("period").dt.to_string("%Y-%m-%d")
-    reason = pl.format(
-        "period {} has {} different values: {}; set `duplicates:` to first or last if one of them is meant",
-        period, pl.col("value").n_unique().over(KEY), values,
-    )  # fmt: skip
-    return rows.select(
-        *_PLACED, raw="value_text", reason_code=pl.lit("contradictory_duplicate"), reason=reason
-    )
-
-
-def _quoted(column: str, what: str) -> pl.Expr:
-    return pl.concat_str(pl.lit(f"{what} '"), pl.col(column).str.head(SHOWN_CHARS), pl.lit("'"))
-
-
-def _expected_number(conventions: Conventions) -> str:
-    thousands = (
-        f", thousands mark {conventions.thousands!r}" if conventions.thousands else ", no thousands mark"
-    )
-    return f"a plain number (decimal mark {conventions.decimal!r}{thousands}) or one of `not_available:`"

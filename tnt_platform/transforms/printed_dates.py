@@ -31,13 +31,20 @@ _YEAR: Final = "([0-9]{4})"
 _SHORT_YEAR: Final = "([0-9]{2})"
 _ONE_OR_TWO: Final = "([0-9]{1,2})"
 _TWO: Final = "([0-9]{2})"
-_NAME: Final = "([a-z]{3})[.]?"
+_NAME: Final = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[.]?"
 _BETWEEN: Final = "(?: del? |, ?|[ ./-])?"
 _CLOCK: Final = "(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.][0-9]+)?)?(?: ?[ap][.]? ?m[.]?)?"
 _TIME: Final = f"(?:[ t]{_CLOCK}(?: ?(?:z|utc|[+-][0-9]{{2}}(?::?[0-9]{{2}})?))?)?"
 _ISO_DAY: Final = f"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}){_TIME}"
-_QUARTER_WORD: Final = "(?:trimestre|trim|quarter|qtr|t|q)[.]?"
+_QUARTER_WORD: Final = "(?:trimestre|trim|tri|quarter|qtr|t|q)[.]?"
 _ROMAN: Final = "(i|ii|iii|iv)"
+# A year and its quarter, as in 2024-Q1, 2024 : 1T and 2024Q1.
+_APART: Final = "(?: ?[:-] ?| )?"
+# What follows the first month where a quarter is printed as jan-mar.
+_UNTIL: Final[Mapping[str, str]] = {
+    first: f"[.]?(?: ?[-/–] ?| a | to ){last}[.]?"
+    for first, last in (("jan", "mar"), ("apr", "jun"), ("jul", "sep"), ("oct", "dec"))
+}
 # Before a text that a form has rewritten: no form matches it again, and no cell begins with it.
 _READ: Final = "\x1f"
 _SEPARATORS: Final = ("-", "/", "[.]")
@@ -47,16 +54,16 @@ _MONTHS: Final[Mapping[str, str]] = {
     f"-{name}-": f"-{month:02d}-"
     for month, names in enumerate(
         (
-            "jan q1 qi",
+            "jan q1 qi qprimer qfirst",
             "feb",
             "mar",
-            "apr q2 qii",
+            "apr q2 qii qsegundo qsecond",
             "may",
             "jun",
-            "jul q3 qiii",
+            "jul q3 qiii qtercer qthird",
             "aug",
             "sep",
-            "oct q4 qiv",
+            "oct q4 qiv qcuarto qfourth",
             "nov",
             "dec",
         ),
@@ -190,14 +197,20 @@ def _month_forms() -> Iterator[_Form]:
 
 
 def _quarter_forms() -> Iterator[_Form]:
-    numeral = "([1-4])(?:er|ro|do|to|st|nd|rd|th|[º°])?"
-    yield _Form(f"{_YEAR}[ :-]?[qt]([1-4])", "${1}-q${2}-01", "QA")
-    yield _Form(f"{_YEAR}[ :-]?([1-4])[qt]", "${1}-q${2}-01", "QA")
+    numeral = "([1-4])(?:(?:er|ro|do|to|st|nd|rd|th)[.]?|[º°])?"
+    word = "(primer|segundo|tercer|cuarto|first|second|third|fourth)"
+    yield _Form(f"{_YEAR}{_APART}[qt]([1-4])", "${1}-q${2}-01", "QA")
+    yield _Form(f"{_YEAR}{_APART}([1-4])[qt]", "${1}-q${2}-01", "QA")
     for year in (_YEAR, _SHORT_YEAR):
         yield _Form(f"[qt]([1-4])(?:{_BETWEEN}|'){year}", "${2}-q${1}-01", "QA")
-        yield _Form(f"{numeral} ?{_QUARTER_WORD}(?:{_BETWEEN}|'){year}", "${2}-q${1}-01", "QA")
-    yield _Form(f"{_ROMAN}[ ./-]?(?:{_QUARTER_WORD})?{_BETWEEN}{_YEAR}", "${2}-q${1}-01", "QA")
-    yield _Form(f"{_YEAR}[ ./-]{_ROMAN}", "${1}-q${2}-01", "QA")
+        yield _Form(f"(?:{numeral}|{word}) ?{_QUARTER_WORD}(?:{_BETWEEN}|'){year}", "${3}-q${1}${2}-01", "QA")
+        # Without the word, iv-24 is the beginning of a date as well as a quarter.
+        yield _Form(f"{_ROMAN}[ ./-]?{_QUARTER_WORD}{_BETWEEN}{year}", "${2}-q${1}-01", "QA")
+        yield _Form(f"{_QUARTER_WORD} ?(?:{_ROMAN}|{numeral})[ ./-]{year}", "${3}-q${1}${2}-01", "QA")
+        for first in ("jan", "apr", "jul", "oct"):
+            yield _Form(f"{first}{_UNTIL[first]}{_BETWEEN}{year}", f"${{1}}-{first}-01", "QA")
+    yield _Form(f"{_ROMAN}{_BETWEEN}{_YEAR}", "${2}-q${1}-01", "QA")
+    yield _Form(f"{_YEAR}(?:[ ./-]| - ){_ROMAN}", "${1}-q${2}-01", "QA")
 
 
 _FORMS: Final = tuple(_forms())

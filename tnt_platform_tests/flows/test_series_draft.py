@@ -240,3 +240,157 @@ def test_a_file_in_which_nothing_is_recognised_says_what_was_seen(data: bytes, s
         draft_layout(data, "x")
     assert refused.value.reason_code == "nothing_recognised"
     assert said in str(refused.value)
+
+
+QUARTERS = [(year, quarter) for year in range(2019, 2025) for quarter in (1, 2, 3, 4)]
+ROMAN = ("I", "II", "III", "IV")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{q}T{y}",
+        "{y}Q{q}",
+        "{y}-T{q}",
+        "{r} Trim. {y}",
+        "{r} trim {s:02d}",
+        "{r}/{y}",
+        "{y} - {r}",
+        "{q}º trimestre {y}",
+    ],
+)
+def test_quarters_are_recognised_as_publishers_print_them(form: str) -> None:
+    texts = [form.format(q=quarter, y=year, s=year % 100, r=ROMAN[quarter - 1]) for year, quarter in QUARTERS]
+    rows = [["Trimestre", "PIB"], *[[text, 100.5 + at] for at, text in enumerate(texts)]]
+    draft, read = drafted(workbook({"Datos": rows}))
+    assert draft.frequency == "Q"
+    wanted = [(dt.date(year, 3 * quarter - 2, 1), 100.5 + at) for at, (year, quarter) in enumerate(QUARTERS)]
+    assert values(read) == {"PRICES_PIB_Q": wanted}
+
+
+@pytest.mark.parametrize("form", ["{}.0", "{}"])
+def test_years_are_recognised_whether_they_are_numbers_or_texts(form: str) -> None:
+    rows = [["Año", "Valor"], *[[form.format(year), year + 0.5] for year in range(1990, 2024)], ["Total", 5]]
+    draft, read = drafted(workbook({"Datos": rows}))
+    assert (draft.frequency, draft.footer) == ("A", "^Total")
+    assert values(read) == {
+        "PRICES_VALOR_A": [(dt.date(year, 1, 1), year + 0.5) for year in range(1990, 2024)]
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "part", "template", "frequency"),
+    [
+        ("anio,trimestre", "{q}", "{anio}-T{trimestre}", "Q"),
+        ("Year,Quarter", "Q{q}", "{Year} {Quarter}", "Q"),
+        ("year,period", "M{m:02d}", "{year}{period}", "M"),
+        ("Año,Mes", "{m}", "{Año}-{Mes}", "M"),
+        ("Año,Mes", "{n}", "{Año} {Mes}", "M"),
+    ],
+)
+def test_a_year_and_a_part_of_it_in_two_columns_are_one_date(
+    header: str, part: str, template: str, frequency: str
+) -> None:
+    dates = dates_of_frequency(frequency, 24)
+    names = [
+        "Enero",
+        "Febrero",
+        "Marzo",
+        "Abril",
+        "Mayo",
+        "Junio",
+        "Julio",
+        "Agosto",
+        "Setiembre",
+        "Octubre",
+        "Noviembre",
+        "Diciembre",
+    ]
+    lines = [
+        f"{day.year},{part.format(q=(day.month + 2) // 3, m=day.month, n=names[day.month - 1])},{at}.5"
+        for at, day in enumerate(dates)
+    ]
+    draft, read = drafted("\n".join([f"{header},valor", *lines]).encode())
+    assert draft.table is not None
+    assert (draft.frequency, draft.table["date_column"]) == (frequency, template)
+    assert list(values(read).values()) == [[(day, at + 0.5) for at, day in enumerate(dates)]]
+
+
+MONTHS_ACROSS = ["Año,Ene,Feb,Mar,Abr", *(f"{year},1.5,2.5,3.5,4.5" for year in range(2015, 2025))]
+
+
+def test_months_across_years_are_no_yearly_series() -> None:
+    with pytest.raises(InvalidInput, match=r"their months or quarters across \(Ene, Feb, Mar, Abr"):
+        drafted("\n".join(MONTHS_ACROSS).encode())
+    with pytest.raises(InvalidInput, match="no dates with values"):
+        drafted(workbook({"Datos": [line.split(",") for line in MONTHS_ACROSS]}))
+
+
+def test_a_text_of_few_accents_is_taken_as_windows_writes_it_and_that_is_said() -> None:
+    lines = [f"{day:%d-%m-%Y};{at},5" for at, day in enumerate(days(40))]
+    draft, read = drafted("\n".join(["Serie histórica;", "Fecha;Tasa de interés", *lines]).encode("cp1252"))
+    assert any("cp1252 is taken" in check for check in draft.check)
+    assert list(values(read)) == ["PRICES_TASA_DE_INTERES_D"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "marks"),
+    [
+        (["1.5 (p)", "2.5", "3.5*"], [1.5, 2.5, 3.5], {"(p)", "*"}),
+        (["1,5%", "2,5 %", "3,5%"], [1.5, 2.5, 3.5], {"%"}),
+        (["$ 1.200,50", "$ 2.200,50", "$ 900,00"], [1200.5, 2200.5, 900.0], {"$"}),
+        (["2.5 p", "1.5 e", "7.5"], [2.5, 1.5, 7.5], {"p", "e"}),
+        (["(2.5)", "1.5", "(7.5)"], [-2.5, 1.5, -7.5], set()),
+    ],
+)
+def test_what_stands_beside_numbers_is_declared_and_said(
+    texts: list[str], numbers: list[float], marks: set[str]
+) -> None:
+    lines = [f"{day:%Y-%m};{texts[at % len(texts)]}" for at, day in enumerate(months(12))]
+    draft, read = drafted("\n".join(["Mes;Valor", *lines]).encode())
+    assert set(draft.options.get("marks", ())) == marks
+    assert draft.check
+    assert [value for _, value in values(read)["PRICES_VALOR_M"]] == numbers * 4
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_what_stands_beside_dates_is_declared_and_said(across: bool) -> None:
+    years = [f"{year} (p)" if year > 2021 else year for year in range(2000, 2025)]
+    rows = [["Año", *years], ["Valor", *[1.5] * 25]]
+    if not across:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    draft, read = drafted(workbook({"Datos": rows}))
+    assert draft.options["marks"] == ["(p)"]
+    assert any("'(p)'" in check for check in draft.check)
+    assert values(read)["PRICES_VALOR_A"] == [(dt.date(year, 1, 1), 1.5) for year in range(2000, 2025)]
+
+
+YEARS_APART = [["Año", "Mes", "Valor"], [2023, "Nov.", 1.5], [None, "Dic.", 2.5], ["2024 (p)", "Ene.", 3.5]]
+NAMED = {"provider": "x", "timezone": "UTC", "frequency": "M", "source": {"url": "x.xlsx"}}
+
+
+@pytest.mark.parametrize(
+    ("reader", "series"),
+    [
+        (
+            "date_column",
+            {"header_row": 1, "date_column": "B", "value_column": "C", "year_column": "A", "header": "Valor"},
+        ),
+        (
+            "date_row",
+            {"dates_row": 2, "years_row": 1, "first_column": "B", "values_row": 3, "label": "Valor"},
+        ),
+        ("date_row", {"dates_row": 2, "years_row": 1, "first_column": "B", "first_row": 3, "last_row": 9}),
+    ],
+)
+def test_years_that_stand_once_for_their_months_are_read_where_the_yaml_says(
+    reader: str, series: dict[str, object]
+) -> None:
+    rows = YEARS_APART if reader == "date_column" else [list(row) for row in zip(*YEARS_APART, strict=True)]
+    code = "X_{label}_M" if "first_row" in series else "X_VALOR_M"
+    yaml = {**NAMED, "reader": reader, "series": [{"code": code, "unit": "x", "sheet": "Datos", **series}]}
+    data = workbook({"Datos": rows})
+    found = values(read_capture(SeriesDataset.resolve_from_dict(yaml).spec(Path("x")), data))
+    assert found == {
+        "X_VALOR_M": [(dt.date(2023, 11, 1), 1.5), (dt.date(2023, 12, 1), 2.5), (dt.date(2024, 1, 1), 3.5)]
+    }

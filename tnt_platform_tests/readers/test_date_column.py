@@ -183,3 +183,34 @@ def test_a_place_that_no_sheet_has_is_an_error_of_the_layout(options):
 @pytest.mark.parametrize("letters", ["A", "Z", "AA", "AZ", "ZZ", "AAA", "XFD"])
 def test_the_letters_of_a_column_survive_both_ways(letters):
     assert column_letters(column_index(letters)) == letters
+
+
+YEARS_BESIDE = {
+    (1, 1): "Año", (1, 2): "Mes", (1, 3): "Valor",
+    (2, 1): 2023, (2, 2): "Nov", (2, 3): 1.5,
+    (3, 2): "Dic.", (3, 3): 2.5,
+    (4, 1): "2024 (p)", (4, 2): "Ene", (4, 3): 3.5,
+    (5, 2): "Feb", (5, 3): "s/d",
+    (6, 1): "Total", (6, 3): 4.5,
+    (7, 2): "Mar", (7, 3): 5.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [xlsx, xls])
+def test_a_year_beside_its_first_month_holds_until_the_next_text_in_its_column(write):
+    series = one(header_row=1, skip=0, date_column="B", value_column="C", year_column="A")
+    found = read_date_column(write({"S": YEARS_BESIDE}), layout(series))
+    assert found.cells.select("date_text", "value_text", "place").rows() == [
+        ("Nov 2023", "1.5", "S!C2"),
+        ("Dic. 2023", "2.5", "S!C3"),
+        ("Ene 2024", "3.5", "S!C4"),
+        ("Feb 2024", "s/d", "S!C5"),
+        (None, "4.5", "S!C6"),
+        ("Mar", "5.5", "S!C7"),
+    ]
+
+
+def test_a_column_of_years_beyond_the_used_ones_is_missing():
+    series = one(header_row=1, skip=0, date_column="B", value_column="C", year_column="K")
+    with pytest.raises(InvalidInput, match="nothing in column K"):
+        read_date_column(xlsx({"S": YEARS_BESIDE}), layout(series))

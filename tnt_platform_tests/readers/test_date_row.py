@@ -144,3 +144,20 @@ def test_rows_where_nothing_stands_are_refused(series):
 def test_a_block_that_makes_no_sense_is_an_error_of_the_layout(options):
     with pytest.raises(ConfigError):
         block(**options)
+
+
+@pytest.mark.parametrize("write", [xlsx, xls])
+def test_a_year_above_its_first_month_holds_until_the_next_text_in_its_row(write):
+    years = {(2, 2): "Año 2023", (2, 4): 2024, (2, 6): "Variación"}
+    months = {(3, at): name for at, name in enumerate(["Nov", "Dic", "Ene", "Feb", "Ene-Feb"], start=2)}
+    values = {(6, at): at + 0.5 for at in range(2, 7)}
+    data = write({"S": {**years, **months, **values, (6, 1): "Nivel general"}})
+    for series in (row(years_row=2), block(years_row=2)):
+        found = read_date_row(data, DateRowLayout((series,)))
+        assert found.cells.select("date_text", "value_text").rows() == [
+            ("Nov 2023", "2.5"),
+            ("Dic 2023", "3.5"),
+            ("Ene 2024", "4.5"),
+            ("Feb 2024", "5.5"),
+            ("Ene-Feb", "6.5"),
+        ]

@@ -98,3 +98,21 @@ def test_json_of_the_world_bank_is_flattened_by_its_path():
 )
 def test_what_can_not_be_told_apart_refuses_the_file(text, options, code):
     assert fault_of(text, **options).reason_code == code
+
+
+PARTS = "year,period,place,value\n2024,M01,AR,1.5\n2024,M02,AR,2.5\n,M03,AR,3.5\n2024,,AR,\n"
+
+
+def test_a_date_in_several_columns_is_put_together_by_a_template():
+    found = long(PARTS, date_column="{year}{period}", value_column="value", code="X_{place}")
+    assert found.cells.select("date_text", "value_text", "line_no").rows() == [
+        ("2024M01", "1.5", 2),
+        ("2024M02", "2.5", 3),
+        (None, "3.5", 4),
+    ]
+
+
+def test_a_part_of_a_date_that_is_not_there_is_a_missing_column():
+    fault = fault_of(PARTS, date_column="{year}-{month}", value_column="value", code="X_{place}")
+    assert fault.reason_code == "missing_column"
+    assert "'month'" in str(fault)

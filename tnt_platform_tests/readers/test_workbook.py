@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unicodedata
 import zipfile
+from collections.abc import Collection
 
 import pytest
 from hypothesis import example, given, settings
@@ -50,6 +51,10 @@ TEXTS = st.one_of(
          "s/d", "", "  "]
     ),
 )  # fmt: skip
+# None that some reader may take for a number.
+PLAIN_TEXTS = st.text(
+    st.characters(categories=["L", "S", "Zs", "Mn"], include_characters="\"'\\/\t"), max_size=9
+).map(lambda text: f"s/d {text}")
 DATES = st.datetimes(dt.datetime(1901, 1, 1), dt.datetime(2199, 12, 31)).map(
     lambda day: day.replace(microsecond=0)
 )
@@ -94,8 +99,8 @@ def test_every_cell_of_a_legacy_workbook_reads_as_it_was_written(grid):
     assert grid_of(xls({"S": grid}), "S") == wanted
 
 
-def below(data: bytes, header_row: int, skip_rows: int, width: int) -> Grid:
-    cells = open_workbook(data).sheet("S").cells_below(header_row, skip_rows, range(width))
+def below(data: bytes, header_row: int, skip_rows: int, width: int, numbers: Collection[int] = ()) -> Grid:
+    cells = open_workbook(data).sheet("S").cells_below(header_row, skip_rows, range(width), numbers)
     return {
         (cells.first_row + down, at + 1): text
         for at in cells.used
@@ -122,9 +127,44 @@ def test_the_quick_reading_of_typed_columns_gives_the_same_text_as_the_thorough_
         if value is not None
     }
     grid |= {(header_row, at): f"head {at}" for at in range(1, len(columns) + 1)}
-    book = xlsx({"S": grid})
+    # Written row by row, texts stand in the sheet itself; else the sheets share them.
+    book = xlsx({"S": dict(sorted(grid.items()))}, constant_memory=data.draw(st.booleans()))
     wanted = {place: text for place, text in oracle(book)["S"].items() if place[0] > header_row + skip}
     assert below(book, header_row, skip, len(columns)) == wanted
+    numbers = data.draw(st.sets(st.integers(0, len(columns) - 1)))
+    assert below(book, header_row, skip, len(columns), numbers) == wanted
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(NUMBERS | PLAIN_TEXTS, min_size=1, max_size=30), st.booleans())
+def test_numbers_with_texts_among_them_are_read_once_and_as_the_thorough_reading_has_them(values, inline):
+    grid = {(1, 1): "day", (1, 2): "value"}
+    for row, value in enumerate(values, start=2):
+        grid |= {(row, 1): dt.datetime(2024, 1, 1), (row, 2): value}
+    book = xlsx({"S": grid}, constant_memory=inline)
+    sheet = open_workbook(book).sheet("S")
+    quick = sheet.cells_below(1, 0, [0, 1], numbers=[1]).column(1)
+    assert sheet._all is None
+    wanted = oracle(book)["S"]
+    assert list(quick) == [wanted.get((row, 2)) for row in range(2, len(quick) + 2)]
+
+
+def test_a_text_that_looks_like_a_number_among_numbers_keeps_its_digits():
+    def fill(book):
+        sheet = book.add_worksheet("S")
+        sheet.write_string(0, 0, "head")
+        sheet.write_number(1, 0, 2.5)
+        sheet.write_formula(2, 0, '=T("1.60")', None, "1.60")
+        sheet.write_rich_string(3, 0, book.add_format({"bold": True}), "2", ".50")
+
+    texts = {(2, 1): "2.5", (3, 1): "1.60", (4, 1): "2.50"}
+    assert below(made(fill), 1, 0, 1, {0}) == texts
+    assert below(made(fill), 1, 0, 1) == texts
+
+
+def test_a_date_among_numbers_stays_a_date():
+    grid = {(1, 1): "head", (2, 1): 2.5, (3, 1): dt.datetime(2024, 2, 29), (4, 1): "s/d"}
+    assert below(xlsx({"S": grid}), 1, 0, 1, {0}) == {(2, 1): "2.5", (3, 1): "2024-02-29", (4, 1): "s/d"}
 
 
 def test_dates_count_from_1904_where_the_workbook_says_so():

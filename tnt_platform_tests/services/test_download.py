@@ -550,3 +550,77 @@ def test_a_downloader_works_inside_a_running_loop_and_closes_twice(site: Running
 def test_a_limit_that_can_not_work_is_a_wrong_setting(limit: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(limit))):
         DownloadLimits(**limit)
+
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_a_proxy_of_the_environment_is_asked_with_its_own_credentials(no_proxy: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def proxy(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append((request.raw_path, request.headers.get("Proxy-Authorization")))
+        return web.Response(body=DATA)
+
+    with serving(proxy) as url:
+        no_proxy.setenv("HTTP_PROXY", url.replace("http://", "http://me:secret@"))
+        download = fetch("http://publisher.invalid/series.xlsx")
+    assert download.body == DATA
+    assert download.final_url == "http://publisher.invalid/series.xlsx"
+    assert seen == [("http://publisher.invalid/series.xlsx", "Basic bWU6c2VjcmV0")]
+
+
+def test_hosts_of_no_proxy_and_this_machine_are_asked_themselves(no_proxy: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def proxy(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.raw_path)
+        return web.Response(body=DATA)
+
+    with serving(proxy) as url, serving(always(body=b"itself")) as here:
+        no_proxy.setenv("HTTP_PROXY", url)
+        no_proxy.setenv("NO_PROXY", "example.org,publisher.invalid")
+        assert fetch(f"{here}/series.xlsx").body == b"itself"
+        with pytest.raises(Unavailable):
+            fetch("http://data.publisher.invalid/series.xlsx", limits={"attempts": 1})
+    assert asked == []
+
+
+def test_an_https_url_goes_through_a_tunnel_of_the_proxy(no_proxy: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def proxy(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(f"{request.method} {request.raw_path}")
+        return web.Response(status=403, text="not this host")
+
+    with serving(proxy) as url:
+        no_proxy.setenv("HTTPS_PROXY", url)
+        with pytest.raises(TntError, match="403"):
+            fetch("https://publisher.invalid/series.xlsx", limits={"attempts": 1})
+    assert asked == ["CONNECT publisher.invalid:443"]
+
+
+@pytest.mark.parametrize(
+    "named", ["me:hidden-word@nowhere", "socks5://me:hidden-word@nowhere:1080", "http://"]
+)
+def test_a_variable_that_names_no_proxy_is_an_error_that_hides_its_password(
+    named: str, no_proxy: pytest.MonkeyPatch
+) -> None:
+    no_proxy.setenv("HTTP_PROXY", named)
+    with pytest.raises(ConfigError, match="HTTP_PROXY is") as fault:
+        fetch("http://publisher.invalid/series.xlsx")
+    assert "hidden-word" not in str(fault.value)
+
+
+def test_a_proxy_that_is_away_is_named_without_its_password(no_proxy: pytest.MonkeyPatch) -> None:
+    no_proxy.setenv("HTTP_PROXY", "http://me:hidden-word@127.0.0.1:9")
+    with pytest.raises(Unavailable) as fault:
+        fetch("http://publisher.invalid/series.xlsx", limits={"attempts": 1})
+    assert "hidden-word" not in str(fault.value)

@@ -102,7 +102,7 @@ def test_each_fault_has_its_reason():
          "mdy or ymd)"),
         ("B3", "7", "missing_date", "value '7' has no date; correct the layout, or take the row out by `footer:`"),
         ("B4", "1,5", "bad_value", "value '1,5' is not a plain number (decimal mark '.', no thousands mark) or one of "
-         "`not_available:`"),
+         "`not_available:`; it is one with `decimal: ','`"),
         ("B5", "2024", "bad_date", "date '2024' is not a month or a day in it such as 2024-03, Marzo-24, mar 2024 or "
          "2024-03-15; value 'x' is not a plain number (decimal mark '.', no thousands mark) or one of "
          "`not_available:`"),
@@ -136,6 +136,67 @@ def test_declared_marks_are_used():
     found = normalize(("ene-24", "1.234,5"), ("feb-24", "1.5"), decimal=",", thousands=".")
     assert published(found) == [("2024-01-01", 1234.5)]
     assert "decimal mark ',', thousands mark '.'" in found.refused["reason"][0]
+
+
+def test_declared_marks_come_off_values_and_dates_that_cannot_be_read_with_them():
+    found = normalize(
+        ("ene-24 (p)", "1.5 (p)"),
+        ("feb-24*", "2.5**"),
+        ("(r) mar-24", "3.5 (r) (p)"),
+        ("abr-24", "% 4.5"),
+        ("may-24", "s/d (p)"),
+        ("jun-24", "(p)"),
+        ("sep", "7"),
+        marks=("(p)", "*", "**", "(r)", "%", "p"),
+    )
+    assert published(found) == [(f"2024-0{month}-01", month + 0.5) for month in (1, 2, 3, 4)]
+    assert found.filtered == 1
+    assert refusals(found) == [(6, "(p)", "bad_value"), (7, "sep", "bad_date")]
+    assert found.observations["printed_date"][0] == "ene-24 (p)"
+
+
+def test_a_mark_never_changes_what_reads_without_taking_it_off():
+    found = normalize(("sep-24", "1e5"), ("ene-24", "5e"), marks=("e", "p", "sep"))
+    assert published(found) == [("2024-01-01", 5.0), ("2024-09-01", 1e5)]
+
+
+def test_brackets_mean_below_zero_only_where_that_is_declared():
+    cells = (("ene-24", "(1.5)"), ("feb-24", "2"), ("mar-24", "(-3)"), ("abr-24", "( 1,200 )"))
+    found = normalize(*cells, thousands=",", negative_parentheses=True)
+    assert published(found) == [("2024-01-01", -1.5), ("2024-02-01", 2.0), ("2024-04-01", -1200.0)]
+    assert published(normalize(*cells)) == [("2024-02-01", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("1.5 (p)", 'declare `marks: ["(p)"]`'),
+        ("1.5*", 'declare `marks: ["*"]`'),
+        ("12.5 %", 'declare `marks: ["%"]`'),
+        ("US$ 12.5", 'declare `marks: ["US$"]`'),
+        ("2.5 p", 'declare `marks: ["p"]`'),
+        ("(1.5)", "set `negative_parentheses: true`"),
+        ("1,5", "it is one with `decimal: ','`"),
+        ("1.234,5", "it is one with `decimal: ','` and `thousands: '.'`"),
+        ("1\u00a0234.5", "it is one with `decimal: '.'` and `thousands: ' '`"),
+        ("1'234.5", "it is one with `decimal: '.'` and `thousands: \"'\"`"),
+        ("1 234,5 (e)", "it is one with `decimal: ','` and `thousands: ' '`"),
+        ("1 234,5 (e)", 'declare `marks: ["(e)"]`'),
+    ],
+)
+def test_a_refused_number_says_what_in_the_yaml_would_read_it(text, mend):
+    assert mend in normalize(("ene-24", text)).refused["reason"][0]
+
+
+def test_a_refused_date_with_a_mark_says_how_to_declare_it():
+    found = normalize(("2023 (p)", "1"), ("2024*", "2"), ("Total", "3"), frequency="A")
+    marks = [reason.partition("declare ")[2] for reason in found.refused["reason"]]
+    assert marks == ['`marks: ["(p)"]`', '`marks: ["*"]`', ""]
+
+
+def test_points_between_thousands_of_texts_in_a_workbook_are_to_be_read_from_a_csv():
+    found = normalize(("ene-24", "1.200,5"), decimal=",", numbers_as_such=True)
+    assert "export the file as CSV" in found.refused["reason"][0]
 
 
 TWICE = (("ene-24", "1"), ("feb-24", "2"), ("2024-02-28", "3"), ("2024-02", "2"), ("mar-24", "4"))
@@ -226,6 +287,8 @@ def test_a_series_needs_one_known_frequency(declared, message):
         ({"date_order": "ydm"}, "date_order: 'ydm' is not one of"),
         ({"duplicates": "mean"}, "duplicates: 'mean' is not one of"),
         ({"decimal": ",", "thousands": ","}, "decimal and thousands are both ','"),
+        ({"marks": ("(p)", " ")}, "marks: ' ' is blank or a number"),
+        ({"marks": ("(1)", "¹", "2")}, "marks: '2' is blank or a number"),
     ],
 )
 def test_conventions_that_do_not_exist_are_refused(conventions, message):

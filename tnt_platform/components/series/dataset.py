@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import dagster as dg
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from tnt_platform.components.dataset import Dataset, newest_definitions
 from tnt_platform.components.series.assets import series_assets
 from tnt_platform.components.series.model import (
     Frequency,
@@ -21,20 +21,16 @@ from tnt_platform.components.series.model import (
     source_of,
 )
 from tnt_platform.components.series.scaffold import SeriesScaffolder
-from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import Cron, Regex
 from tnt_platform.flows.series.spec import Reader, SeriesSpec, Strategy
 from tnt_platform.transforms.observations import DEFAULT_NA, Conventions
 
 
 @dg.scaffold_with(SeriesScaffolder)
-class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
+class SeriesDataset(Dataset):
     """One published source of series: capture it, read it, publish the history of its observations."""
 
-    description: str = ""
     provider: str
-    owners: Sequence[str] = ()
-    tags: Mapping[str, str] = Field(default_factory=dict)
     timezone: TimeZone
     frequency: Frequency
     source: SeriesSourceModel
@@ -46,6 +42,8 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
     thousands: Literal[".", ",", " ", "'"] | None = None
     date_order: Literal["dmy", "mdy", "ymd"] | None = None
     not_available: Sequence[str] = DEFAULT_NA
+    marks: Sequence[str] = ()
+    negative_parentheses: bool = False
     duplicates: Literal["refuse", "first", "last"] = "refuse"
     history: Literal["complete", "window"] = "complete"
     partition_strategy: Strategy = "series_year_month"
@@ -55,12 +53,6 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
     lock_timeout_s: Annotated[float, Field(gt=0)] = 300
     notify_topic: str = "${SNS_PROJECTION_TOPIC_ARN:-}"
     cron: Cron | None = None
-    stale_after_hours: Annotated[float, Field(gt=0)] | None = None
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> SeriesDataset:
-        """Take every value as the YAML writes it, without Dagster's templates; see `TransitDataset`."""
-        return cls(**model.model_dump(exclude_unset=True))
 
     @model_validator(mode="after")
     def _consistent(self) -> SeriesDataset:
@@ -97,6 +89,8 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
                 na_tokens=tuple(self.not_available),
                 duplicates=self.duplicates,
                 numbers_as_such=self._numbers_as_such,
+                marks=tuple(self.marks),
+                negative_parentheses=self.negative_parentheses,
             ),
             strategy=self.partition_strategy,
             history=self.history,
@@ -110,28 +104,4 @@ class SeriesDataset(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of the dataset."""
         spec = self.spec(context.path)
-        stale = (
-            dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=self.stale_after_hours))
-            if self.stale_after_hours
-            else None
-        )
-        assets = series_assets(
-            spec, owners=self.owners, tags=self.tags, description=self.description, freshness=stale
-        )
-        job = dg.define_asset_job(
-            f"{spec.name}_job", dg.AssetSelection.assets(*assets.keys), tags={"tnt/lane": spec.name}
-        )
-        schedules = (
-            [
-                dg.ScheduleDefinition(
-                    name=f"{spec.name}_schedule",
-                    job=job,
-                    cron_schedule=self.cron,
-                    execution_timezone=self.timezone,
-                    default_status=schedule_status(),
-                )
-            ]
-            if self.cron
-            else []
-        )
-        return dg.Definitions(assets=[assets], jobs=[job], schedules=schedules)
+        return newest_definitions(series_assets(spec, self.about()), spec.name, self.cron, self.timezone)

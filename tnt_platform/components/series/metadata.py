@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from tnt_platform.components.metadata import REASON_CHARS, column_schema, in_reading_order, markdown_table
+from tnt_platform.components.metadata import describe_newest, markdown_table
 from tnt_platform.components.series.plots import MAX_SERIES, series_plot
 from tnt_platform.flows.publishing import PREVIEW_ROWS, Published
 from tnt_platform.flows.series.spec import NEWEST, OBSERVATIONS, SERIES, SeriesSpec
@@ -16,27 +16,7 @@ from tnt_platform.lake.snapshot import Snapshot
 
 def series_metadata(spec: SeriesSpec, step: str, published: Published) -> dict[str, Any]:
     """Counts, changes, a preview, reasons of refusals and, of the series, a plot."""
-    snapshot, counts = published.snapshot, published.counts
-    facts: dict[str, Any] = {
-        "rows_in": counts.rows_in,
-        "rows_published": counts.published,
-        "rows_quarantined": counts.quarantined,
-        "rows_deduplicated": counts.deduplicated,
-        "rows_filtered": counts.filtered,
-        "changed": published.changed,
-        **published.facts,
-        "size_bytes": snapshot.manifest.size_bytes,
-        "duration_s": round(published.duration_s, 3),
-        "dagster/column_schema": column_schema(snapshot),
-        "dagster/uri": snapshot.objects.polars_url(
-            f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
-        ),
-        "dagster/row_count": snapshot.manifest.rows,
-        "version": snapshot.version,
-    }
-    if counts.quarantined:
-        reasons = published.reasons().select("reason_code", "rows", "reason", "example")
-        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
+    snapshot, facts = published.snapshot, describe_newest(published)
     if step == SERIES:
         newest = snapshot.scan([NEWEST]).collect()
         facts["preview"] = dg.MetadataValue.md(markdown_table(_newest_rows(newest)))
@@ -47,7 +27,7 @@ def series_metadata(spec: SeriesSpec, step: str, published: Published) -> dict[s
         facts |= _history(snapshot, changed=published.changed)
     else:
         facts["preview"] = dg.MetadataValue.md(markdown_table(snapshot.scan().tail(PREVIEW_ROWS).collect()))
-    return in_reading_order(facts)
+    return facts
 
 
 def _newest_rows(rows: pl.DataFrame) -> pl.DataFrame:

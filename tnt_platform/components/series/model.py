@@ -79,7 +79,8 @@ class SeriesModel(dg.Model, dg.Resolvable):
     """One series, or with `first_row` and `last_row` a block of rows that are a series each.
 
     In a workbook, rows and columns are as Excel shows them. `header` and `label` are texts that must stand
-    where they are expected, so that a sheet that moved is noticed.
+    where they are expected, so that a sheet that moved is noticed. `year_column` and `years_row` hold years that stand
+    once for their months.
     """
 
     code: Code
@@ -91,9 +92,11 @@ class SeriesModel(dg.Model, dg.Resolvable):
     date_column: Letters | None = None
     value_column: Letters | None = None
     header: str | None = None
+    year_column: Letters | None = None
     dates_row: RowNumber | None = None
     first_column: Letters | None = None
     values_row: RowNumber | None = None
+    years_row: RowNumber | None = None
     first_row: RowNumber | None = None
     last_row: RowNumber | None = None
     label_column: Letters = "A"
@@ -169,9 +172,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "wide": ("column",),
 }
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
-    "date_column": ("skip_rows_after_header", "header"),
-    "date_row": ("label", "label_column"),
-    "block": ("label_column",),
+    "date_column": ("skip_rows_after_header", "header", "year_column"),
+    "date_row": ("label", "label_column", "years_row"),
+    "block": ("label_column", "years_row"),
     "wide": (),
 }
 _COMMON = {"code", "unit", "frequency"}

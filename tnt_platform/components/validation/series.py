@@ -17,12 +17,13 @@ from tnt_platform.components.validation.series_file import file_faults
 from tnt_platform.components.validation.series_source import source_faults
 from tnt_platform.readers.layout import DelimitedLayout
 from tnt_platform.readers.series_layouts import column_index
+from tnt_platform.transforms.observations import Conventions
 
 # Where `${VARIABLES}` are resolved when a run starts.
 SERIES_VARIABLES_IN = (("source", "url"), ("source", "headers"), ("notify_topic",))
 
 READERS = ("date_column", "date_row", "long", "wide")
-LETTER_FIELDS = ("date_column", "value_column", "first_column", "label_column")
+LETTER_FIELDS = ("date_column", "value_column", "year_column", "first_column", "label_column")
 # The fields that say where a series is: two series that agree in all of them read the same cells.
 _PLACE = {
     "date_column": ("sheet", "header_row", "skip_rows_after_header", "date_column", "value_column"),
@@ -114,6 +115,14 @@ def _mark_faults(attributes: Node, findings: Findings) -> None:
                 "texts that stand where a value is not known",
                 "delete it: a number is an observation",
                 warning=True,
+            )
+    for node in attributes.items("marks"):
+        if isinstance(node.value, str) and refusal(Conventions, timezone="UTC", marks=(node.value,)):
+            findings.add(
+                node,
+                f"marks: {node.value!r} is blank or a number",
+                "what stands beside a value or a date",
+                "write it as it is printed, such as (p) or *, or delete it",
             )
 
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from tnt_platform.flows.series.draft_dates import DateTexts, Timeline, surest
+from tnt_platform.flows.series.draft_dates import MIN_DATES, DateTexts, Timeline, surest
 from tnt_platform.flows.series.draft_grid import Grid, letters
+from tnt_platform.flows.series.draft_numbers import looks_numeric
+from tnt_platform.flows.series.draft_split_dates import is_part_of_year
 from tnt_platform.flows.series.drafted import UNIT, code_of, code_part, unique_codes
 from tnt_platform.transforms.printed_dates import DateOrder
 
-NUMBER: Final = re.compile(r"[+\u2212-]?[0-9.,' \u00a0\u202f\u2019]*[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?")
 _HEADER_ROWS: Final = 15
 # A header that names a moment will say something else in the next file.
 _PASSING: Final = re.compile(r"(?:19|20)[0-9]{2}|\d{1,2}[/-]\d")
@@ -33,6 +34,7 @@ class ColumnBlock:
     first_row: int
     frequency: str
     order: DateOrder | None
+    marks: tuple[str, ...]
     dates: int
     columns: tuple[tuple[int, str | None], ...]
     texts: pl.Series
@@ -52,7 +54,8 @@ def column_blocks(grid: Grid, dates: DateTexts) -> list[ColumnBlock]:
         owner = max((at for at in found if at < column), default=min(found, default=None))
         if owner is not None and _holds_values(grid.column(column), found[owner].places):
             beside[owner].append(column)
-    return [_block(grid, at, found[at], columns) for at, columns in beside.items() if columns]
+    blocks = [_block(grid, at, found[at], columns) for at, columns in beside.items() if columns]
+    return [block for block in blocks if block.dates >= MIN_DATES and not _has_months_across(block)]
 
 
 def column_series(
@@ -84,9 +87,15 @@ def column_series(
     return series
 
 
+def _has_months_across(block: ColumnBlock) -> bool:
+    """Whether the columns are the months of years that run down: then none of them is a series."""
+    months = [header for _, header in block.columns if header is not None and is_part_of_year(header)]
+    return block.frequency == "A" and len(months) >= MIN_DATES and 2 * len(months) >= len(block.columns)
+
+
 def _holds_values(texts: Sequence[str | None], rows: Sequence[int]) -> bool:
     known = [text for row in rows if row < len(texts) and (text := texts[row]) is not None]
-    return bool(known) and 2 * sum(NUMBER.fullmatch(text) is not None for text in known) >= len(known)
+    return bool(known) and 2 * sum(looks_numeric(text) for text in known) >= len(known)
 
 
 def _block(grid: Grid, at: int, line: Timeline, columns: Sequence[int]) -> ColumnBlock:
@@ -115,6 +124,7 @@ def _block(grid: Grid, at: int, line: Timeline, columns: Sequence[int]) -> Colum
         first_row=max(first, row + 1) + 1,
         frequency=line.frequency,
         order=line.order,
+        marks=line.marks,
         dates=len(places),
         columns=tuple((column, None if header is None else grid.text(header, column)) for column in columns),
         texts=pl.Series(texts, dtype=pl.String),

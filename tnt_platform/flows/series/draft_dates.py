@@ -12,7 +12,9 @@ from typing import Final
 
 import polars as pl
 
+from tnt_platform.flows.series.draft_numbers import commonest_marks
 from tnt_platform.transforms.printed_dates import DateOrder, dates_of
+from tnt_platform.transforms.printed_marks import parted
 
 FREQUENCIES: Final = ("D", "W", "M", "Q", "A")
 MIN_DATES: Final = 3
@@ -26,8 +28,9 @@ _MOSTLY: Final = 0.9
 _HALF: Final = 0.5
 _CANDIDATE: Final = r"^.*[0-9].*$"
 _NO_DATE: Final = r"^[+-]?[0-9]*[.,][0-9]+$|^[+-]?[0-9]{7}$|^[+-]?[0-9]{9,}$|^-"
-_MONTH_DOT_YEAR: Final = r"^[0-9]{1,2}[.](?:19|20)[0-9]{2}$"
+_DATE_WITH_POINT: Final = r"^(?:[0-9]{1,2}[.](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[.]0+)$"
 _IN_DIGITS: Final = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}"
+_IN_DIGITS_ALONE: Final = r"^[+-]?[0-9.,]+$"
 _MAX_CHARS: Final = 40
 
 
@@ -36,6 +39,7 @@ class Timeline:
     """Texts read as dates, in order, None where a text is none.
 
     regular: nearly all steps are alike. digits: they are plain numbers, such as years, which may mean anything.
+    marks: what stands at the ends of some, such as "(p)".
     """
 
     days: tuple[date | None, ...]
@@ -43,6 +47,7 @@ class Timeline:
     order: DateOrder | None
     regular: bool
     digits: bool = False
+    marks: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -62,9 +67,13 @@ class DateTexts:
         kept = (
             pl.col("text").str.contains(_CANDIDATE)
             & (pl.col("text").str.len_chars() <= _MAX_CHARS)
-            & (~pl.col("text").str.contains(_NO_DATE) | pl.col("text").str.contains(_MONTH_DOT_YEAR))
+            & (~pl.col("text").str.contains(_NO_DATE) | pl.col("text").str.contains(_DATE_WITH_POINT))
         )
-        unique = texts.rename("text").drop_nulls().unique(maintain_order=True).to_frame().filter(kept)
+        plain = texts.rename("text").drop_nulls().unique(maintain_order=True)
+        odd = plain.filter((plain.str.len_chars() <= _MAX_CHARS) & ~plain.str.contains(_IN_DIGITS_ALONE))
+        marked = {text: parts for text in odd if (parts := parted(text))[1]}
+        bare = pl.Series("text", [rest for rest, _ in marked.values()], pl.String)
+        unique = pl.concat([plain, bare]).unique(maintain_order=True).to_frame().filter(kept)
         self._read: dict[tuple[str, DateOrder | None], dict[str, date]] = {
             (frequency, None): _days(unique, frequency, None) for frequency in FREQUENCIES
         }
@@ -78,6 +87,10 @@ class DateTexts:
                     text: day for text, day in self._read[frequency, None].items() if not _has_order(text)
                 }
                 self._read[frequency, order] = others | _days(in_digits, frequency, order)
+        marked = {text: parts for text, parts in marked.items() if text not in known}
+        for days in self._read.values():
+            days |= {text: days[rest] for text, (rest, _) in marked.items() if rest in days}
+        self._marks = {text: marks for text, (_, marks) in marked.items()}
         self._known = known.union(*self._read.values())
 
     def is_date(self, text: str | None) -> bool:
@@ -106,13 +119,16 @@ class DateTexts:
             return None
         step, regular = _step(found)
         frequency = max(printed, step, key=FREQUENCIES.index)
-        is_digits = sum(map(str.isdecimal, some)) > _HALF * len(some)
+        is_digits = sum(_in_digits(text) for text in some) > _HALF * len(some)
         line = sorted(set(found)) if repeats else found
         if is_digits and not (regular and _in_order(line) and len(line) >= MIN_DATES):
             return None
         # A column of days may have months in words among them, which the coarser reading knows.
         days = tuple(self._read[frequency, order].get(text) if text is not None else None for text in texts)
-        return Timeline(days, frequency, order, regular, is_digits)
+        marks = commonest_marks(
+            self._marks.get(text, ()) for text in some if text in self._read[frequency, order]
+        )
+        return Timeline(days, frequency, order, regular, is_digits, marks)
 
     def _order(self, texts: Sequence[str]) -> DateOrder | None:
         """The order of day and month that reads most; None if every text says it itself."""
@@ -133,6 +149,10 @@ def surest(lines: Mapping[int, Timeline]) -> dict[int, Timeline]:
 
 def _days(texts: pl.DataFrame, frequency: str, order: DateOrder | None) -> dict[str, date]:
     return dict(texts.with_columns(day=dates_of(pl.col("text"), frequency, order)).drop_nulls().iter_rows())
+
+
+def _in_digits(text: str) -> bool:
+    return parted(text)[0].removesuffix(".0").isdecimal()
 
 
 def _has_order(text: str) -> bool:

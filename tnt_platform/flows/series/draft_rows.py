@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
-from tnt_platform.flows.series.draft_columns import NUMBER
-from tnt_platform.flows.series.draft_dates import MIN_DATES, DateTexts, surest
+from tnt_platform.flows.series.draft_dates import MIN_DATES, DateTexts, Timeline, surest
 from tnt_platform.flows.series.draft_grid import Grid, letters
+from tnt_platform.flows.series.draft_numbers import looks_numeric
 from tnt_platform.flows.series.drafted import UNIT, code_of, code_part, unique_codes
 from tnt_platform.readers.series_cells import slug
 from tnt_platform.transforms.printed_dates import DateOrder
@@ -34,6 +34,7 @@ class DateRow:
     title: str | None
     frequency: str
     order: DateOrder | None
+    marks: tuple[str, ...]
     dates: int
     labels: tuple[tuple[int, str], ...]
     texts: pl.Series
@@ -49,46 +50,47 @@ def date_rows(grid: Grid, dates: DateTexts) -> list[DateRow]:
         if sum(map(dates.is_date, texts)) >= MIN_DATES and (line := dates.timeline(texts)) is not None:
             every[row] = line
     lines = list(surest(every).items())
-    found = []
-    for number, (row, line) in enumerate(lines):
-        end = lines[number + 1][0] if number + 1 < len(lines) else grid.height
-        first = line.places[0]
-        rows = [at for at in range(row + 1, end) if _has_values(grid, at, line.places)]
-        column = _label_column(grid, rows, first)
-        if column is None:
-            continue
-        labels = [
-            (at + 1, label) for at in rows if (label := grid.text(at, column)) is not None and slug(label)
-        ]
-        if not labels:
-            continue
-        texts = [text for at in rows for place in line.places if (text := grid.text(at, place)) is not None]
-        checks = [
-            f"sheet {grid.name!r}: row {at + 1} has values but no label: it is left out"
-            for at in rows
-            if at + 1 not in dict(labels)
-        ]
-        if not line.regular:
-            checks.append(
-                f"sheet {grid.name!r}: the dates in row {row + 1} come irregularly: check the frequency"
-            )
-        found.append(
-            DateRow(
-                sheet=grid.name,
-                dates_row=row + 1,
-                first_letters=letters(first),
-                label_letters=letters(column),
-                title=grid.text(row, column),
-                frequency=line.frequency,
-                order=line.order,
-                dates=line.count,
-                labels=tuple(labels),
-                texts=pl.Series(texts, dtype=pl.String),
-                values=len(texts),
-                checks=tuple(checks),
-            )
-        )
-    return found
+    ends = [*(row for row, _ in lines[1:]), grid.height]
+    found = (_date_row(grid, row, line, end) for (row, line), end in zip(lines, ends, strict=False))
+    return [row for row in found if row is not None]
+
+
+def _date_row(grid: Grid, row: int, line: Timeline, end: int) -> DateRow | None:
+    """A row of dates with the labelled rows of values above row `end`, None if there are none."""
+    first = line.places[0]
+    rows = [at for at in range(row + 1, end) if _has_values(grid, at, line.places)]
+    column = _label_column(grid, rows, first)
+    if column is None:
+        return None
+    labels = [(at + 1, label) for at in rows if (label := grid.text(at, column)) is not None and slug(label)]
+    if not labels:
+        return None
+    texts = [text for at in rows for place in line.places if (text := grid.text(at, place)) is not None]
+    return DateRow(
+        sheet=grid.name,
+        dates_row=row + 1,
+        first_letters=letters(first),
+        label_letters=letters(column),
+        title=grid.text(row, column),
+        frequency=line.frequency,
+        order=line.order,
+        marks=line.marks,
+        dates=line.count,
+        labels=tuple(labels),
+        texts=pl.Series(texts, dtype=pl.String),
+        values=len(texts),
+        checks=tuple(_row_checks(grid.name, row, rows, dict(labels), line)),
+    )
+
+
+def _row_checks(
+    sheet: str, dates_row: int, rows: Sequence[int], labels: Mapping[int, str], line: Timeline
+) -> Iterator[str]:
+    for at in rows:
+        if at + 1 not in labels:
+            yield f"sheet {sheet!r}: row {at + 1} has values but no label: it is left out"
+    if not line.regular:
+        yield f"sheet {sheet!r}: the dates in row {dates_row + 1} come irregularly: check the frequency"
 
 
 def row_series(rows: Sequence[tuple[str, DateRow]], name: str, frequency: str) -> list[dict[str, Any]]:
@@ -156,18 +158,14 @@ def _without_repeats(labels: Sequence[tuple[int, str]]) -> Iterator[list[tuple[i
 
 def _has_values(grid: Grid, row: int, places: Sequence[int]) -> bool:
     known = [text for place in places if (text := grid.text(row, place)) is not None]
-    return bool(known) and 2 * sum(NUMBER.fullmatch(text) is not None for text in known) >= len(known)
+    return bool(known) and 2 * sum(looks_numeric(text) for text in known) >= len(known)
 
 
 def _label_column(grid: Grid, rows: Sequence[int], before: int) -> int | None:
     """The column left of the dates with the most different labels; the leftmost of equals."""
     counts = {
         column: len(
-            {
-                text
-                for row in rows
-                if (text := grid.text(row, column)) is not None and not NUMBER.fullmatch(text)
-            }
+            {text for row in rows if (text := grid.text(row, column)) is not None and not looks_numeric(text)}
         )
         for column in range(before)
     }

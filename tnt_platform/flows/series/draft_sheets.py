@@ -68,7 +68,9 @@ def _by_columns(sheets: Sequence[_Sheet], name: str) -> Draft:
     used = [sheet for sheet in sheets if sheet.columns]
     frequency = _commonest([block.frequency for sheet in used for block in sheet.columns])
     texts = pl.concat([block.texts for sheet in used for block in sheet.columns])
-    marks = marks_of(texts)
+    marks = marks_of(texts).with_dates(
+        mark for sheet in used for block in sheet.columns for mark in block.marks
+    )
     series = column_series(
         [(_sheet_part(sheet, used), block) for sheet in used for block in sheet.columns], name, frequency
     )
@@ -89,14 +91,16 @@ def _by_columns(sheets: Sequence[_Sheet], name: str) -> Draft:
         options={**marks.options(is_text=False), **_order(orders)},
         footer=footer_of(notes),
         detected=(*detected, *_left_out(sheets, used)),
-        check=(*checks, *_order_checks(orders), *_mark_checks(marks.others)),
+        check=(*checks, *_order_checks(orders), *marks.checks),
     )
 
 
 def _by_rows(sheets: Sequence[_Sheet], name: str) -> Draft:
     used = [sheet for sheet in sheets if sheet.rows]
     frequency = _commonest([row.frequency for sheet in used for row in sheet.rows])
-    marks = marks_of(pl.concat([row.texts for sheet in used for row in sheet.rows]))
+    marks = marks_of(pl.concat([row.texts for sheet in used for row in sheet.rows])).with_dates(
+        mark for sheet in used for row in sheet.rows for mark in row.marks
+    )
     series = row_series(
         [(_sheet_part(sheet, used), row) for sheet in used for row in sheet.rows], name, frequency
     )
@@ -117,7 +121,7 @@ def _by_rows(sheets: Sequence[_Sheet], name: str) -> Draft:
         check=(
             *(check for sheet in used for row in sheet.rows for check in row.checks),
             *_order_checks(orders),
-            *_mark_checks(marks.others),
+            *marks.checks,
         ),
     )
 
@@ -137,14 +141,6 @@ def _order(orders: set[Any]) -> dict[str, Any]:
 
 def _order_checks(orders: set[Any]) -> list[str]:
     return [f"dates are taken as {min(orders)}: compare one with the file"] if orders else []
-
-
-def _mark_checks(others: Sequence[str]) -> list[str]:
-    if not others:
-        return []
-    return [
-        f"value cells that are no numbers: {', '.join(map(repr, others))}; add them to not_available if that is meant"
-    ]
 
 
 def _left_out(sheets: Sequence[_Sheet], used: Sequence[_Sheet]) -> list[str]:
@@ -168,5 +164,6 @@ def _nothing(sheets: Sequence[_Sheet]) -> str:
     )
     return (
         f"no dates with values beside or below them were recognised: {seen}. Dates must stand in one column or one "
-        "row, three or more; if they are split (a column of years and one of months), write the layout by hand"
+        "row, three or more; if they are split, as a column of years beside one of months, write the series by "
+        "hand, with `year_column` or `years_row`"
     )

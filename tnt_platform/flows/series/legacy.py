@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 from tnt_platform.errors import ConfigError
 from tnt_platform.flows.series.legacy_fields import Note, Notes, OldFields, number
 from tnt_platform.flows.series.legacy_series import old_series
+from tnt_platform.flows.series.legacy_source import legacy_source
 from tnt_platform.flows.series.spec import Strategy
 
 FREQUENCIES: Final[Mapping[str, str]] = {
@@ -24,13 +25,6 @@ FREQUENCIES: Final[Mapping[str, str]] = {
     }.items()
     for name in names
 }
-WORKBOOKS: Final = ("xlsx", "xlsm", "xls", "excel", "workbook")
-_MARKS: Final[Mapping[str, str]] = {
-    "mm": "MM", "m": "MM", "month": "MM", "month:02d": "MM", "month:02": "MM", "mes": "MM",
-    "yy": "YY", "year2": "YY", "year_short": "YY", "anio2": "YY",
-    "yyyy": "YYYY", "year": "YYYY", "year:04d": "YYYY", "anio": "YYYY",
-}  # fmt: skip
-_STRFTIME: Final[Mapping[str, str]] = {"%m": "{MM}", "%y": "{YY}", "%Y": "{YYYY}"}
 _OLD_KEYS: Final = {"obs_time", "internal_series_code"}
 
 
@@ -62,6 +56,25 @@ def converted(document: object, file_name: str) -> Converted:
     name = str(
         old.take("the folder's name", "dataset_id", variants=("id", "dataset", "name")) or _stem(file_name)
     )
+    attributes, comments = _about(old, name)
+    attributes["timezone"] = _timezone(old, comments)
+    attributes["frequency"] = frequency_of(
+        old.take("frequency", "frequency", variants=("freq",)), "frequency"
+    )
+    attributes["source"] = legacy_source(old)
+    reader, series = old_series(old, attributes["frequency"], frequency_of)
+    attributes["reader"] = reader
+    attributes |= _load(old)
+    attributes |= _lock(old, name)
+    attributes |= _running(old)
+    attributes["series"] = series
+    old.drop("versions with manifests replace it: what was published is the only state", "state")
+    old.unknown()
+    return Converted(name, attributes, comments, tuple(notes.all))
+
+
+def _about(old: OldFields, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Whose dataset it is and what it is of, and comments where nobody has said."""
     attributes: dict[str, Any] = {}
     comments: dict[str, str] = {}
     attributes["description"] = (
@@ -75,20 +88,7 @@ def converted(document: object, file_name: str) -> Converted:
     attributes["provider"] = str(provider) if provider else name
     if not provider:
         comments["provider"] = "TODO who publishes it"
-    attributes["timezone"] = _timezone(old, comments)
-    attributes["frequency"] = frequency_of(
-        old.take("frequency", "frequency", variants=("freq",)), "frequency"
-    )
-    attributes["source"] = _source(old)
-    reader, series = old_series(old, attributes["frequency"], frequency_of)
-    attributes["reader"] = reader
-    attributes |= _load(old)
-    attributes |= _lock(old, name)
-    attributes |= _running(old)
-    attributes["series"] = series
-    old.drop("versions with manifests replace it: what was published is the only state", "state")
-    old.unknown()
-    return Converted(name, attributes, comments, tuple(notes.all))
+    return attributes, comments
 
 
 def frequency_of(value: object, where: str) -> str:
@@ -123,66 +123,6 @@ def _timezone(old: OldFields, comments: dict[str, str]) -> str:
     if not zone:
         comments["timezone"] = "TODO the old file names none"
     return str(zone or "UTC")
-
-
-def _source(old: OldFields) -> dict[str, Any]:
-    source = old.inner("source")
-    kind = source.take(None, "kind", variants=("type",))
-    url = source.take(
-        "source.url", "url_template", "url", "path", variants=("uri", "file", "location", "href")
-    )
-    if not url:
-        raise ConfigError(
-            "source: neither url, url_template nor path is there; add one of them to the old file"
-        )
-    made: dict[str, Any] = {"url": _address(str(url), source)}
-    if kind is not None:
-        source.free("kind", f"{kind!r}: the url says it")
-    form = source.take(None, "format", variants=("file_format",))
-    if form is not None and str(form).lower().lstrip(".") not in WORKBOOKS:
-        raise ConfigError(
-            f"source.format: {form!r} had no reader in the old system that is known here; draft the dataset with "
-            "`tnt new series NAME --from FILE`"
-        )
-    if form is not None:
-        source.free("format", f"{form!r}: the file's own bytes tell")
-    headers = source.take("source.headers", "headers")
-    if isinstance(headers, Mapping):
-        made["headers"] = {str(name): str(value) for name, value in headers.items()}
-    elif headers is not None:
-        source.todo("headers", f"{headers!r} are no names with values; write them as `name: value`")
-    timeout = source.take("source.timeout_s", "timeout", "timeout_s", variants=("timeout_seconds",))
-    if timeout:
-        made["timeout_s"] = number(timeout, "source.timeout")
-    back = source.take(
-        "source.months_back", "months_back", variants=("max_months_back", "lookback_months", "lookback")
-    )
-    if back is not None:
-        made["months_back"] = int(number(back, "source.months_back"))
-    verify = source.take(None, "verify", "verify_ssl", variants=("verify_tls", "ssl_verify"))
-    if verify is not None:
-        source.free("verify", f"{verify!r}: certificates are always verified")
-    source.drop(
-        "failed requests are retried by themselves", "retries", "max_retries", "backoff", "backoff_factor"
-    )
-    source.unknown()
-    return made
-
-
-def _address(url: str, source: OldFields) -> str:
-    """The url with the marks of today; a path that is not absolute is a key below the raw files."""
-    marked = re.sub(r"\{([^{}$]+)\}", lambda mark: f"{{{_MARKS.get(mark[1].lower(), mark[1])}}}", url)
-    for old, new in _STRFTIME.items():
-        marked = marked.replace(old, new)
-    if marked != url:
-        source.assume("url_template", f"{url} is written as {marked}")
-    if "://" in marked:
-        return marked
-    if marked.startswith("/"):
-        return f"file://{marked}"
-    key = str(PurePosixPath(marked))
-    source.todo("path", f"{marked} was relative to the old program: put the file below TNT_RAW_URL as {key}")
-    return key
 
 
 def _load(old: OldFields) -> dict[str, Any]:

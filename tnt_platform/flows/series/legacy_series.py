@@ -59,13 +59,7 @@ def old_series(old: OldFields, frequency: str, frequency_of: FrequencyOf) -> tup
     parse, config = old.inner("parse", "parser"), old.inner("parse_config")
     inner = parse.inner("config", "parse_config", "options")
     parse.drop("reader says how the file is read", "plugin")
-    listed = None
-    for fields in (config, inner, parse, old):
-        listed = listed if listed is not None else fields.take("series", "series_map", variants=("series",))
-    if not listed:
-        raise ConfigError(
-            "parse_config.series_map: there are no series; give a file of the old system with its series"
-        )
+    listed = _written(config, inner, parse, old)
     defaults = _fields(config) | _fields(inner)
     for fields in (config, inner):
         fields.drop("blank cells are no observations", "drop_na", "dropna")
@@ -79,6 +73,29 @@ def old_series(old: OldFields, frequency: str, frequency_of: FrequencyOf) -> tup
             "file into two datasets, since one file is read in one way"
         )
     reader = readers.pop()
+    _complete(made, reader, old)
+    order = ("code", "unit", *FIELDS, "frequency")
+    return reader, [{name: one[name] for name in order if name in one} for one in made]
+
+
+def _written(*places: OldFields) -> object:
+    """The series as the old file writes them, in the first place that has them."""
+    listed = None
+    for fields in places:
+        listed = listed if listed is not None else fields.take("series", "series_map", variants=("series",))
+    if not listed:
+        raise ConfigError(
+            "parse_config.series_map: there are no series; give a file of the old system with its series"
+        )
+    return listed
+
+
+def _complete(made: list[dict[str, Any]], reader: str, old: OldFields) -> None:
+    """Add what may be left out.
+
+    Raises:
+        ConfigError: a series lacks its place.
+    """
     for one in made:
         if missing := [name for name in _NEEDED[reader] if name not in one]:
             lacks = ", ".join(FIELDS[name][0][0] for name in missing)
@@ -86,8 +103,6 @@ def old_series(old: OldFields, frequency: str, frequency_of: FrequencyOf) -> tup
         if reader == "date_row" and "first_column" not in one:
             one["first_column"] = "B"
             old.assume("parse_config.series_map", "no series says where its dates start: column B")
-    order = ("code", "unit", *FIELDS, "frequency")
-    return reader, [{name: one[name] for name in order if name in one} for one in made]
 
 
 def _listed(series: object) -> Iterator[tuple[str | None, Mapping[str, Any]]]:

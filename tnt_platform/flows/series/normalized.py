@@ -119,25 +119,11 @@ def _publish(
     digest: str,
     run_id: str,
 ) -> Published:
-    captured = {
-        "collection_date": pl.lit(row["captured_at"]).cast(pl.Date),
-        "capture": pl.lit(str(row["sha256"])[:16]),
-    }
-    observations = read.normalized.observations.with_columns(**captured)
-    counts = read.counts
-    change = PartitionChange(
-        partition=NEWEST,
-        data=observations,
-        inputs=_ledger(row, counts),
-        quarantine=_quarantine(read, str(row["object_key"])),
-        counts=counts,
-        inputs_digest=digest,
-    )
     published = publish_checked(
         place,
         base=base,
         dataset=spec.dataset(SERIES),
-        change=change,
+        change=_change(row, read, digest),
         key=OBSERVATION_KEY,
         checks=[
             unique_keys(OBSERVATION_KEY, NEWEST),
@@ -147,6 +133,23 @@ def _publish(
         run_id=run_id,
     )
     return published.with_facts(_facts(read))
+
+
+def _change(row: dict[str, Any], read: Read, digest: str) -> PartitionChange:
+    captured = {
+        "collection_date": pl.lit(row["captured_at"]).cast(pl.Date),
+        "capture": pl.lit(str(row["sha256"])[:16]),
+    }
+    observations = read.normalized.observations.with_columns(**captured)
+    counts = read.counts
+    return PartitionChange(
+        partition=NEWEST,
+        data=observations,
+        inputs=_ledger(row, counts),
+        quarantine=_quarantine(read, str(row["object_key"])),
+        counts=counts,
+        inputs_digest=digest,
+    )
 
 
 def _ledger(row: dict[str, Any], counts: RowCounts) -> pl.DataFrame:

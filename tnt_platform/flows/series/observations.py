@@ -67,24 +67,30 @@ def publish_observations(
         change=_source_change(spec, made_from),
         also=found.partition_changes(),
         key=OBSERVATION_KEY,
-        checks=[
-            _unique(found),
-            _not_shrinking(spec, found, accepted=accept_vanished),
-            _no_jumps(spec, found),
-            _still_ours(lease),
-        ],
+        checks=_checks(spec, found, lease, accepted=accept_vanished),
         run_id=run_id,
         about=_about(spec, base, fresh, found, counted),
     )
+    return _whole(published, found, counted)
+
+
+def _whole(published: Published, found: Difference, counted: dict[str, int]) -> Published:
+    """What was published, as one thing: the counts are those of the whole history."""
     rows = published.snapshot.manifest.rows
     whole = replace(published, partition=SOURCE, counts=RowCounts(rows_in=rows, published=rows))
-    return whole.with_facts(
-        {
-            **counted,
-            "vanished": found.vanished.height,
-            "partitions_written": found.after["partition"].n_unique(),
-        }
-    )
+    written = found.after["partition"].n_unique()
+    return whole.with_facts({**counted, "vanished": found.vanished.height, "partitions_written": written})
+
+
+def _checks(
+    spec: SeriesSpec, found: Difference, lease: HeldLease | None, *, accepted: bool
+) -> list[CheckOutcome | Check]:
+    return [
+        _unique(found),
+        _not_shrinking(spec, found, accepted=accepted),
+        _no_jumps(spec, found),
+        _still_ours(lease),
+    ]
 
 
 def _made_from(series: Snapshot, fencing_token: int) -> dict[str, Any]:
@@ -165,7 +171,8 @@ def _not_shrinking(spec: SeriesSpec, found: Difference, *, accepted: bool) -> Ch
     )
     worst = spans.sort("observations", descending=True).row(0, named=True)
     said = (
-        f"{lost.height} published observations of {spans.height} series are not in the newest capture, such as "
+        f"{lost.height} published observations of {spans.height} series are not in the newest capture, or not "
+        "available there, such as "
         f"{worst['observations']} of {worst['internal_series_code']} from {worst['first']} to {worst['last']}"
     )
     if accepted:
@@ -173,8 +180,9 @@ def _not_shrinking(spec: SeriesSpec, found: Difference, *, accepted: bool) -> Ch
             "history_not_shrinking", passed=True, description=f"{said}: accepted", sample=spans
         )
     said += (
-        f". If the publisher withdrew them, run `tnt run {spec.name} --accept-vanished`; if each file holds only the "
-        "newest periods, set `history: window`"
+        f". If the publisher withdrew them, run `tnt run {spec.name} --accept-vanished`, or materialize "
+        f"{spec.name}/{OBSERVATIONS} with the config `accept_vanished: true`; if each file holds only the newest "
+        "periods, set `history: window`"
     )
     return CheckOutcome(
         "history_not_shrinking", passed=False, description=said, sample=spans.head(PREVIEW_ROWS)

@@ -78,9 +78,13 @@ def fetch_source(
                 f"{candidate}, captured before, is not there now, nor any newer one: {', '.join(tried[:-1]) or 'none'}"
                 "; older months are not taken instead of it"
             )
-    raise NotFound(
+    raise _no_file(tried, source.months_back)
+
+
+def _no_file(tried: list[str], months_back: int) -> NotFound:
+    return NotFound(
         f"no file at {', '.join(tried[:3])}{' ...' if len(tried) > 3 else ''}; check `source.url` in a browser"
-        + (f" and `months_back` ({source.months_back})" if len(tried) > 1 else "")
+        + (f" and `months_back` ({months_back})" if len(tried) > 1 else "")
     )
 
 
