@@ -16,6 +16,7 @@ BENCHMARKS = (
     "workbook",
     "directory_sync",
     "web",
+    "cost",
 )
 
 for name in sys.argv[1:] or BENCHMARKS:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deploy.sh ENVIRONMENT IMAGE: migrations, then the code server, then everything else. An older image rolls back.
+# deploy.sh ENVIRONMENT IMAGE: migrations, then code server, daemon, web UI, API. An older image rolls back.
 source "$(dirname "$0")/settings.sh"
 choose_environment "${1:-}"
 image=${2:-}
@@ -12,17 +12,20 @@ compute=module.platform.module.compute
 
 echo "== the run task definition of this image" >&2
 apply -target="$compute.aws_ecs_task_definition.run"
-echo "== migrations, before anything runs the new code" >&2
+echo "== migrations of Dagster's and of our own tables, before anything runs the new code" >&2
 # Terraform's outputs still name the old revision after a targeted apply.
 TASK_DEFINITION=$(aws ecs describe-task-definition --task-definition "tnt-$1-run" \
   --query taskDefinition.taskDefinitionArn --output text)
-TASK_DEFINITION=$TASK_DEFINITION "$here/scripts/run-task.sh" "$1" dagster instance migrate
+TASK_DEFINITION=$TASK_DEFINITION "$here/scripts/run-task.sh" "$1" sh -c "dagster instance migrate && tnt migrate"
 
 cluster=$(deployment cluster)
-echo "== the code server, which the others ask what there is to run" >&2
-apply -target="$compute.aws_ecs_service.fixed[\"code\"]"
-aws ecs wait services-stable --cluster "$cluster" --services code
-echo "== daemon, web UI and API" >&2
+# The others ask the code server what there is to run; the daemon launches it; then come those that only look.
+for service in code daemon webserver; do
+  echo "== $service" >&2
+  apply -target="$compute.aws_ecs_service.fixed[\"$service\"]"
+  aws ecs wait services-stable --cluster "$cluster" --services "$service"
+done
+echo "== API and all else" >&2
 apply
-aws ecs wait services-stable --cluster "$cluster" --services daemon webserver api
+aws ecs wait services-stable --cluster "$cluster" --services api
 echo "deployed $image" >&2

@@ -27,6 +27,8 @@ COMMANDS = {
     "verify": "history",
     "expire": "history",
     "validate": "validation",
+    "migrate": "migrate",
+    "cost": "cost",
     "new": "new",
     "import-legacy": "legacy",
 }

@@ -46,35 +46,59 @@ def _place(name: str) -> int:
 
 
 def describe(published: Published) -> dict[str, Any]:
-    """Metadata common to every published asset."""
-    snapshot, counts = published.snapshot, published.counts
-    row = snapshot.partition(published.partition) or {}
+    """Metadata of an asset with a partition a date."""
+    row = published.snapshot.partition(published.partition) or {}
+    facts = _counted(published) | {"preview": dg.MetadataValue.md(markdown_table(published.preview()))}
+    if published.changed:
+        facts |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
+    return {
+        **facts,
+        **published.facts,
+        **_lies_at(published),
+        "size_bytes": row.get("size_bytes", 0),
+        "dagster/row_count": published.counts.published,
+        "inputs_digest": row.get("inputs_digest", ""),
+    }
+
+
+def describe_newest(published: Published) -> dict[str, Any]:
+    """Metadata of an asset that has only a newest state."""
+    manifest = published.snapshot.manifest
+    return {
+        **_counted(published),
+        **published.facts,
+        **_lies_at(published),
+        "size_bytes": manifest.size_bytes,
+        "dagster/row_count": manifest.rows,
+    }
+
+
+def _counted(published: Published) -> dict[str, Any]:
+    """What became of the rows, and why some were refused."""
+    counts = published.counts
     facts: dict[str, Any] = {
         "rows_in": counts.rows_in,
         "rows_published": counts.published,
         "rows_quarantined": counts.quarantined,
         "rows_deduplicated": counts.deduplicated,
         "rows_filtered": counts.filtered,
-        "preview": dg.MetadataValue.md(markdown_table(published.preview())),
         "changed": published.changed,
     }
-    if published.changed:
-        facts |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
     if counts.quarantined:
         reasons = published.reasons().select("reason_code", "rows", "reason", "example")
         facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
+    return facts
+
+
+def _lies_at(published: Published) -> dict[str, Any]:
+    snapshot = published.snapshot
     return {
-        **facts,
-        **published.facts,
-        "size_bytes": row.get("size_bytes", 0),
         "duration_s": round(published.duration_s, 3),
         "dagster/column_schema": column_schema(snapshot),
         "version": snapshot.version,
         "dagster/uri": snapshot.objects.polars_url(
             f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
         ),
-        "dagster/row_count": counts.published,
-        "inputs_digest": row.get("inputs_digest", ""),
     }
 
 

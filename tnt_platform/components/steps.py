@@ -1,9 +1,10 @@
-"""What the steps of every dataset without date partitions have in common: specs, checks and their outcomes."""
+"""What the steps of every kind of dataset have in common: their assets, checks and outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
@@ -54,38 +55,72 @@ class StepChecks:
 
 
 @dataclass(frozen=True)
+class About:
+    """What the YAML of any dataset says about its assets; `compute` are the launcher's tags for its runs."""
+
+    description: str = ""
+    owners: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    freshness: dg.FreshnessPolicy | None = None
+    compute: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class StepStory:
-    """What the YAML and the kind say about the assets of a dataset."""
+    """What the kind of a dataset says about its steps, beside what its YAML does."""
 
     descriptions: Mapping[str, str]
     kinds: Mapping[str, set[str]]
-    owners: Sequence[str]
-    tags: Mapping[str, str]
-    description: str
-    freshness: dg.FreshnessPolicy | None
+    about: About
     metadata: Mapping[str, str]
 
     def specs(
         self, dataset: str, tables: Mapping[str, str], *, partitions: dg.PartitionsDefinition | None = None
     ) -> list[dg.AssetSpec]:
         """The assets `<dataset>/<step>`, each built on the one before; `tables`: step -> dataset id in the lake."""
-        steps = list(tables)
+        steps, about = list(tables), self.about
         return [
             dg.AssetSpec(
                 key=[dataset, step],
                 deps=[[dataset, steps[i - 1]]] if i else [],
-                description=self.descriptions[step] + (f"\n\n{self.description}" if self.description else ""),
+                description=self.descriptions[step]
+                + (f"\n\n{about.description}" if about.description else ""),
                 group_name=dataset,
-                owners=list(self.owners),
-                tags=dict(self.tags),
+                owners=list(about.owners),
+                tags=dict(about.tags),
                 kinds=self.kinds[step],
                 partitions_def=partitions,
                 skippable=True,
-                freshness_policy=self.freshness,
+                freshness_policy=about.freshness,
                 metadata={"dagster/table_name": tables[step], **self.metadata},
             )
             for i, step in enumerate(steps)
         ]
+
+    def one_op(
+        self,
+        dataset: str,
+        tables: Mapping[str, str],
+        checks: Sequence[dg.AssetCheckSpec],
+        *,
+        retry: dg.RetryPolicy | None = None,
+        partitions: dg.PartitionsDefinition | None = None,
+    ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+        """A decorator: the function materializes all steps, or those selected; of dates, ten at most in a run."""
+        return dg.multi_asset(
+            name=dataset,
+            specs=self.specs(dataset, tables, partitions=partitions),
+            can_subset=True,
+            check_specs=checks,
+            backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=10) if partitions else None,
+            retry_policy=retry or retry_later(),
+            op_tags={"tnt/dataset": dataset, **self.about.compute},
+        )
+
+
+def selected_steps(context: dg.AssetExecutionContext, dataset: str, steps: Sequence[str]) -> list[str]:
+    """The steps that this run is to materialize, in their order."""
+    return [step for step in steps if dg.AssetKey([dataset, step]) in context.selected_asset_keys]
 
 
 def retry_later() -> dg.RetryPolicy:

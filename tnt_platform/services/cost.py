@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,43 +16,65 @@ from tnt_platform.errors import ConfigError, PermanentError
 
 Hardware: TypeAlias = Literal["x86", "arm", "x86_spot", "arm_spot"]
 Usd: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+S = TypeVar("S", bound=BaseModel)
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a data file: no unknown key, nothing that changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FargatePrices(_Strict):
+class FargatePrices(Strict):
     """US dollars for an hour of one virtual processor and of one GB of memory."""
 
     vcpu_hour: Usd
     memory_gb_hour: Usd
 
 
-class _Fargate(_Strict):
+class _Fargate(Strict):
     minimum_billed_s: Annotated[int, Field(ge=0)]
+    start_s: Annotated[int, Field(ge=0)]
     x86: FargatePrices
     arm: FargatePrices
     x86_spot: FargatePrices
     arm_spot: FargatePrices
 
 
-class _S3(_Strict):
+class _S3(Strict):
     writes_per_1000: Usd
     lists_per_1000: Usd
     reads_per_1000: Usd
 
 
-class _DynamoDb(_Strict):
+class _DynamoDb(Strict):
     write_units_per_million: Usd
     read_units_per_million: Usd
 
 
-class _Sqs(_Strict):
+class _Sqs(Strict):
     requests_per_million: Usd
 
 
-class Prices(_Strict):
+class AllDay(Strict):
+    """US dollars for what runs whether or not there is work, by the hour or month of each."""
+
+    hours_in_month: Annotated[float, Field(gt=0)]
+    nat_gateway_hour: Usd
+    public_address_hour: Usd
+    load_balancer_hour: Usd
+    load_balancer_unit_hour: Usd
+    interface_endpoint_hour: Usd
+    database_hour: dict[str, Usd]
+    database_gb_month: Usd
+    second_zone: Annotated[float, Field(ge=1)]
+    secret_month: Usd
+    key_month: Usd
+    alarm_month: Usd
+    private_zone_month: Usd
+
+
+class Prices(Strict):
     """The list prices of one region on one day, and in words where they come from."""
 
     region: str
@@ -62,6 +84,7 @@ class Prices(_Strict):
     s3: _S3
     dynamodb: _DynamoDb
     sqs: _Sqs
+    all_day: AllDay
 
     @classmethod
     def load(cls, path: Path | None = None) -> Prices:
@@ -70,14 +93,7 @@ class Prices(_Strict):
         Raises:
             ConfigError: the file is missing, isn't YAML, or lacks, mistypes or adds a price.
         """
-        source = path or files(__package__).joinpath("prices.yaml")
-        try:
-            return cls.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            fault = _faults(error) if isinstance(error, ValidationError) else str(error)
-            raise ConfigError(
-                f"{source}: {fault}; expected the fields of the prices.yaml in services/"
-            ) from error
+        return read_strictly(cls, "prices.yaml", path)
 
 
 @dataclass(frozen=True)
@@ -166,6 +182,20 @@ def _refuse_impossible(**figures: float) -> None:
     for name, figure in figures.items():
         if not math.isfinite(figure) or figure < 0:
             raise PermanentError(f"{name} is {figure}: a cost needs a figure of 0 or more")
+
+
+def read_strictly(kind: type[S], name: str, path: Path | None = None) -> S:
+    """A data file of this package, or `path` of the same form.
+
+    Raises:
+        ConfigError: the file is missing, isn't YAML, or lacks, mistypes or adds a field.
+    """
+    source = path or files(__package__).joinpath(name)
+    try:
+        return kind.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        fault = _faults(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"{source}: {fault}; expected the fields of the {name} in services/") from error
 
 
 def _faults(error: ValidationError) -> str:

@@ -387,7 +387,36 @@ IN_REQUEST = {
     "a secret": ('"${RATES_KEY:-}"', '"abc" §', "X-Api-Key holds a secret"),
 }
 
-IN_YAML = YAML_FAULTS | SCHEMA_FAULTS | SOURCE_FAULTS | LAYOUT_FAULTS | COLUMN_FAULTS | API_FAULTS
+COMPUTE_FAULTS = {
+    "memory that Fargate lacks for the cpu": (
+        "  sensor:\n",
+        "  §compute: {cpu: 1024, memory_mb: 1000}\n  sensor:\n",
+        "Fargate has no memory_mb 1000 with cpu 1024",
+        "2048 to 8192 in steps of 1024",
+    ),
+    "a cpu that Fargate lacks": (
+        "  sensor:\n",
+        "  §compute: {cpu: 1000, memory_mb: 2048}\n  sensor:\n",
+        "Fargate has no cpu 1000",
+        "256, 512, 1024, 2048, 4096, 8192, 16384",
+    ),
+    "cpu without memory": (
+        "  sensor:\n",
+        "  §compute: {cpu: 1024, spot: true}\n  sensor:\n",
+        "cpu without memory_mb",
+        "both or neither",
+    ),
+    "an unknown key of compute": (
+        "  sensor:\n",
+        "  compute: {memory: 2048} §\n  sensor:\n",
+        "unknown key compute.memory",
+        "cpu, memory_mb, spot",
+    ),
+}
+
+IN_YAML = (
+    YAML_FAULTS | SCHEMA_FAULTS | SOURCE_FAULTS | LAYOUT_FAULTS | COLUMN_FAULTS | API_FAULTS | COMPUTE_FAULTS
+)
 # A fault whose place is where something is absent is found at what should hold it.
 PARENT_LINES = {
     "a missing key": "attributes:",

@@ -43,6 +43,8 @@ def described() -> str:
     lines = []
     for spec in nodes():
         lines += [f"asset {spec.key.to_user_string()}", *(f"  {fact}" for fact in _facts(spec))]
+        compute = repository.assets_defs_by_key[spec.key].op.tags
+        lines += [f"  {tag}: {value}" for tag, value in sorted(compute.items()) if tag.startswith("ecs/")]
         checks = repository.asset_graph.get_check_keys_for_assets({spec.key})
         for key in sorted(checks, key=lambda key: key.name):
             blocking = repository.asset_graph.get(key).blocking

@@ -11,6 +11,7 @@ import pytest
 
 from tnt_platform.components.platform import Platform
 from tnt_platform.components.records.assets import CHECKS, records_assets
+from tnt_platform.components.steps import About
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
 from tnt_platform_tests.flows.records_scene import records_spec
 
@@ -24,9 +25,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordsApi]
 
 
 def assets(name: str = "posts") -> dg.AssetsDefinition:
-    return records_assets(
-        records_spec(name=name), owners=["team:x"], tags={"a": "b"}, description="Posts.", freshness=None
-    )
+    return records_assets(records_spec(name=name), About("Posts.", ["team:x"], {"a": "b"}))
 
 
 def run(**options: Any) -> dg.ExecuteInProcessResult:

@@ -13,6 +13,7 @@ import pytest
 from tnt_platform.components.platform import Platform
 from tnt_platform.components.report.assets import CHECKS, report_assets
 from tnt_platform.components.report.sensor import daily_schedule, report_sensor, sweep_schedule
+from tnt_platform.components.steps import About
 from tnt_platform.components.transit.model import SensorModel
 from tnt_platform.flows.report.spec import ReportSpec
 from tnt_platform_tests.flows.report_scene import report_spec
@@ -33,7 +34,7 @@ def put(raw: Path, day: str, text: str = "amount\n1\n", name: str = "a.csv") -> 
 
 
 def assets(spec: ReportSpec) -> dg.AssetsDefinition:
-    return report_assets(spec, owners=["team:x"], tags={"a": "b"}, description="What came.", freshness=None)
+    return report_assets(spec, About("What came.", ["team:x"], {"a": "b"}))
 
 
 def run(spec: ReportSpec | None = None, first: str = DAY, last: str = DAY) -> dg.ExecuteInProcessResult:

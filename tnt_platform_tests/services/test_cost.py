@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +10,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import cost as bench
+from tnt_platform.cli.cost import idle_table
 from tnt_platform.errors import ConfigError, PermanentError
 from tnt_platform.services.cost import CostBreakdown, Hardware, Prices, cost_usd
+from tnt_platform.services.cost_idle import TOGETHER, WITHOUT_SERVICES, Environments, idle_usd
 
-SHIPPED = Path(__file__).parents[2] / "tnt_platform" / "services" / "prices.yaml"
+REPOSITORY = Path(__file__).parents[2]
+# What 1,000 files of 24 rows on four dates asked for when this was written, and a fifth more.
+MOST_READS, MOST_WRITES, MOST_LISTS, MOST_SQS = 5_600, 225, 75, 1_450
+MOST_USD_WITH_LIVE_TABLE = 0.025
+SHIPPED = REPOSITORY / "tnt_platform" / "services" / "prices.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +192,92 @@ def test_a_spoilt_price_file_is_refused_with_the_place(
 def test_a_missing_price_file_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         Prices.load(tmp_path / "absent.yaml")
+
+
+@pytest.fixture(scope="module")
+def environments() -> Environments:
+    return Environments.load()
+
+
+def test_the_idle_cost_of_an_environment_is_the_sum_of_what_it_keeps_running(
+    prices: Prices, environments: Environments
+) -> None:
+    """Development, by hand: 2.5 vCPU and 7 GB, a gateway, three addresses, a balancer, the smallest database."""
+    costs = idle_usd(environments.dev, environments.looks, prices)
+    assert costs["services on Fargate"] == pytest.approx(730 * (2.5 * 0.04048 + 7 * 0.004445))
+    assert costs["NAT gateways"] == pytest.approx(32.85)
+    assert costs["public addresses"] == pytest.approx(10.95)
+    assert costs["database"] == pytest.approx(730 * 0.016 + 20 * 0.115)
+    assert costs["interface endpoints"] == 0
+    parts = [usd for name, usd in costs.items() if name not in (TOGETHER, WITHOUT_SERVICES)]
+    assert costs[TOGETHER] == pytest.approx(sum(parts))
+    assert costs[WITHOUT_SERVICES] < costs[TOGETHER] - costs["services on Fargate"]
+
+
+def test_a_second_zone_doubles_the_database_and_endpoints_count_in_each_zone(
+    prices: Prices, environments: Environments
+) -> None:
+    costs = idle_usd(environments.prod, environments.looks, prices)
+    assert costs["database"] == pytest.approx(2 * (730 * 0.065 + 50 * 0.115))
+    assert costs["interface endpoints"] == pytest.approx(7 * 3 * 0.01 * 730)
+
+
+def test_a_database_without_price_is_named(prices: Prices, environments: Environments) -> None:
+    database = environments.dev.database.model_copy(update={"instance_class": "db.x1.huge"})
+    with pytest.raises(ConfigError, match=r"no price of db\.x1\.huge; known: db\.t4g\.micro"):
+        idle_usd(environments.dev.model_copy(update={"database": database}), environments.looks, prices)
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_the_environments_that_are_priced_are_those_that_terraform_makes(
+    environments: Environments, name: str
+) -> None:
+    made = (REPOSITORY / "infra" / "envs" / name / "main.tf").read_text(encoding="utf-8")
+    priced = environments.by_name()[name]
+    for role, service in priced.services.items():
+        found = re.search(rf"^ +{role} += {{ cpu = (\d+), memory = (\d+) }}$", made, re.MULTILINE)
+        assert found, role
+        assert (service.cpu, service.memory_mb) == (int(found[1]), int(found[2]))
+    assert priced.services["api"].tasks == _number(made, r"api_tasks += { least = (\d+)")
+    assert priced.nat_gateways == _number(made, r"nat_gateways = (\d+)")
+    assert priced.zones == len(re.findall(r'"us-east-1[a-z]"', made))
+    endpoints = re.search(r"interface_endpoints = \[(.*?)\]", made)
+    assert endpoints
+    assert priced.interface_endpoints == len(re.findall(r'"', endpoints[1])) / 2
+    database = priced.database
+    assert f'instance_class = "{database.instance_class}"' in made
+    assert database.storage_gb == _number(made, r"storage_gb = (\d+)")
+    assert f"multi_az = {str(database.multi_az).lower()}" in made
+
+
+def _number(text: str, pattern: str) -> int:
+    found = re.search(pattern, text)
+    assert found, pattern
+    return int(found[1])
+
+
+def test_the_tables_of_the_operations_page_are_those_that_are_printed() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert idle_table() in page
+    figures = json.loads((REPOSITORY / "bench" / "results" / "cost.json").read_text(encoding="utf-8"))
+    assert bench.markdown(figures) in page
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_a_thousand_small_files_cost_no_more_requests_and_dollars_than_stated() -> None:
+    """Processes and requests are counted anew, as `python -m bench.cost` does.
+
+    Files to published data: two cents. The rows that dashboards read live are priced by row: 24 a file here.
+    """
+    found = bench.measure()
+    figures = bench.report(found)
+    assert found.files == 1000
+    assert found.of("s3", bench.READS) <= MOST_READS, figures["requests"]
+    assert found.of("s3", bench.WRITES) <= MOST_WRITES, figures["requests"]
+    assert found.of("s3", bench.LISTS) <= MOST_LISTS, figures["requests"]
+    assert found.of("sqs") <= MOST_SQS, figures["requests"]
+    assert found.write_units <= found.rows, "an item a row, of 1 KB at most"
+    for hardware in ("x86", "x86_spot"):
+        assert figures["usd_per_1000_files"][hardware]["without_live_table"] <= bench.TARGET_USD, figures
+    assert found.per_1000("x86_spot") <= MOST_USD_WITH_LIVE_TABLE, figures

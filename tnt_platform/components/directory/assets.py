@@ -1,26 +1,20 @@
 """The assets of a directory: one op that takes the API through pages and tenants into the database."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from tnt_platform.components.cost import Meter
 from tnt_platform.components.failures import as_dagster_failure
-from tnt_platform.components.metadata import (
-    REASON_CHARS,
-    column_schema,
-    in_reading_order,
-    markdown_table,
-)
+from tnt_platform.components.metadata import describe_newest, markdown_table
+from tnt_platform.components.newest import materialize_newest
 from tnt_platform.components.platform import Platform
-from tnt_platform.components.steps import StepChecks, StepStory, retry_later
-from tnt_platform.errors import CheckFailed
+from tnt_platform.components.steps import About, StepChecks, StepStory, selected_steps
 from tnt_platform.flows.directory.chain import DirectoryChain
 from tnt_platform.flows.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, DirectorySpec
 from tnt_platform.flows.directory.tenants import directory_differences
-from tnt_platform.flows.publishing import PREVIEW_ROWS, CheckOutcome, Published
+from tnt_platform.flows.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
 
 CHECKS = StepChecks(
@@ -55,97 +49,39 @@ class DirectoryRun(dg.Config):
     accept_vanished: bool = False
 
 
-def directory_assets(
-    spec: DirectorySpec,
-    *,
-    owners: Sequence[str],
-    tags: Mapping[str, str],
-    description: str,
-    freshness: dg.FreshnessPolicy | None,
-) -> dg.AssetsDefinition:
+def directory_assets(spec: DirectorySpec, about: About) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned: a directory has only a newest state."""
-    story = StepStory(
-        DESCRIPTIONS, STEP_KINDS, owners, tags, description, freshness, {"source": spec.source.url}
-    )
-    tables = {step: spec.dataset(step) for step in spec.steps}
+    story = StepStory(DESCRIPTIONS, STEP_KINDS, about, {"source": spec.source.url})
 
-    @dg.multi_asset(
-        name=spec.name,
-        specs=story.specs(spec.name, tables),
-        can_subset=True,
-        check_specs=CHECKS.specs(spec.name),
-        retry_policy=retry_later(),
-        op_tags={"tnt/dataset": spec.name},
-    )
+    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
     def materialize(
         context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
-            selected = [
-                step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
-            ]
+            place = platform.place()
             chain = DirectoryChain(
                 spec,
-                platform.place(),
+                place,
                 platform.settings(),
                 run_id=context.run_id,
-                database=DATABASE in selected,
+                database=DATABASE in selected_steps(context, spec.name, spec.steps),
                 accept_withdrawn=config.accept_vanished,
             )
             with chain:
-                for step in selected:
-                    yield from _materialize(context, chain, step)
+                # Behind the door: other runs that sync have ended.
+                before = place.store.current(spec.dataset(TENANTS))
+                yield from materialize_newest(
+                    context, chain, CHECKS, lambda step, published: _facts(step, published, before)
+                )
 
     return materialize
 
 
-def _materialize(
-    context: dg.AssetExecutionContext, chain: DirectoryChain, step: str
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    key = dg.AssetKey([chain.spec.name, step])
-    meter = Meter.start(chain.place)
-    before = chain.place.store.current(chain.spec.dataset(step))
-    try:
-        published = chain.publish(step)
-    except CheckFailed as error:
-        yield from CHECKS.results(context, key, [o for o in error.outcomes if isinstance(o, CheckOutcome)])
-        raise
-    counts = published.counts
-    context.log.info(
-        f"{step}: {counts.rows_in} in, {counts.published} published, {counts.quarantined} quarantined"
-        + ("" if published.changed else " (unchanged)")
-    )
-    facts = _facts(step, published, before) | meter.step_cost(chain.place, chain.settings, published)
-    yield dg.MaterializeResult(
-        asset_key=key, metadata=in_reading_order(facts), tags={"tnt/version": published.snapshot.version}
-    )
-    yield from CHECKS.results(context, key, published.checks)
-
-
-def _facts(step: str, published: Published, before: Snapshot | None) -> dict[str, Any]:
-    snapshot, counts = published.snapshot, published.counts
-    facts: dict[str, Any] = {
-        "rows_in": counts.rows_in,
-        "rows_published": counts.published,
-        "rows_quarantined": counts.quarantined,
-        "rows_deduplicated": counts.deduplicated,
-        "changed": published.changed,
-        **published.facts,
-        "preview": dg.MetadataValue.md(markdown_table(published.preview())),
-        "size_bytes": snapshot.manifest.size_bytes,
-        "duration_s": round(published.duration_s, 3),
-        "dagster/column_schema": column_schema(snapshot),
-        "dagster/uri": snapshot.objects.polars_url(
-            f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
-        ),
-        "dagster/row_count": snapshot.manifest.rows,
-        "version": snapshot.version,
-    }
-    if counts.quarantined:
-        reasons = published.reasons().select("reason_code", "rows", "reason", "example")
-        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
-    if step == TENANTS and published.changed and before is not None:
-        found = directory_differences(_tenants(before), _tenants(snapshot))
+def _facts(step: str, published: Published, tenants_before: Snapshot | None) -> dict[str, Any]:
+    facts = describe_newest(published)
+    facts["preview"] = dg.MetadataValue.md(markdown_table(published.preview()))
+    if step == TENANTS and published.changed and tenants_before is not None:
+        found = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))
         facts["opened_closed_moved_renamed"] = dg.MetadataValue.md(
             markdown_table(found.head(DIFFERENCES_SHOWN))
         )

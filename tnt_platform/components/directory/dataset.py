@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from tnt_platform.components.dataset import Dataset, newest_definitions
 from tnt_platform.components.directory.assets import directory_assets
 from tnt_platform.components.series.model import TimeZone
-from tnt_platform.components.steps import schedule_status
 from tnt_platform.components.transit.model import Cron
 from tnt_platform.flows.directory.spec import DirectorySource, DirectorySpec
 
@@ -32,24 +31,15 @@ class DirectorySourceModel(dg.Model, dg.Resolvable):
     readings: Annotated[int, Field(ge=1, le=10)] = 3
 
 
-class DirectoryDataset(dg.Component, dg.Model, dg.Resolvable):
+class DirectoryDataset(Dataset):
     """A paginated directory API: pages captured whole, tenants matched and translated, upserted with an audit log."""
 
-    description: str = ""
-    owners: Sequence[str] = ()
-    tags: Mapping[str, str] = Field(default_factory=dict)
     timezone: TimeZone = "UTC"
     source: DirectorySourceModel
     max_withdrawn_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     database_url: str = "${DATABASE_URL:-}"
     lock_timeout_s: Annotated[float, Field(gt=0)] = 300
     cron: Cron | None = None
-    stale_after_hours: Annotated[float, Field(gt=0)] | None = None
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> DirectoryDataset:
-        """Take every value as the YAML writes it, without Dagster's templates; see `TransitDataset`."""
-        return cls(**model.model_dump(exclude_unset=True))
 
     def spec(self, folder: Path) -> DirectorySpec:
         """The dataset as the flows know it; the folder names it and holds its lookups."""
@@ -67,21 +57,4 @@ class DirectoryDataset(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, job and schedule of the dataset."""
         spec = self.spec(context.path)
-        stale = (
-            dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=self.stale_after_hours))
-            if self.stale_after_hours
-            else None
-        )
-        assets = directory_assets(
-            spec, owners=self.owners, tags=self.tags, description=self.description, freshness=stale
-        )
-        selection = dg.AssetSelection.assets(*assets.keys)
-        job = dg.define_asset_job(f"{spec.name}_job", selection, tags={"tnt/lane": spec.name})
-        schedule = dg.ScheduleDefinition(
-            name=f"{spec.name}_schedule",
-            job=job,
-            cron_schedule=self.cron or "0 * * * *",
-            execution_timezone=self.timezone,
-            default_status=schedule_status(),
-        )
-        return dg.Definitions(assets=[assets], jobs=[job], schedules=[schedule] if self.cron else [])
+        return newest_definitions(directory_assets(spec, self.about()), spec.name, self.cron, self.timezone)

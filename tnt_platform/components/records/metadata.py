@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from tnt_platform.components.metadata import describe, in_reading_order, markdown_table
+from tnt_platform.components.metadata import describe, markdown_table
 from tnt_platform.flows.publishing import PREVIEW_ROWS, Published
 from tnt_platform.flows.records.spec import CAPTURE, RECORDS, SUMMARY
 
@@ -23,7 +23,7 @@ def records_metadata(step: str, published: Published) -> dict[str, Any]:
     if step == RECORDS and published.changed:
         log = manifest.changelog
         facts |= {"rows_added": log.added, "rows_updated": log.updated, "rows_removed": log.removed}
-    return in_reading_order({name: value for name, value in facts.items() if value is not None})
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _preview(step: str, published: Published) -> pl.DataFrame:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import dagster as dg
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from tnt_platform.components.dataset import Dataset
 from tnt_platform.components.report.assets import report_assets
 from tnt_platform.components.report.model import ReportSourceModel, source_of
 from tnt_platform.components.report.sensor import daily_schedule, report_sensor, sweep_schedule
@@ -19,28 +20,19 @@ from tnt_platform.flows.report.spec import ReportSpec
 RESERVED = frozenset({"file_key", "line_no", "raw"})
 
 
-class DailyReportDataset(dg.Component, dg.Model, dg.Resolvable):
+class DailyReportDataset(Dataset):
     """A report a date over the files that arrived: how many records, of what, compared with other days.
 
     `totals` are numeric columns to sum wherever a file has them. `empty_days: normal` says that a day without files is
     no fault. `cron` (UTC) looks at the day before, so that one without files is noticed.
     """
 
-    description: str = ""
-    owners: Sequence[str] = ()
-    tags: Mapping[str, str] = Field(default_factory=dict)
     start_date: IsoDate = "2020-01-01"
     source: ReportSourceModel = Field(default_factory=ReportSourceModel)
     totals: Sequence[str] = ()
     empty_days: Literal["missing", "normal"] = "missing"
     sensor: SensorModel = Field(default_factory=SensorModel)
     cron: Cron | None = None
-    stale_after_hours: Annotated[float, Field(gt=0)] | None = None
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> DailyReportDataset:
-        """Take every value as the YAML writes it, without Dagster's templates; see `TransitDataset`."""
-        return cls(**model.model_dump(exclude_unset=True))
 
     @model_validator(mode="after")
     def _consistent(self) -> DailyReportDataset:
@@ -69,14 +61,7 @@ class DailyReportDataset(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, sensor, schedules and job of the dataset."""
         spec = self.spec(context.path)
-        stale = (
-            dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=self.stale_after_hours))
-            if self.stale_after_hours
-            else None
-        )
-        assets = report_assets(
-            spec, owners=self.owners, tags=self.tags, description=self.description, freshness=stale
-        )
+        assets = report_assets(spec, self.about())
         selection = dg.AssetSelection.assets(*assets.keys)
         job = dg.define_asset_job(f"{spec.name}_job", selection=selection)
         schedules = [sweep_schedule(spec, self.sensor)]

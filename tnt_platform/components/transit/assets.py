@@ -5,20 +5,21 @@ that fails at one link must not keep the other dates of a backfill from the next
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import dagster as dg
 import polars as pl
 
+from tnt_platform.components.compute import TaskSize
 from tnt_platform.components.cost import Meter
-from tnt_platform.components.failures import as_dagster_failure, describe_error, failed_dates
-from tnt_platform.components.metadata import check_results, materialization
+from tnt_platform.components.dated import DatedRun
+from tnt_platform.components.failures import as_dagster_failure
+from tnt_platform.components.metadata import materialization
 from tnt_platform.components.platform import Platform
+from tnt_platform.components.steps import About, StepChecks, StepStory, selected_steps
 from tnt_platform.components.transit.lineage import results_lineage
 from tnt_platform.components.transit.plots import summary_plot
-from tnt_platform.errors import CheckFailed, TntError
-from tnt_platform.flows.publishing import CheckOutcome, Published
+from tnt_platform.flows.publishing import Published
 from tnt_platform.flows.transit.chain import Chain
 from tnt_platform.flows.transit.shipments import crashed_files
 from tnt_platform.flows.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
@@ -53,8 +54,15 @@ CRASH_CHECK = "no_file_crashed_the_reader"
 STEP_KINDS: Mapping[str, set[str]] = {
     FILES: {"s3"},
     SHIPMENTS: {"polars", "parquet"},
+    ENRICHED: {"parquet"},
+    RESULTS: {"parquet"},
     SUMMARY: {"polars", "parquet"},
 }
+
+
+RETRY_SOON = dg.RetryPolicy(
+    max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
 
 
 class TransitRun(dg.Config):
@@ -65,152 +73,97 @@ class TransitRun(dg.Config):
     ask_again: Literal["none", "quarantined", "all"] = "none"
 
 
-@dataclass
-class _Tally:
-    """What the run has seen so far."""
-
-    spec: TransitSpec
-    outcomes: dict[tuple[str, str], dict[str, CheckOutcome | None]] = field(default_factory=dict)
-    crashed: dict[str, list[str]] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
-    done: int = 0
-
-    def add(self, step: str, date: str, outcomes: Sequence[CheckOutcome]) -> None:
-        found = {outcome.name: outcome for outcome in outcomes}
-        for name in checks_of(self.spec, step):
-            if name in found or not outcomes:
-                self.outcomes.setdefault((step, name), {})[date] = found.get(name)
-
-
-def transit_assets(
-    spec: TransitSpec,
-    *,
-    owners: Sequence[str],
-    tags: Mapping[str, str],
-    description: str,
-    freshness: dg.FreshnessPolicy | None,
-) -> dg.AssetsDefinition:
+def transit_assets(spec: TransitSpec, about: About) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their blocking checks, daily partitions and backfill policy."""
+    checks = transit_checks(spec)
     partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
-    specs = [
-        dg.AssetSpec(
-            key=[spec.name, step],
-            deps=[[spec.name, spec.steps[i - 1]]] if i else [],
-            description=DESCRIPTIONS[step] + (f"\n\n{description}" if description else ""),
-            group_name=spec.name,
-            owners=list(owners),
-            tags=dict(tags),
-            kinds=STEP_KINDS.get(step, {"parquet"})
-            | ({"dynamodb"} if step == RESULTS and spec.results_table else set()),
-            partitions_def=partitions,
-            skippable=True,
-            freshness_policy=freshness,
-            metadata={
-                "dagster/table_name": spec.dataset(step),
-                "source": f"{spec.source.prefix} {spec.source.key_pattern.pattern}",
-            },
-        )
-        for i, step in enumerate(spec.steps)
-    ]
 
-    @dg.multi_asset(
-        name=spec.name,
-        specs=specs,
-        can_subset=True,
-        check_specs=_check_specs(spec),
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=10),
-        retry_policy=dg.RetryPolicy(
-            max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-        ),
-        op_tags={"tnt/dataset": spec.name},
+    @_story(spec, about).one_op(
+        spec.name,
+        {step: spec.dataset(step) for step in spec.steps},
+        [*checks.specs(spec.name), _crash_check(spec)],
+        retry=RETRY_SOON,
+        partitions=partitions,
     )
     def materialize(
         context: dg.AssetExecutionContext, config: TransitRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
-            settings = platform.settings()
-            selected = [
-                step for step in spec.steps if dg.AssetKey([spec.name, step]) in context.selected_asset_keys
-            ]
+            selected = selected_steps(context, spec.name, spec.steps)
             if not selected:
                 raise dg.Failure(f"{spec.name}: {CHECKED_BEFORE_PUBLISHING}", allow_retries=False)
-            tally = _Tally(spec)
+            run = DatedRun(context, spec.name, checks)
             dates = sorted(context.partition_keys)
-            with Chain(
-                spec,
-                platform.place(),
-                settings,
-                run_id=context.run_id,
-                isolate=config.isolate,
-                force=config.force,
-                ask_again=config.ask_again,
-                progress=context.log.info,
-            ) as chain:
+            crashed: dict[str, list[str]] = {}
+            with _chain(spec, platform, config, context) as chain:
                 for number, date in enumerate(dates, start=1):
                     context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
-                    _materialize_date(context, chain, selected, date, tally)
-            yield from _results(context, spec, tally)
-            if tally.failures:
-                raise failed_dates(spec.name, tally.failures, tally.done)
+                    _materialize_date(run, chain, selected, date, crashed)
+            yield from run.results()
+            yield from _crash_results(context, spec, crashed)
+            run.raise_failures()
 
     return materialize
 
 
-def _check_specs(spec: TransitSpec) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            name, asset=[spec.name, step], blocking=True, description=CHECK_DESCRIPTIONS.get(name, IN_RANGE)
-        )
-        for step in spec.steps
-        for name in checks_of(spec, step)
-    ] + [
-        dg.AssetCheckSpec(
-            CRASH_CHECK,
-            asset=[spec.name, SHIPMENTS],
-            description="Fails when a file made its reader crash and was quarantined whole after the last attempt.",
-        )
-    ]
+def _story(spec: TransitSpec, about: About) -> StepStory:
+    kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.results_table else set())}
+    source = {"source": f"{spec.source.prefix} {spec.source.key_pattern.pattern}"}
+    return StepStory(DESCRIPTIONS, kinds, about, source)
 
 
-def checks_of(spec: TransitSpec, step: str) -> tuple[str, ...]:
-    """The blocking checks of a step; a dataset whose dates are columns has no expected days to check."""
-    names = BLOCKING_CHECKS[step]
-    return names if spec.api or step != SHIPMENTS else names[:2]
+def transit_checks(spec: TransitSpec) -> StepChecks:
+    """The blocking checks of each step; a dataset whose dates are columns has no expected days to check."""
+    blocking = {step: BLOCKING_CHECKS[step] for step in spec.steps}
+    if spec.api is None:
+        blocking[SHIPMENTS] = blocking[SHIPMENTS][:2]
+    descriptions = {
+        name: CHECK_DESCRIPTIONS.get(name, IN_RANGE) for names in blocking.values() for name in names
+    }
+    return StepChecks(blocking, dict.fromkeys(blocking, ()), descriptions)
+
+
+def _chain(
+    spec: TransitSpec, platform: Platform, config: TransitRun, context: dg.AssetExecutionContext
+) -> Chain:
+    return Chain(
+        spec,
+        platform.place(),
+        platform.settings(),
+        run_id=context.run_id,
+        isolate=config.isolate,
+        force=config.force,
+        ask_again=config.ask_again,
+        progress=context.log.info,
+    )
 
 
 def _materialize_date(
-    context: dg.AssetExecutionContext, chain: Chain, selected: Sequence[str], date: str, tally: _Tally
+    run: DatedRun, chain: Chain, selected: Sequence[str], date: str, crashed: dict[str, list[str]]
 ) -> None:
     """Take one date through the selected links; a failure is noted and the next date goes on."""
     for step in selected:
-        meter = Meter.start(chain.place)
+        meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
         try:
             published = chain.publish(step, date)
-        except CheckFailed as error:
-            tally.failures[date] = error
-            tally.add(step, date, [o for o in error.outcomes if isinstance(o, CheckOutcome)])
-            context.log.error(f"{date} {step}: {describe_error(error)}")
+        except Exception as error:  # noqa: BLE001 - told and raised at the end of the run
+            run.fail(step, date, error)
             return
-        except Exception as error:
-            tally.failures[date] = error
-            known = isinstance(error, TntError)
-            context.log.error(f"{date} {step}: {describe_error(error)}", exc_info=not known)
-            return
-        tally.add(step, date, published.checks)
+        run.add(step, date, published.checks)
         key = dg.AssetKey([chain.spec.name, step])
-        context.log_event(materialization(published, key, _extra(chain, step, published, meter)))
-        context.log.info(
+        run.context.log_event(materialization(published, key, _extra(chain, step, published, meter)))
+        run.context.log.info(
             f"{date} {step}: {published.counts.rows_in} in, {published.counts.published} published, "
             f"{published.counts.quarantined} quarantined{'' if published.changed else ' (unchanged)'}"
         )
         if step == SHIPMENTS:
-            tally.crashed[date] = crashed_files(published)
-    tally.done += 1
+            crashed[date] = crashed_files(published)
+    run.done += 1
 
 
 def _extra(chain: Chain, step: str, published: Published, meter: Meter) -> dict[str, object]:
     """What only this step shows: its cost, its lineage, the plot."""
-    extra: dict[str, object] = {**meter.cost(chain, published)}
+    extra: dict[str, object] = {**meter.cost(published, files=_files(chain, published.partition))}
     if step == RESULTS:
         extra["dagster/column_lineage"] = results_lineage(chain.spec, published.snapshot.schema)
     if step == SUMMARY and published.counts.published:
@@ -225,16 +178,27 @@ def _extra(chain: Chain, step: str, published: Published, meter: Meter) -> dict[
     return extra
 
 
-def _results(
-    context: dg.AssetExecutionContext, spec: TransitSpec, tally: _Tally
+def _files(chain: Chain, date: str) -> int:
+    """How many files the date was published from."""
+    snapshot = chain.place.store.current(chain.spec.dataset(FILES))
+    row = snapshot.partition(date) if snapshot else None
+    return int(row["published"]) if row else 0
+
+
+def _crash_check(spec: TransitSpec) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        CRASH_CHECK,
+        asset=[spec.name, SHIPMENTS],
+        description="Fails when a file made its reader crash and was quarantined whole after the last attempt.",
+    )
+
+
+def _crash_results(
+    context: dg.AssetExecutionContext, spec: TransitSpec, crashed: Mapping[str, Sequence[str]]
 ) -> Iterator[dg.AssetCheckResult]:
-    for (step, name), outcomes in tally.outcomes.items():
-        key = dg.AssetKey([spec.name, step])
-        if dg.AssetCheckKey(key, name) in context.selected_asset_check_keys:
-            yield check_results(key, name, outcomes)
     shipments = dg.AssetKey([spec.name, SHIPMENTS])
-    if tally.crashed and dg.AssetCheckKey(shipments, CRASH_CHECK) in context.selected_asset_check_keys:
-        files = [file for crashed in tally.crashed.values() for file in crashed]
+    if crashed and dg.AssetCheckKey(shipments, CRASH_CHECK) in context.selected_asset_check_keys:
+        files = [file for of_date in crashed.values() for file in of_date]
         yield dg.AssetCheckResult(
             asset_key=shipments,
             check_name=CRASH_CHECK,

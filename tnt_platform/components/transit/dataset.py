@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Annotated
 
 import dagster as dg
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from tnt_platform.components.dataset import Dataset
 from tnt_platform.components.transit.assets import transit_assets
 from tnt_platform.components.transit.model import (
     ColumnModel,
@@ -29,16 +29,13 @@ from tnt_platform.flows.transit.spec import Sample, TransitSpec
 from tnt_platform.transforms.transit import PassRule
 
 
-class TransitDataset(dg.Component, dg.Model, dg.Resolvable):
+class TransitDataset(Dataset):
     """Files of expected transit times, compared with the actual ones.
 
     With `rate_api` the actual days are asked for, case by case; without, `expected_date` and
     `actual_date` are columns of the file.
     """
 
-    description: str = ""
-    owners: Sequence[str] = ()
-    tags: Mapping[str, str] = Field(default_factory=dict)
     start_date: IsoDate = "2020-01-01"
     source: SourceModel
     layouts: Sequence[LayoutModel]
@@ -50,16 +47,6 @@ class TransitDataset(dg.Component, dg.Model, dg.Resolvable):
     sample_per_file: SampleModel | None = None
     dynamodb: DynamoDbModel | None = None
     sensor: SensorModel = Field(default_factory=SensorModel)
-    stale_after_hours: Annotated[float, Field(gt=0)] | None = None
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> TransitDataset:
-        """Take every value as the YAML writes it, without Dagster's templates.
-
-        They would read each text as a Python literal (`nulls: ["0"]` became the number 0, which is refused) and
-        turn `\\d{{2}}` of a pattern into `\\d2`. What differs between places is a `${VARIABLE}`, resolved at run time.
-        """
-        return cls(**model.model_dump(exclude_unset=True))
 
     @model_validator(mode="after")
     def _consistent(self) -> TransitDataset:
@@ -105,14 +92,7 @@ class TransitDataset(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Assets, checks, sensor, sweep schedule and job of the dataset."""
         spec = self.spec(context.path)
-        stale = (
-            dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=self.stale_after_hours))
-            if self.stale_after_hours
-            else None
-        )
-        assets = transit_assets(
-            spec, owners=self.owners, tags=self.tags, description=self.description, freshness=stale
-        )
+        assets = transit_assets(spec, self.about())
         selection = dg.AssetSelection.assets(*assets.keys)
         sweep = sweep_schedule(spec, self.sensor, selection)
         return dg.Definitions(

@@ -178,31 +178,36 @@ def run_requests(
     partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
     asked = 0
     for work in sorted(found.work, key=lambda work: work.date, reverse=True):
+        attempts = history.get(_content(work), Attempts())
         if not partitions.has_partition_key(work.date):
             say(
                 f"{work.date} is before {spec.start_date} or in the future: {work.reason} wait; "
                 "see start_date in the YAML"
             )
+        elif work.date in busy:
             continue
-        attempts = history.get(_content(work), Attempts())
-        wait_s = model.backoff_s * 2 ** (attempts.failed - 1) if attempts.failed else 0.0
-        if work.date in busy:
-            continue
-        if attempts.failed >= model.max_attempts and not given_up_too:
-            say(
-                f"{work.date} was given up after {attempts.failed} runs; look at the last one and run the date by "
-                f"hand, or wait for the sweep ({model.sweep_cron} UTC)"
-            )
-            continue
-        if now < attempts.last_ended + wait_s:
-            say(
-                f"{work.date} failed {attempts.failed} times; next try in {attempts.last_ended + wait_s - now:.0f} s"
-            )
-            continue
-        if asked == model.max_requests:
+        elif why := _why_it_waits(model, work, attempts, now, given_up_too=given_up_too):
+            say(why)
+        elif asked == model.max_requests:
             return
-        asked += 1
-        yield _request(spec, model, work, attempts.failed + 1, isolates=isolates)
+        else:
+            asked += 1
+            yield _request(spec, model, work, attempts.failed + 1, isolates=isolates)
+
+
+def _why_it_waits(
+    model: SensorModel, work: Work, attempts: Attempts, now: float, *, given_up_too: bool
+) -> str | None:
+    """What earlier failures mean for a date; None if it may be tried."""
+    wait_s = model.backoff_s * 2 ** (attempts.failed - 1) if attempts.failed else 0.0
+    if attempts.failed >= model.max_attempts and not given_up_too:
+        return (
+            f"{work.date} was given up after {attempts.failed} runs; look at the last one and run the date by "
+            f"hand, or wait for the sweep ({model.sweep_cron} UTC)"
+        )
+    if now < attempts.last_ended + wait_s:
+        return f"{work.date} failed {attempts.failed} times; next try in {attempts.last_ended + wait_s - now:.0f} s"
+    return None
 
 
 def _request(
