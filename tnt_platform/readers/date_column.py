@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import polars as pl
 
@@ -11,6 +13,11 @@ from tnt_platform.readers.series_cells import SeriesCells, joined, same_words
 from tnt_platform.readers.series_layouts import ColumnSeries, DateColumnLayout, column_index, column_letters
 from tnt_platform.readers.sheet import Cells, Sheet
 from tnt_platform.readers.workbook import Workbook, open_workbook
+
+_DIGIT: Final = re.compile(r"\d")
+_NUMBER: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+# A number as the quick reading names a column: one that occurs twice has a suffix.
+_NUMBERED: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(_\d+)?")
 
 
 def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
@@ -49,9 +56,7 @@ def _sheet_cells(
 
 
 def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[pl.DataFrame]:
-    first = group[0]
-    wanted = {column_index(letters) for s in group for letters in (s.date_column, s.value_column)}
-    cells = sheet.cells_below(first.header_row, first.skip_rows_after_header, wanted)
+    cells = _cells_below(sheet, group)
     for series in group:
         _check_header(sheet, cells, series)
     rows = pl.int_range(cells.first_row, cells.first_row + cells.height, eager=True).alias("line_no")
@@ -69,6 +74,47 @@ def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) ->
                 "header_row or the columns",
             )
     return found
+
+
+def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
+    """Return the rows below the header, with those that were to be skipped but are data."""
+    header_row, skip = group[0].header_row, group[0].skip_rows_after_header
+    wanted = {column_index(letters) for s in group for letters in _letters(s)}
+    if skip == 0:
+        return sheet.cells_below(header_row, 0, wanted)
+    # What stands right above the first row is taken as its header, so that a skipped row of data shows itself.
+    cells = sheet.cells_below(header_row + skip, 0, wanted)
+    needed = {column_index(letters) for s in group for letters in (s.date_column, s.value_column)}
+    if needed <= set(cells.used):
+        if skipped_data := _data_above(sheet, cells, group):
+            return sheet.cells_below(header_row, skip - skipped_data, wanted)
+        return cells.without_headers()
+    return sheet.cells_below(header_row, skip, wanted)
+
+
+def _letters(series: ColumnSeries) -> list[str]:
+    return [series.date_column, series.value_column, *(column for column, _ in series.leave_out)]
+
+
+def _data_above(sheet: Sheet, cells: Cells, group: list[ColumnSeries]) -> int:
+    """Return how many of the skipped rows, from the lowest up, hold a date and a number as the first row does."""
+    # The quick reading names columns by the row above; a number there is rare enough to look closer.
+    if not any(_NUMBERED.fullmatch(text) for text in cells.headers.values()):
+        return 0
+    row = cells.first_row - 1
+    while row > group[0].header_row and any(_is_data(sheet, cells, series, row) for series in group):
+        row -= 1
+    return cells.first_row - 1 - row
+
+
+def _is_data(sheet: Sheet, cells: Cells, series: ColumnSeries, row: int) -> bool:
+    date = sheet.text(row, column_index(series.date_column))
+    value = sheet.text(row, column_index(series.value_column))
+    dates = _column(sheet, cells, series.date_column)
+    if date is None or value is None or dates.is_empty() or dates[0] is None:
+        return False
+    same_shape = _DIGIT.sub("0", date) == _DIGIT.sub("0", dates[0])
+    return same_shape and _NUMBER.fullmatch(value) is not None
 
 
 def _end(sheet: Sheet, cells: Cells, letters: str, footer: str | None) -> int:
@@ -99,9 +145,11 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
     dates = _column(sheet, cells, series.date_column)[: rows.height]
     values = _column(sheet, cells, series.value_column)[: rows.height]
     return (
-        rows.with_columns(dates.alias("date_text"), values.alias("value_text"))
+        rows.with_columns(
+            dates.alias("date_text"), values.alias("value_text"), _left_out(cells, series, rows)
+        )
         .lazy()
-        .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null())
+        .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null(), ~pl.col("left_out"))
         .select(
             pl.lit(series.code).alias("series_code"),
             "date_text",
@@ -110,6 +158,16 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
             "line_no",
         )
     )
+
+
+def _left_out(cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.Series:
+    """Say which rows are marked as of another kind; a column that the sheet lacks marks none."""
+    left_out = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
+    for letters, text in series.leave_out:
+        marks = cells.column(column_index(letters))
+        if marks is not None:
+            left_out |= (marks[: rows.height] == text).fill_null(False)
+    return left_out.alias("left_out")
 
 
 def _check_header(sheet: Sheet, cells: Cells, series: ColumnSeries) -> None:
