@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
 
 import polars as pl
 
@@ -17,6 +20,11 @@ from tnt_platform.readers.series_layouts import (
 )
 from tnt_platform.readers.sheet import Cells, Sheet
 from tnt_platform.readers.workbook import Workbook, open_workbook
+
+_DIGIT: Final = re.compile(r"\d")
+_NUMBER: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+# A number as the quick reading names a column: one that occurs twice has a suffix.
+_NUMBERED: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(_\d+)?")
 
 
 def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
@@ -55,12 +63,7 @@ def _sheet_cells(
 
 
 def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[pl.DataFrame]:
-    first = group[0]
-    dates = {column_index(letters) for s in group for letters in (s.date_column, s.year_column) if letters}
-    values = {column_index(s.value_column) for s in group}
-    cells = sheet.cells_below(
-        first.header_row, first.skip_rows_after_header, dates | values, numbers=values - dates
-    )
+    cells = _cells_below(sheet, group)
     for series in group:
         _check_header(sheet, cells, series)
     rows = pl.int_range(cells.first_row, cells.first_row + cells.height, eager=True).alias("line_no")
@@ -78,6 +81,50 @@ def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) ->
                 "header_row or the columns",
             )
     return found
+
+
+def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
+    """Return the rows below the header, with those that were to be skipped but are data."""
+    header_row, skip = group[0].header_row, group[0].skip_rows_after_header
+    texts = {column_index(letters) for s in group for letters in _text_columns(s)}
+    values = {column_index(s.value_column) for s in group}
+    read = partial(sheet.cells_below, columns=texts | values, numbers=values - texts)
+    if skip == 0:
+        return read(header_row, 0)
+    # What stands right above the first row is taken as its header, so that a skipped row of data shows itself.
+    cells = read(header_row + skip, 0)
+    needed = values | {column_index(s.date_column) for s in group}
+    if needed <= set(cells.used):
+        if skipped_data := _data_above(sheet, cells, group):
+            return read(header_row, skip - skipped_data)
+        return cells.without_headers()
+    return read(header_row, skip)
+
+
+def _text_columns(series: ColumnSeries) -> list[str]:
+    years = [] if series.year_column is None else [series.year_column]
+    return [series.date_column, *years, *(column for column, _ in series.leave_out)]
+
+
+def _data_above(sheet: Sheet, cells: Cells, group: list[ColumnSeries]) -> int:
+    """Return how many of the skipped rows, from the lowest up, hold a date and a number as the first row does."""
+    # The quick reading names columns by the row above; a number there is rare enough to look closer.
+    if not any(_NUMBERED.fullmatch(text) for text in cells.headers.values()):
+        return 0
+    row = cells.first_row - 1
+    while row > group[0].header_row and any(_is_data(sheet, cells, series, row) for series in group):
+        row -= 1
+    return cells.first_row - 1 - row
+
+
+def _is_data(sheet: Sheet, cells: Cells, series: ColumnSeries, row: int) -> bool:
+    date = sheet.text(row, column_index(series.date_column))
+    value = sheet.text(row, column_index(series.value_column))
+    dates = _column(sheet, cells, series.date_column)
+    if date is None or value is None or dates.is_empty() or dates[0] is None:
+        return False
+    same_shape = _DIGIT.sub("0", date) == _DIGIT.sub("0", dates[0])
+    return same_shape and _NUMBER.fullmatch(value) is not None
 
 
 def _end(sheet: Sheet, cells: Cells, letters: str, footer: str | None) -> int:
@@ -108,9 +155,11 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
     dates = _dates(sheet, cells, series)[: rows.height]
     values = _column(sheet, cells, series.value_column)[: rows.height]
     return (
-        rows.with_columns(dates.alias("date_text"), values.alias("value_text"))
+        rows.with_columns(
+            dates.alias("date_text"), values.alias("value_text"), _left_out(cells, series, rows)
+        )
         .lazy()
-        .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null())
+        .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null(), ~pl.col("left_out"))
         .select(
             pl.lit(series.code).alias("series_code"),
             "date_text",
@@ -131,6 +180,16 @@ def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:
     year = pl.when(pl.col("year").is_not_null()).then(stands).forward_fill()
     dated = pl.when(year != "").then(pl.concat_str("date", pl.lit(" "), year)).otherwise("date")
     return frame.select(dated.alias("date")).to_series()
+
+
+def _left_out(cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.Series:
+    """Say which rows are marked as of another kind; a column that the sheet lacks marks none."""
+    left_out = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
+    for letters, text in series.leave_out:
+        marks = cells.column(column_index(letters))
+        if marks is not None:
+            left_out |= (marks[: rows.height] == text).fill_null(False)
+    return left_out.alias("left_out")
 
 
 def _check_header(sheet: Sheet, cells: Cells, series: ColumnSeries) -> None:

@@ -66,8 +66,11 @@ def _check_pattern(name: str, pattern: str | None) -> None:
 class ColumnSeries:
     """A series down a column; its first row is header_row + skip_rows_after_header + 1.
 
+    Rows right above that one which hold a date and a number too are data, not header: they are never skipped.
     `header` is what the header cell of the value column must say (any case, any white space); None: not checked.
     `year_column`: where the year stands, once for the rows below it, if the date column has months or quarters only.
+    `leave_out`: columns and the texts that mark rows of another kind, such as ("Q", "M") for monthly averages that
+    stand below the daily rows; a row marked so is not of this series.
     """
 
     code: str
@@ -77,6 +80,7 @@ class ColumnSeries:
     date_column: str
     value_column: str
     header: str | None = None
+    leave_out: tuple[tuple[str, str], ...] = ()
     unit: str | None = None
     frequency: str | None = None
     year_column: str | None = None
@@ -85,8 +89,8 @@ class ColumnSeries:
         _check_rows(self.code, header_row=self.header_row)
         if self.skip_rows_after_header < 0:
             raise ConfigError(f"series {self.code}: skip_rows_after_header is negative; use 0 or more")
-        column_index(self.date_column)
-        column_index(self.value_column)
+        for letters in (self.date_column, self.value_column, *(column for column, _ in self.leave_out)):
+            column_index(letters)
         if self.year_column is not None:
             column_index(self.year_column)
 

@@ -60,6 +60,10 @@ class Cells:
         """Return the texts of a column, blank ones null; the first stands in row `first_row`."""
         return self._columns.get(index)
 
+    def without_headers(self) -> Cells:
+        """Return the same cells; what stood over them is not known."""
+        return Cells(self.first_row, self._columns, {})
+
     @property
     def used(self) -> list[int]:
         """The columns there are, in order."""

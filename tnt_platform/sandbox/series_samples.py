@@ -21,13 +21,28 @@ SEED = 1991
 LAST_DAY = dt.date(2026, 10, 30)
 MONTHS = 36
 HEADER_ROW, FIRST_ROW = 8, 11
-# Sheet, then the columns that the shipped dataset reads: letter, first value, daily change.
+# Sheet, then its columns of values: letter, first value, daily change; other columns are blank.
 BCRA_SHEETS: dict[str, dict[str, tuple[float, float]]] = {
-    "RESERVAS": {"C": (28_000.0, 120.0), "P": (1_000.0, 2.0)},
-    "BASE MONETARIA": {"AD": (19_000.0, 90.0)},
-    "DEPOSITOS": {"X": (31_000.0, 110.0)},
-    "TASAS DE MERCADO": {"T": (35.0, 0.8)},
+    "RESERVAS": {
+        "C": (28_000.0, 120.0),
+        "P": (1_000.0, 2.0),
+        **dict.fromkeys("DE", (14_000.0, 60.0)),
+        **dict.fromkeys("GHIJKL", (50.0, 20.0)),
+        "N": (4_000.0, 1.0),
+    },
+    "BASE MONETARIA": {
+        "AD": (19_000.0, 90.0),
+        **dict.fromkeys(("Z", "AA", "AB", "AC", "AE", "AF"), (9_000.0, 40.0)),
+    },
+    "DEPOSITOS": {
+        "X": (31_000.0, 110.0),
+        **dict.fromkeys((*"BCDEFGHIJKLMNOPQRSTUWZ", "AA", "AC"), (8_000.0, 50.0)),
+    },
+    "PRESTAMOS": dict.fromkeys("BCDEFGHIJKLMNOPQSU", (6_000.0, 30.0)),
+    "TASAS DE MERCADO": {"T": (35.0, 0.8), **dict.fromkeys("BCDEFGHILMNOPQRSUVWXY", (33.0, 0.6))},
 }
+# Where a sheet says whether a row is a day (D) or the average of a month (M).
+BCRA_KINDS = {"RESERVAS": "Q", "BASE MONETARIA": "AG", "DEPOSITOS": "AD", "PRESTAMOS": "V"}
 INDEC_SHEETS = {
     "Variación mensual IPC Nacional": (3.0, 1.0),
     "Var. interanual IPC Nacional": (60.0, 2.0),
@@ -85,7 +100,7 @@ def _walk(random: Random, start: float, step: float, count: int, digits: int = 4
 
 
 def bcra_workbook(random: Random) -> bytes:
-    """Daily series down columns, the header in row 8, data from row 11, a note below (xlsx inside, as .xlsm)."""
+    """Daily series down columns: header in row 8, data from row 11, then monthly averages and a note (.xlsm)."""
     import xlsxwriter
 
     buffer = io.BytesIO()
@@ -97,23 +112,31 @@ def bcra_workbook(random: Random) -> bytes:
         sheet = book.add_worksheet(name)
         sheet.write(0, 0, f"Principales variables: {name.title()}")
         sheet.write(HEADER_ROW - 1, 0, "Fecha")
+        months = _months(LAST_DAY, 12) if name in BCRA_KINDS else []
         for letter, (start, step) in columns.items():
-            _bcra_column(sheet, random, days, _column(letter), start, step)
-        for row, day in enumerate(days, start=FIRST_ROW - 1):
+            _bcra_column(sheet, random, days, len(months), _column(letter), start, step)
+        for row, day in enumerate([*days, *months], start=FIRST_ROW - 1):
             sheet.write_datetime(row, 0, dt.datetime(day.year, day.month, day.day))  # noqa: DTZ001  (a cell has no zone)
-        sheet.write(FIRST_ROW + len(days) + 1, 1, "Datos provisorios, sujetos a revisión")
+            if name in BCRA_KINDS:
+                sheet.write_string(
+                    row, _column(BCRA_KINDS[name]), "D" if row < FIRST_ROW - 1 + len(days) else "M"
+                )
+        sheet.write(FIRST_ROW + len(days) + len(months) + 1, 1, "Datos provisorios, sujetos a revisión")
     book.close()
     return buffer.getvalue()
 
 
 def _bcra_column(
-    sheet: Any, random: Random, days: Sequence[dt.date], column: int, start: float, step: float
+    sheet: Any, random: Random, days: Sequence[dt.date], months: int, column: int, start: float, step: float
 ) -> None:
+    """The value of each day, then those of the months, which stand below in the same column."""
     sheet.write(HEADER_ROW - 1, column, f"Serie {column + 1}")
     sheet.write(HEADER_ROW, column, "(en millones)")
-    for row, value in enumerate(_walk(random, start, step, len(days)), start=FIRST_ROW - 1):
-        day = days[row - FIRST_ROW + 1]
-        if (day.month, day.day) in {(12, 25), (1, 1), (5, 1), (7, 9)}:
+    for at, value in enumerate(_walk(random, start, step, len(days) + months)):
+        row = FIRST_ROW - 1 + at
+        if at >= len(days):
+            sheet.write_number(row, column, value)
+        elif (days[at].month, days[at].day) in {(12, 25), (1, 1), (5, 1), (7, 9)}:
             sheet.write_string(row, column, "")
         elif random.random() < 0.004:
             sheet.write_string(row, column, "s/d")

@@ -99,6 +99,38 @@ def test_every_series_equals_what_a_reader_of_single_cells_finds(data):
     assert read_date_column(book, layout(*series)).cells.rows() == wanted
 
 
+@pytest.mark.parametrize("write", [xlsx, xls])
+@pytest.mark.parametrize("above", [1, 2])
+def test_rows_to_be_skipped_that_hold_a_date_and_a_number_are_read(write, above):
+    grid = {(2, 1): "Fecha", (2, 2): "Tipo de cambio"}
+    for row in range(5 - above, 7):
+        grid |= {(row, 1): DAY + dt.timedelta(days=row), (row, 2): 810.5 + row, (row, 3): 7}
+    found = read_date_column(write({"S": grid}), layout(one(skip=2), one("C", skip=2, value_column="C")))
+    assert found.cells["line_no"].to_list() == [*range(5 - above, 7)] * 2
+    assert found.cells["value_text"].to_list()[-1] == "7"
+
+
+def test_skipped_rows_with_numbers_but_no_date_stay_skipped():
+    grid = GRID | {(3, 1): "1", (3, 2): 2}
+    found = read_date_column(xlsx({"S": grid}), layout(one()))
+    assert found.cells["line_no"].to_list() == [4, 5, 6, 8]
+
+
+@pytest.mark.parametrize("write", [xlsx, xls])
+def test_rows_marked_as_of_another_kind_are_left_out(write):
+    grid = {(1, 1): "Fecha", (1, 2): "Reservas", (1, 3): "Tipo de serie"}
+    for row, kind in ((2, "D"), (3, "D"), (4, None), (5, "M"), (6, "M")):
+        grid |= {(row, 1): DAY + dt.timedelta(days=row), (row, 2): row} | ({(row, 3): kind} if kind else {})
+    series = one(header_row=1, skip=0, leave_out=(("C", "M"),))
+    found = read_date_column(write({"S": grid}), layout(series))
+    assert found.cells["line_no"].to_list() == [2, 3, 4]
+
+
+def test_a_column_of_marks_that_is_not_there_or_holds_numbers_leaves_nothing_out():
+    series = one(leave_out=(("B", "M"), ("Z", "M")))
+    assert read_date_column(xlsx({"S": GRID}), layout(series)).cells.height == 4
+
+
 def test_series_come_in_the_order_of_the_layout():
     sheets = {"S": GRID, "T": GRID}
     codes = [("C", "T"), ("A", "S"), ("D", "T"), ("B", "S")]

@@ -80,7 +80,7 @@ class SeriesModel(dg.Model, dg.Resolvable):
 
     In a workbook, rows and columns are as Excel shows them. `header` and `label` are texts that must stand
     where they are expected, so that a sheet that moved is noticed. `year_column` and `years_row` hold years that stand
-    once for their months.
+    once for their months. `leave_out` names columns and the texts that mark rows of another kind.
     """
 
     code: Code
@@ -93,6 +93,7 @@ class SeriesModel(dg.Model, dg.Resolvable):
     value_column: Letters | None = None
     header: str | None = None
     year_column: Letters | None = None
+    leave_out: Mapping[str, str] = Field(default_factory=dict)
     dates_row: RowNumber | None = None
     first_column: Letters | None = None
     values_row: RowNumber | None = None
@@ -172,7 +173,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "wide": ("column",),
 }
 _ALLOWED: Mapping[str, tuple[str, ...]] = {
-    "date_column": ("skip_rows_after_header", "header", "year_column"),
+    "date_column": ("skip_rows_after_header", "header", "year_column", "leave_out"),
     "date_row": ("label", "label_column", "years_row"),
     "block": ("label_column", "years_row"),
     "wide": (),
@@ -198,6 +199,10 @@ def _fields(kind: str, one: SeriesModel, frequency: Frequency) -> dict[str, Any]
             f"series {one.code}: {', '.join(odd)} says nothing to a {kind} series; known: {', '.join(sorted(known))}"
         )
     values = {name: getattr(one, name) for name in (*_NEEDED[kind], *_ALLOWED[kind])}
+    if "leave_out" in values:
+        values["leave_out"] = tuple(
+            sorted((_letters(column), text) for column, text in one.leave_out.items())
+        )
     return {**values, "code": one.code, "unit": one.unit, "frequency": one.frequency or frequency}
 
 

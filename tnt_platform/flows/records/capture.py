@@ -16,7 +16,8 @@ from tnt_platform.flows.records.reading import read_capture
 from tnt_platform.flows.records.spec import CAPTURE, RecordsSpec
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.services.download import Download, Downloader
+from tnt_platform.services.download import Downloader
+from tnt_platform.services.download_answer import Download
 from tnt_platform.settings import Settings
 from tnt_platform.transforms.records import content_digest
 
