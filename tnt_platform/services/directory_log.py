@@ -17,7 +17,7 @@ import polars as pl
 from sqlalchemy import Connection, text
 
 from tnt_platform.errors import Unavailable
-from tnt_platform.services.directory_staging import content_fingerprint
+from tnt_platform.services.directory_staging import content_fingerprint, copy_into
 from tnt_platform.services.directory_tables import COUNTERS
 
 SYNC_LOCK = 0x746E7402  # "tnt" and a 2; 1 is the migrations'
@@ -110,9 +110,12 @@ def end(
 
 
 def write_details(connection: Connection, sync_id: int, issues: pl.DataFrame, unmapped: pl.DataFrame) -> None:
-    """Store the staged issues and unmapped values, unless the newest stored ones are exactly these.
+    """Store the issues and unmapped values, unless the newest stored ones are exactly these.
 
     Then the row refers to the sync that has them: an hourly sync of an unchanged directory adds one log row.
+
+    Raises:
+        PermanentError: PostgreSQL refuses a value.
     """
     fingerprint = content_fingerprint(issues, unmapped)
     newest = connection.execute(text(_NEWEST_DETAILS)).first()
@@ -121,8 +124,8 @@ def write_details(connection: Connection, sync_id: int, issues: pl.DataFrame, un
     values = {"id": sync_id, "details_of": details_of, "fingerprint": fingerprint}
     connection.execute(text(_SET_DETAILS), values)
     if not same:
-        connection.execute(text(_COPY_ISSUES), {"id": sync_id})
-        connection.execute(text(_COPY_UNMAPPED), {"id": sync_id})
+        for table, frame in (("sync_issues", issues), ("sync_unmapped", unmapped)):
+            copy_into(connection, table, frame.with_columns(sync_id=pl.lit(sync_id)))
 
 
 def _holder(connection: Connection) -> str:
@@ -160,14 +163,6 @@ WHERE details_sync_id IS NOT NULL AND status IN ('COMPLETED', 'PARTIAL') ORDER B
 """
 _SET_DETAILS = """
 UPDATE sync_logs SET details_sync_id = :details_of, details_fingerprint = :fingerprint WHERE id = :id
-"""
-_COPY_ISSUES = """
-INSERT INTO sync_issues (sync_id, unique_id, field, issue_code, value, message)
-SELECT :id, unique_id, field, issue_code, value, message FROM incoming_issues
-"""
-_COPY_UNMAPPED = """
-INSERT INTO sync_unmapped (sync_id, kind, value, records, candidates)
-SELECT :id, kind, value, records, candidates FROM incoming_unmapped
 """
 _HOLDER = """
 SELECT l.pid, s.owner, s.started_at

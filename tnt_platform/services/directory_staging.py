@@ -1,10 +1,11 @@
-"""Frames into temporary PostgreSQL tables by COPY, refused by name where PostgreSQL could not hold them."""
+"""Frames into PostgreSQL tables by COPY and back, refused by name where PostgreSQL could not hold them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -19,6 +20,7 @@ SLUG_LENGTH_MAX = 200
 # An entry of a PostgreSQL index holds 2,704 bytes.
 UNIQUE_ID_BYTES_MAX = 1000
 _COPY_BYTES = 1 << 16
+_COPY_ROWS = 4096
 
 _UTC = pl.Datetime("us", "UTC")
 _TEXT_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -87,7 +89,6 @@ UNMAPPED = Staged(
     },
     required=("kind", "value", "records", "candidates"),
 )
-HELD_BACK = Staged("incoming_held_back", _texts("unique_id"), required=("unique_id",))
 
 
 def checked(frame: pl.DataFrame, staged: Staged) -> pl.DataFrame:
@@ -105,16 +106,20 @@ def checked(frame: pl.DataFrame, staged: Staged) -> pl.DataFrame:
             f"the frame for {staged.table} needs the columns {expected}; it has {frame.schema}"
         )
     frame = frame.select(*schema)
-    for name in staged.required:
-        _refuse(frame, pl.col(name).is_null(), name, "is null")
+    faults = [(name, "is null", pl.col(name).is_null()) for name in staged.required]
     for name, dtype in schema.items():
         if dtype == pl.String():
-            _refuse(frame, pl.col(name).str.contains("\x00", literal=True), name, "holds a NUL character")
+            faults.append((name, "holds a NUL character", pl.col(name).str.contains("\x00", literal=True)))
         elif dtype == pl.List(pl.String()):
-            nul = pl.col(name).list.join("", ignore_nulls=True).str.contains("\x00", literal=True)
-            _refuse(frame, nul, name, "holds a NUL character")
+            joined = pl.col(name).list.join("", ignore_nulls=True)
+            faults.append((name, "holds a NUL character", joined.str.contains("\x00", literal=True)))
     if staged.key:
-        _refuse(frame, pl.struct(staged.key).is_duplicated(), staged.key[0], "occurs more than once")
+        faults.append((staged.key[0], "occurs more than once", pl.struct(staged.key).is_duplicated()))
+    # One look over the frame; the records are looked for only where there is a fault.
+    found = frame.select(fault.any().alias(str(number)) for number, (_, _, fault) in enumerate(faults)).row(0)
+    for (name, what, fault), is_there in zip(faults, found, strict=True):
+        if is_there:
+            _refuse(frame, fault, name, what)
     return frame
 
 
@@ -145,23 +150,53 @@ def stage(connection: Connection, frame: pl.DataFrame, staged: Staged) -> None:
     `frame` went through `checked`.
 
     Raises:
-        PermanentError: PostgreSQL refuses a value, such as broken JSON; the record and column are named.
+        PermanentError: see `copy_into`.
     """
     columns = ", ".join(f"{name} {kind}" for name, (_, kind) in staged.columns.items())
     connection.execute(text(f"CREATE TEMP TABLE {staged.table} ({columns}) ON COMMIT DROP"))
-    try:
-        copy_into(connection, staged.table, frame)
-    except psycopg2.DataError as error:
-        raise PermanentError(_refused_value(frame, staged, error)) from error
+    copy_into(connection, staged.table, frame)
 
 
-def copy_into(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    """COPY `frame` into the columns of `table` that have its names."""
+def copy_into(connection: Connection, table: str, frame: pl.DataFrame) -> int:
+    """COPY `frame` into the columns of `table` that have its names; returns how many rows it became.
+
+    Raises:
+        PermanentError: PostgreSQL refuses a value, such as broken JSON; the record and column are named.
+    """
     driver: Any = connection.connection.dbapi_connection
+    statement = f"COPY {table} ({', '.join(frame.columns)}) FROM STDIN"
+    with driver.cursor() as cursor, ThreadPoolExecutor(1) as ahead:
+        try:
+            cursor.copy_expert(statement, _CopyStream(frame, ahead), _COPY_BYTES)
+        except psycopg2.DataError as error:
+            raise PermanentError(_refused_value(frame, table, error)) from error
+        return int(cursor.rowcount)
+
+
+class _CopyStream:
+    """A file of `frame` in COPY's text format; the next rows are made while the server takes in the last ones."""
+
+    def __init__(self, frame: pl.DataFrame, ahead: Executor) -> None:
+        self._texts = (ahead.submit(copy_text, part) for part in frame.iter_slices(_COPY_ROWS))
+        self._next = next(self._texts, None)
+        self._current = BytesIO()
+
+    def read(self, size_bytes: int) -> bytes:
+        while not (found := self._current.read(size_bytes)) and self._next is not None:
+            self._current = self._next.result()
+            self._next = next(self._texts, None)
+        return found
+
+
+def copy_out(connection: Connection, query: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows of `query` in the columns of `schema`: texts, numbers and true or false, none of them null."""
+    driver: Any = connection.connection.dbapi_connection
+    answer = BytesIO()
     with driver.cursor() as cursor:
-        cursor.copy_expert(
-            f"COPY {table} ({', '.join(frame.columns)}) FROM STDIN", copy_text(frame), _COPY_BYTES
-        )
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv)", answer, _COPY_BYTES)
+    if not answer.tell():
+        return pl.DataFrame(schema=schema)
+    return pl.read_csv(answer.getvalue(), has_header=False, schema=dict(schema))
 
 
 def copy_text(frame: pl.DataFrame) -> BytesIO:
@@ -216,11 +251,11 @@ def _named(row: Mapping[str, Any]) -> str:
     return repr(str(name)[:100]) if name else f"row {row['row'] + 1:,}"
 
 
-def _refused_value(frame: pl.DataFrame, staged: Staged, error: psycopg2.Error) -> str:
+def _refused_value(frame: pl.DataFrame, table: str, error: psycopg2.Error) -> str:
     words = (error.diag.message_primary or str(error)).strip()
     place = _COPY_PLACE.search(error.diag.context or "")
     if place is None or int(place[1]) > frame.height:
-        return f"a record for {staged.table} can't be stored: {words}"
+        return f"a record for {table} can't be stored: {words}"
     number = int(place[1]) - 1
     row = {"row": number, **frame.row(number, named=True)}
     return f"the record {_named(row)} can't be stored: {place[2] or 'a column'}: {words}"

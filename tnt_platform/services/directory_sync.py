@@ -9,24 +9,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import polars as pl
+import psycopg2
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from tnt_platform.errors import PermanentError, PublishConflict, TntError, Unavailable
 from tnt_platform.services import directory_log as log
-from tnt_platform.services import directory_staging as staging
-from tnt_platform.services.directory_tables import KINDS
+from tnt_platform.services.directory_input import Frames, checked_frames
 from tnt_platform.services.directory_upsert import SyncCounts, upsert
 from tnt_platform.services.postgres import Database, translated_errors
 
 LOCK_TIMEOUT_S = 300.0
 _LOST_SESSION_TIMEOUT_S = 30.0
 _UNIQUE_VIOLATION = "23505"
-
-Frames: TypeAlias = dict[staging.Staged, pl.DataFrame]
 
 
 def utc_now() -> datetime:
@@ -132,8 +130,15 @@ class DirectorySync:
         """
         if self._connection is None or self.sync_id is None or self.counts is not None:
             raise PermanentError("apply works once, between begin and finish: use the sync in a with block")
-        frames = _checked_frames(tenants, categories, floors, issues, unmapped, held_back)
-        counters = {"pages": pages, "records_failed": records_failed, **_detail_counters(frames)}
+        frames = checked_frames(
+            tenants,
+            categories=categories,
+            floors=floors,
+            issues=issues,
+            unmapped=unmapped,
+            held_back=held_back,
+        )
+        counters = {"pages": pages, "records_failed": records_failed, **frames.detail_counters}
         counts: SyncCounts | None = None
         try:
             with self._translated(), _conflicts(), self._connection.begin():
@@ -156,17 +161,19 @@ class DirectorySync:
     ) -> SyncCounts:
         """Everything that `apply` does inside its transaction."""
         started_s = time.monotonic()
-        for staged, frame in frames.items():
-            staging.stage(connection, frame, staged)
-        staged_s = time.monotonic()
-        records = frames[staging.TENANTS].height
-        counts = upsert(connection, records=records, complete=complete, now=self._clock())
-        log.write_details(connection, sync_id, frames[staging.ISSUES], frames[staging.UNMAPPED])
+        counts = upsert(
+            connection, frames, records=frames.tenants.height, complete=complete, now=self._clock()
+        )
+        written_s = time.monotonic()
+        log.write_details(connection, sync_id, frames.issues, frames.unmapped)
         failed = counters["records_failed"]
         row = log.LogRow(
             "COMPLETED" if complete and not failed else "PARTIAL",
             {**counters, **_record_counters(counts, failed)},
-            {"stage_s": round(staged_s - started_s, 3), "write_s": round(time.monotonic() - staged_s, 3)},
+            {
+                "rows_s": round(written_s - started_s, 3),
+                "details_s": round(time.monotonic() - written_s, 3),
+            },
         )
         log.end_applied(connection, sync_id, row, now=self._clock())
         return counts
@@ -251,10 +258,11 @@ def _conflicts() -> Iterator[None]:
     """A slug or unique_id that is taken now was free when the sync looked: somebody wrote it meanwhile."""
     try:
         yield
-    except IntegrityError as error:
-        if getattr(error.orig, "pgcode", None) != _UNIQUE_VIOLATION:
+    except (IntegrityError, psycopg2.IntegrityError) as error:  # a statement's, a COPY's
+        said = error.orig if isinstance(error, IntegrityError) else error
+        if getattr(said, "pgcode", None) != _UNIQUE_VIOLATION:
             raise
-        detail = getattr(getattr(error.orig, "diag", None), "message_detail", None) or str(error.orig)
+        detail = getattr(getattr(said, "diag", None), "message_detail", None) or str(said)
         raise PublishConflict(
             f"somebody edited the directory during the sync ({detail}): run again"
         ) from error
@@ -270,37 +278,6 @@ def _record_counters(counts: SyncCounts, records_failed: int) -> dict[str, int]:
         "records_withdrawn": counts.withdrawn,
         "shops_processed": counts.shops,
         "dinings_processed": counts.dinings,
-    }
-
-
-def _detail_counters(frames: Frames) -> dict[str, int]:
-    """Unmapped values are counted as distinct values, not records."""
-    unmapped = frames[staging.UNMAPPED]
-    return {
-        "validation_issues": frames[staging.ISSUES].height,
-        "unmapped_floors": unmapped.filter(kind="floor").height,
-        "unmapped_categories": unmapped.filter(kind="category").height,
-    }
-
-
-def _checked_frames(
-    tenants: pl.DataFrame,
-    categories: pl.DataFrame,
-    floors: pl.DataFrame,
-    issues: pl.DataFrame,
-    unmapped: pl.DataFrame,
-    held_back: Sequence[str],
-) -> Frames:
-    categories = staging.checked(categories, staging.CATEGORIES)
-    floors = staging.checked(floors, staging.FLOORS)
-    held = pl.DataFrame({"unique_id": list(held_back)}, schema=staging.HELD_BACK.schema())
-    return {
-        staging.TENANTS: staging.checked_tenants(tenants, categories, floors, tuple(KINDS)),
-        staging.CATEGORIES: categories,
-        staging.FLOORS: floors,
-        staging.ISSUES: staging.checked(issues, staging.ISSUES),
-        staging.UNMAPPED: staging.checked(unmapped, staging.UNMAPPED),
-        staging.HELD_BACK: staging.checked(held, staging.HELD_BACK),
     }
 
 

@@ -2,7 +2,8 @@
 
 `shops` and `dinings` have the same columns. `slug`, `status`, `is_featured` and `sort_order` belong to the
 editors: a sync sets them on new rows only. Slugs are unique over both tables together for whatever a sync
-writes; the database itself guards each table. The migrations make the tables; a test compares the two.
+writes; the database itself guards each table. The migrations make the tables; a test compares the two. They
+also make the views `shop_translations` and `dining_translations`: a row a locale that has a title or description.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def _tenants(name: str) -> Table:
         _identity(),
         Column("unique_id", Text, nullable=False),
         Column("tenant_id", Text, nullable=False),
+        *(Column(f"{part}_{locale}", Text) for part in ("title", "description") for locale in LOCALES),
         Column("slug", Text, nullable=False),
         Column("status", Text, nullable=False, server_default=text("'INACTIVE'")),
         Column("is_featured", Boolean, nullable=False, server_default=text("false")),
@@ -109,24 +111,8 @@ def _tenants(name: str) -> Table:
     return Table(name, metadata, *items)
 
 
-def _translations(tenants: str, kind: str) -> Table:
-    name, owner = f"{kind}_translations", f"{kind}_id"
-    reference = ForeignKey(f"{tenants}.id", name=f"{name}_{owner}_fkey", ondelete="CASCADE")
-    return Table(
-        name,
-        metadata,
-        Column(owner, BigInteger, reference, primary_key=True),
-        Column("locale", Text, primary_key=True),
-        Column("title", Text),
-        Column("description", Text),
-        _one_of("locale", LOCALES, f"{name}_locale_check"),
-    )
-
-
 shops = _tenants("shops")
 dinings = _tenants("dinings")
-shop_translations = _translations("shops", "shop")
-dining_translations = _translations("dinings", "dining")
 
 COUNTERS = (
     "pages",

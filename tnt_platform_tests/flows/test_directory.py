@@ -31,7 +31,7 @@ from tnt_platform.services.postgres import Database, open_database
 from tnt_platform.settings import Settings
 
 SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-TABLES = ("shops", "dinings", "shop_translations", "dining_translations")
+TABLES = ("shops", "dinings")
 
 
 @dataclass

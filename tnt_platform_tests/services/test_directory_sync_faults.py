@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import URL, event, text
 
 from tnt_platform.errors import Unavailable
-from tnt_platform.services import directory_sync
+from tnt_platform.services import directory_staging, directory_sync
 from tnt_platform.services.directory_sync import DirectorySync
 from tnt_platform.services.postgres import Database
 from tnt_platform_tests.services.directory_frames import CATEGORIES, FLOORS, issues, tenant, tenants, unmapped
@@ -78,8 +78,8 @@ def test_a_session_that_is_ended_before_the_commit_fails_and_leaves_the_tables(
     apply(directory, 1)
     real = directory_sync.upsert
 
-    def killed(connection: Any, **given: Any) -> Any:
-        real(connection, **given)
+    def killed(connection: Any, *frames: Any, **given: Any) -> Any:
+        real(connection, *frames, **given)
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with monkeypatch.context() as patch:
@@ -98,15 +98,15 @@ def test_a_session_that_is_ended_during_copy_fails_and_leaves_the_tables(
     directory: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(directory, 1)
-    real = directory_sync.staging.copy_into
+    real = directory_staging.copy_into
 
-    def killed(connection: Any, table: str, frame: pl.DataFrame) -> None:
+    def killed(connection: Any, table: str, frame: pl.DataFrame) -> int:
         pid = connection.connection.dbapi_connection.info.backend_pid
         statement(directory, "SELECT pg_terminate_backend(:pid)", pid=pid)
-        real(connection, table, frame)
+        return real(connection, table, frame)
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory_sync.staging, "copy_into", killed)
+        patch.setattr(directory_staging, "copy_into", killed)
         with pytest.raises(Unavailable):
             apply(directory, 2)
     assert whole_state(directory) == 1
@@ -290,13 +290,25 @@ MAIN_QUERIES = {
     ),
     "a page's texts": (
         "SELECT * FROM shop_translations WHERE shop_id = 77 AND locale = 'th'",
-        "shop_translations_pkey",
+        "shops_pkey",
     ),
     "the newest syncs": ("SELECT * FROM sync_logs ORDER BY started_at DESC LIMIT 20", "sync_logs_by_start"),
     "what runs now": ("SELECT * FROM sync_logs WHERE status = 'RUNNING'", "sync_logs_one_running"),
     "a sync's issues": ("SELECT * FROM sync_issues WHERE sync_id = 5", "sync_issues_by_sync"),
     "a sync's unmapped values": ("SELECT * FROM sync_unmapped WHERE sync_id = 5", "sync_unmapped_by_sync"),
 }
+
+
+def test_a_sync_that_changes_every_row_leaves_each_on_its_page(directory: Database) -> None:
+    """There the second version of a row needs no new entry in an index."""
+    pages = "SELECT unique_id, (CAST(CAST(ctid AS text) AS point))[0] FROM shops ORDER BY 1"
+    apply(directory, 0)
+    before = rows(directory, pages)
+    frame = state(0).with_columns(zone=pl.lit("new"), fingerprint=pl.col("fingerprint") + "2")
+    with DirectorySync(directory, owner="test") as sync:
+        assert sync.apply(frame, complete=True, **INPUTS).updated == frame.height
+    assert rows(directory, pages) == before
+    assert len({page for _, page in before}) > 5
 
 
 def fill(database: Database) -> None:

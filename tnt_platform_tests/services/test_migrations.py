@@ -97,6 +97,70 @@ def test_a_migration_that_fails_leaves_nothing(empty: Database) -> None:
     assert rows(empty, TABLES) == [("dinings",)]
 
 
+COLUMNS = "SELECT unique_id, title_en, title_th, description_en, description_zh FROM shops ORDER BY 1"
+TRANSLATED = (
+    "SELECT s.unique_id, t.locale, t.title, t.description"
+    " FROM {kind}_translations t JOIN {kind}s s ON s.id = {kind}_id ORDER BY 1, 2"
+)
+
+
+def test_translations_survive_the_way_from_rows_to_columns_and_back(empty: Database) -> None:
+    migrate(empty)
+    synced(
+        empty,
+        tenant("a", title_th="ก", description_zh="中"),
+        tenant("b", title_en=None, description_en=""),
+        tenant("c", title_en=None),
+        tenant("d", kind="dining", title_zh="中"),
+    )
+    expected = {
+        "shop": [
+            ("a", "en", "Name of a", None),
+            ("a", "th", "ก", None),
+            ("a", "zh", None, "中"),
+            ("b", "en", None, ""),
+        ],
+        "dining": [("d", "en", "Name of d", None), ("d", "zh", "中", None)],
+    }
+    columns = rows(empty, COLUMNS)
+
+    def translated() -> dict[str, list[tuple]]:
+        return {kind: rows(empty, TRANSLATED.format(kind=kind)) for kind in expected}
+
+    assert translated() == expected
+    migrate_down(empty, "0001")
+    assert ("shop_translations",) in rows(empty, TABLES)
+    assert translated() == expected
+    migrate(empty)
+    assert ("shop_translations",) not in rows(empty, TABLES)
+    assert translated() == expected
+    assert rows(empty, COLUMNS) == columns
+
+
+def test_who_could_read_translations_still_can_after_they_become_views(
+    empty: Database, empty_database_url: URL
+) -> None:
+    statement(empty, 'CREATE ROLE "odd-name"')
+    try:
+        migrate(empty)
+        migrate_down(empty, "0001")
+        statement(empty, 'GRANT SELECT ON shop_translations, shops TO "odd-name"')
+        migrate(empty)
+        synced(empty, tenant("a"))
+        reader = role(empty_database_url, "odd-name")
+        assert rows(reader, "SELECT title FROM shop_translations") == [("Name of a",)]
+        with pytest.raises(Refused):
+            rows(reader, "SELECT title FROM dining_translations")
+        reader.close()
+        migrate_down(empty, "0001")
+        assert rows(empty, "SELECT has_table_privilege('odd-name', 'shop_translations', 'SELECT')") == [
+            (True,)
+        ]
+    finally:
+        statement(empty, 'DROP OWNED BY "odd-name" CASCADE')
+        statement(empty, 'DROP ROLE "odd-name"')
+
+
 MIGRATE = """
 import sys
 from tnt_platform.services.migrations import migrate
