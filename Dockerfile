@@ -9,10 +9,14 @@ RUN python -m venv /venv
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY tnt_platform ./tnt_platform
 # Editable: Dagster looks for defs/ and dagster.yaml beside the package. Compiled here, since a task can't write its root
-# and would compile every module anew at each start. pip is of no use afterwards.
+# and would compile every module anew at each start. Afterwards pip, the packages' own tests and what only compilers
+# read are of no use.
 RUN /venv/bin/pip install -c constraints.txt -e . \
     && /venv/bin/python -m compileall -q /app/tnt_platform \
-    && /venv/bin/pip uninstall -y pip
+    && /venv/bin/pip uninstall -y pip setuptools \
+    && find /venv/lib -type d -name tests -prune -exec rm -rf {} + \
+    && find /venv/lib -type f '(' -name "*.h" -o -name "*.hpp" -o -name "*.a" -o -name "*.pyi" \
+        -o -name "*.pxd" -o -name "*.pyx" ')' -delete
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.0.0

@@ -15,6 +15,7 @@ from moto.budgets.responses import BudgetsResponse
 from moto.dynamodb.responses import DynamoHandler
 from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
+from moto.s3.models import FakeDeleteMarker
 from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.server import ThreadedMotoServer
 from moto.sns.responses import SNSResponse
@@ -41,6 +42,8 @@ def running_stand_in() -> Iterator[str]:
         _teach_tags(undo)
         _teach_queue_policies(undo)
         _teach_secure_transport(undo)
+        # Deleting a delete marker, as a destroy does, would fail with a 500: moto disposes of it like of an object.
+        _replace(undo, FakeDeleteMarker, "dispose", lambda self: None)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         try:

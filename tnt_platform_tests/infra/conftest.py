@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,7 +33,6 @@ def infra(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
 
 
 @pytest.fixture(scope="module")
-def cloud(infra: Terraform, stand_in: str) -> Terraform:
-    """The same, talking to the stand-in."""
-    settings = infra.environment["TF_CLI_CONFIG_FILE"]
-    return Terraform(Path(infra.folder), {**client_environment(stand_in), "TF_CLI_CONFIG_FILE": settings})
+def cloud(infra: Terraform, stand_in: str, tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """Another copy, talking to the stand-in: both may work at once."""
+    return copied_infra(tmp_path_factory.mktemp("cloud"), client_environment(stand_in))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -15,6 +16,14 @@ STATE_BUCKET = f"tnt-state-{ACCOUNT}"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/tnt-platform@sha256:{'a' * 64}"
 # Terraform mostly waits for the stand-in to settle.
 AT_ONCE = "-parallelism=30"
+# What dev needs of bootstrap. The rest is made beside dev: the provider looks at a bucket's lifecycle for a minute.
+NEEDED_FIRST = (
+    "-target=aws_s3_bucket_policy.state",
+    "-target=aws_s3_bucket_server_side_encryption_configuration.state",
+    "-target=aws_s3_bucket_versioning.state",
+    "-target=aws_ecr_repository.this",
+    "-target=aws_iam_openid_connect_provider.github",
+)
 
 
 def administrator(service: str, url: str, **keys: str) -> Any:
@@ -31,7 +40,8 @@ def applied_dev(cloud: Terraform, url: str) -> Terraform:
     bootstrap, dev = cloud.in_folder("bootstrap"), cloud.in_folder("envs/dev")
     bootstrap.run("init", "-input=false")
     trial = ("-var=github_repository=example/tnt_platform", "-var=destroyable=true")
-    bootstrap.run("apply", "-auto-approve", "-input=false", *trial)
+    apply = ("apply", "-auto-approve", "-input=false")
+    bootstrap.run(*apply, *trial, *NEEDED_FIRST)
     account = json.loads(bootstrap.run("output", "-json", "account"))
     certificate = administrator("acm", url).request_certificate(DomainName="dagster.dev.example.com")[
         "CertificateArn"
@@ -43,5 +53,8 @@ def applied_dev(cloud: Terraform, url: str) -> Terraform:
     values = dev.folder / "terraform.tfvars"
     values.write_text(f'{ours}\nimage = "{IMAGE}"\naccount = {json.dumps(account)}\n', encoding="utf-8")
     dev.run("init", "-reconfigure", "-input=false", f"-backend-config=bucket={STATE_BUCKET}")
-    dev.run("apply", "-auto-approve", "-input=false", AT_ONCE)
+    with ThreadPoolExecutor(1) as beside:
+        rest = beside.submit(bootstrap.run, *apply, *trial)
+        dev.run(*apply, AT_ONCE)
+        rest.result()
     return dev

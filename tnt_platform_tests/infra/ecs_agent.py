@@ -54,19 +54,27 @@ class EcsAgent:
         """Tasks whose process lives."""
         return {arn: process for arn, process in list(self.processes.items()) if process.poll() is None}
 
+    def open_tasks(self) -> int:
+        """How many tasks have been launched and not ended, started or not."""
+        alive = self.running()
+        return sum(task.last_status != "STOPPED" or task.task_arn in alive for task in self._tasks())
+
     def kill(self, arn: str) -> None:
         """The host dies under a task."""
         _signal(self.processes[arn], signal.SIGKILL)
 
+    def _tasks(self) -> list[Any]:
+        return list(ecs_backends[ACCOUNT][REGION].tasks.get(self.cluster, {}).values())
+
     def _watch(self) -> None:
         while not self._ended.wait(POLL_S):
-            for task in list(ecs_backends[ACCOUNT][REGION].tasks.get(self.cluster, {}).values()):
+            for task in self._tasks():
                 if task.task_arn not in self._seen:
                     self._seen.add(task.task_arn)
                     self._begin(task)
                 elif process := self.processes.get(task.task_arn):
                     _settle(task, process)
-            self.most_at_once = max(self.most_at_once, len(self.running()))
+            self.most_at_once = max(self.most_at_once, self.open_tasks())
 
     def _begin(self, task: Any) -> None:
         if self.never_start:

@@ -13,7 +13,7 @@ from moto.ecs.responses import EC2ContainerServiceResponse
 
 from tnt_platform.sandbox.running import running_rate_api
 from tnt_platform_tests.e2e import questions
-from tnt_platform_tests.e2e.running_dagster import DagsterHome, small_plan
+from tnt_platform_tests.e2e.running_dagster import DagsterHome, Run, small_plan
 from tnt_platform_tests.e2e.test_backfill import STEPS, backfill_done, finished_dates, runs_of
 from tnt_platform_tests.infra.dagster_on_ecs import OnEcs, dagster_on_ecs
 
@@ -25,7 +25,13 @@ TERMINATE = """
 mutation ($run: String!) {
   terminateRun(runId: $run, terminatePolicy: SAFE_TERMINATE) { __typename ... on PythonError { message } }
 }"""
+CANCEL = """
+mutation ($runs: [String!]!) {
+  terminateRuns(runIds: $runs, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) { __typename }
+}"""
 MOST_CHARACTERS = 8_192  # of a task's overrides, by ECS
+MOST_AT_ONCE = 10  # infra/dagster/dagster.yaml
+ASKED = 13
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def test_thirty_dates_are_published_by_tasks_of_an_explicit_revision(platform: O
     backfill = launched(platform, DATES[:30])
     assert backfill_done(platform.dagster, backfill)["status"] == "COMPLETED_SUCCESS"
     assert finished_dates(platform.dagster.home) == set(DATES[:30])
-    assert 1 <= platform.agent.most_at_once <= 10
+    assert 1 <= platform.agent.most_at_once <= MOST_AT_ONCE
     runs, tasks = runs_of(platform.dagster, backfill), platform.tasks()
     assert {run.tags["ecs/task_arn"] for run in runs} == {task["taskArn"] for task in tasks}
     assert all(task["taskDefinitionArn"].endswith(":task-definition/tnt-test-run:1") for task in tasks)
@@ -99,6 +105,31 @@ def test_a_throttled_launch_is_tried_again_and_terminating_the_run_stops_its_tas
         "CANCELED"
     ]
     platform.dagster.wait_for("its process to end", lambda: arn not in platform.agent.running(), 30)
+
+
+def test_no_more_than_ten_tasks_are_open_at_once_and_the_others_wait(platform: OnEcs) -> None:
+    """Tasks that never start cost no processor; more runs than that ask for one each."""
+    before = {run.run_id for run in platform.dagster.runs()}
+    platform.agent.never_start = 1_000
+    platform.agent.most_at_once = 0
+    for date in DATES[:ASKED]:
+        launched(platform, [date])
+
+    def fresh() -> list[Run]:
+        return [run for run in platform.dagster.runs() if run.run_id not in before]
+
+    platform.dagster.wait_for("every run", lambda: len(fresh()) >= ASKED, 120)
+    platform.dagster.wait_for("ten tasks", lambda: platform.agent.most_at_once >= MOST_AT_ONCE, 120)
+    assert "QUEUED" in {run.status for run in fresh()}
+
+    def cancelled() -> bool:
+        open_runs = [run.run_id for run in fresh() if not run.finished]
+        if open_runs:
+            platform.dagster.ask(CANCEL, runs=open_runs)
+        return not open_runs
+
+    platform.dagster.wait_for("the runs to be cancelled", cancelled, 120)
+    assert platform.agent.most_at_once == MOST_AT_ONCE
 
 
 def new_task(platform: OnEcs, known: set[str]) -> str | None:

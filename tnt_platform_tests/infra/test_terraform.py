@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +17,30 @@ from tnt_platform.services.queue import read_notification
 from tnt_platform_tests.infra.aws_stand_in import ACCOUNT, tell
 from tnt_platform_tests.infra.dev_environment import AT_ONCE, STATE_BUCKET, administrator, applied_dev
 from tnt_platform_tests.infra.drift import unexplained_changes
-from tnt_platform_tests.infra.terraform import Terraform
+from tnt_platform_tests.infra.linters import lint
+from tnt_platform_tests.infra.terraform import INFRA, Terraform
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
 ROOTS = ("bootstrap", "envs/dev", "envs/staging", "envs/prod")
-TESTED_MODULES = ("modules/storage", "modules/database", "modules/compute")
+TESTED_MODULES = tuple(
+    sorted({str(test.parents[1].relative_to(INFRA)) for test in INFRA.rglob("*.tftest.hcl")})
+)
+
+
+@pytest.fixture(scope="module")
+def applying(cloud: Terraform, stand_in: str) -> Iterator[Future[Terraform]]:
+    """Bootstrap, then dev, as docs/aws.md says."""
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(applied_dev, cloud, stand_in)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begun_at_once(request: pytest.FixtureRequest) -> None:
+    """The provider mostly waits as it applies: meanwhile the tests that need no cloud run."""
+    asked = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    if any("applied" in item.fixturenames for item in asked if item.path == request.path):
+        request.getfixturevalue("applying")
 
 
 def test_every_file_is_formatted(infra: Terraform) -> None:
@@ -69,9 +89,9 @@ def resources_of(module: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def applied(cloud: Terraform, stand_in: str, tmp_path_factory: pytest.TempPathFactory) -> Applied:
-    """Bootstrap, then dev, as docs/aws.md says; `test_destroy_leaves_nothing` takes it down again."""
-    dev = applied_dev(cloud, stand_in)
+def applied(applying: Future[Terraform], stand_in: str, tmp_path_factory: pytest.TempPathFactory) -> Applied:
+    """Bootstrap and dev as they stand; `test_destroy_leaves_nothing` takes dev down again."""
+    dev = applying.result()
     plan = tmp_path_factory.mktemp("plan") / "second.tfplan"
     dev.run("plan", "-input=false", f"-out={plan}")
     return Applied(dev, stand_in, dev.shown(plan))
@@ -164,6 +184,56 @@ def test_only_github_jobs_of_the_environment_may_deploy(applied: Applied) -> Non
     }
 
 
+# What the policy linter's stricter checks say of policies that have to say so: (policy, finding) -> why.
+EXPLAINED = {
+    ("tnt-dev-daemon.what-daemon-does", "PERMISSIONS_MANAGEMENT_ACTIONS"): "launching hands a task its roles",
+    ("tnt-dev-github-deploy.deploy", "PERMISSIONS_MANAGEMENT_ACTIONS"): "a new revision names its roles",
+    ("tnt-dev-execution.start-tasks", "CREDENTIALS_EXPOSURE"): "the registry's login, to pull the image",
+}
+
+
+def test_a_policy_linter_finds_nothing_unexplained(applied: Applied, tmp_path: Path) -> None:
+    for name, policy in applied.policies().items():
+        (tmp_path / f"{name.replace('/', '.')}.json").write_text(json.dumps(policy), encoding="utf-8")
+    assert found_by_linter(tmp_path) == set(EXPLAINED)
+
+    (tmp_path / "planted.json").write_text(
+        json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": "s3:GetObjekt", "Resource": "*"}],
+            }
+        )
+    )
+    assert found_by_linter(tmp_path) - set(EXPLAINED) == {("planted", "UNKNOWN_ACTION")}
+
+
+def found_by_linter(folder: Path) -> set[tuple[str, str]]:
+    which = ("--directory", ".", "--include_policy_extension", "json")
+    said = lint("parliament", *which, "--include-community-auditors", "--json", folder=folder)
+    findings = [json.loads(line) for line in said.stdout.splitlines() if line.startswith("{")]
+    assert findings or said.returncode == 0, said.stderr
+    return {(Path(found["location"]["filepath"]).stem, found["issue"]) for found in findings}
+
+
+def test_pipelines_read_the_state_and_no_data(applied: Applied) -> None:
+    policies = applied.policies()
+    for job in ("plan", "deploy"):
+        denied = as_list(policies[f"tnt-dev-github-{job}/never-data"]["Statement"])
+        assert all(statement["Effect"] == "Deny" for statement in denied)
+        [files] = [statement for statement in denied if "s3:GetObject" in statement["Action"]]
+        state = f"arn:aws:s3:::{STATE_BUCKET}/dev/terraform.tfstate"
+        assert sorted(files["NotResource"]) == [state, f"{state}.tflock"]
+        elsewhere = {action for s in denied if s.get("Resource") == "*" for action in as_list(s["Action"])}
+        assert elsewhere >= {
+            "secretsmanager:GetSecretValue",
+            "dynamodb:Scan",
+            "sqs:ReceiveMessage",
+            "logs:GetLogEvents",
+        }
+    assert as_list(policies["tnt-dev-github-plan/plan"]["Statement"])[0]["Action"] == "kms:Decrypt"
+
+
 REFUSED = "refused"
 
 
@@ -254,11 +324,10 @@ def answer_of(applied: Applied, call: Call, keys: dict[str, str]) -> str:
     return ""
 
 
-@pytest.mark.skip(
-    reason="after the calls of the IAM table the stand-in can't empty a versioned bucket (its delete markers fail with "
-    "a 500), so destroy waits until its timeout; give destroy a stand-in of its own"
-)
 def test_destroy_leaves_nothing(applied: Applied) -> None:
+    """Last: with objects, versions and delete markers in the buckets, as the tests above left them."""
+    lake = applied.client("s3").list_object_versions(Bucket=f"tnt-dev-lake-{ACCOUNT}")
+    assert lake["DeleteMarkers"]
     applied.dev.run("destroy", "-auto-approve", "-input=false", AT_ONCE)
     assert applied.dev.run("state", "list") == ""
     ecs = applied.client("ecs")

@@ -40,7 +40,8 @@ resource "aws_iam_role" "this" {
   max_session_duration = 3600
 }
 
-# Both compare the state with what is there; what AWS calls read-only is narrowed by the denials below.
+# Both compare the state with what is there; what AWS calls read-only is narrowed by the denials below, which hold for
+# everything in the account: other environments may live in it.
 resource "aws_iam_role_policy_attachment" "read" {
   for_each   = aws_iam_role.this
   role       = each.value.name
@@ -49,10 +50,10 @@ resource "aws_iam_role_policy_attachment" "read" {
 
 data "aws_iam_policy_document" "no_data" {
   statement {
-    sid       = "NoFiles"
-    effect    = "Deny"
-    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = [for bucket in var.data_bucket_arns : "${bucket}/*"]
+    sid           = "NoFiles"
+    effect        = "Deny"
+    actions       = ["s3:GetObject", "s3:GetObjectVersion"]
+    not_resources = [local.state_key, "${local.state_key}.tflock"]
   }
   statement {
     sid       = "NoSecrets"
@@ -61,10 +62,14 @@ data "aws_iam_policy_document" "no_data" {
     resources = ["*"]
   }
   statement {
-    sid       = "NoItems"
-    effect    = "Deny"
-    actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"]
-    resources = ["arn:aws:dynamodb:${local.region}:${local.account}:table/${var.name}-*"]
+    sid    = "NoItemsMessagesAndLogLines"
+    effect = "Deny"
+    actions = [
+      "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan",
+      "sqs:ReceiveMessage",
+      "logs:GetLogEvents", "logs:FilterLogEvents", "logs:StartQuery", "logs:GetQueryResults", "logs:StartLiveTail",
+    ]
+    resources = ["*"]
   }
 }
 
@@ -73,6 +78,26 @@ resource "aws_iam_role_policy" "no_data" {
   name     = "never-data"
   role     = each.value.id
   policy   = data.aws_iam_policy_document.no_data.json
+}
+
+# What reads the state has to decrypt it; ReadOnlyAccess can't.
+data "aws_iam_policy_document" "plan" {
+  statement {
+    sid       = "StateKey"
+    actions   = ["kms:Decrypt"]
+    resources = [var.state_key_arn]
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["s3.${local.region}.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "plan" {
+  name   = "plan"
+  role   = aws_iam_role.this["plan"].id
+  policy = data.aws_iam_policy_document.plan.json
 }
 
 # A deployment moves the image: new revisions of the task definitions, and the services to them. Changes of the

@@ -35,8 +35,3 @@ variable "passed_role_arns" {
   description = "The execution and task roles, which a deployment hands to ECS."
   type        = list(string)
 }
-
-variable "data_bucket_arns" {
-  description = "Buckets whose objects a pipeline never reads."
-  type        = list(string)
-}

@@ -37,6 +37,14 @@ resource "aws_iam_role_policy_attachment" "monitoring" {
   policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
 }
 
+# RDS would make them itself, kept for ever and not with our key.
+resource "aws_cloudwatch_log_group" "this" {
+  for_each          = toset(["postgresql", "upgrade"])
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.kms_key_arn
+}
+
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_157:Multi-AZ is a variable: on in prod, off where an hour without a database does no harm
   #checkov:skip=CKV_AWS_293:deletion protection is a variable: off only in environments that are thrown away
@@ -48,7 +56,7 @@ resource "aws_db_instance" "this" {
   db_name                     = "dagster"
   username                    = "dagster"
   manage_master_user_password = true
-  # RDS rotates it every seven days: tasks read it when they start, so `scripts/deploy.sh --restart` follows a rotation.
+  # RDS rotates it every seven days, and tasks read it when they start: docs/aws.md, Secrets.
   master_user_secret_kms_key_id = var.kms_key_arn
 
   allocated_storage     = var.storage_gb
@@ -74,7 +82,7 @@ resource "aws_db_instance" "this" {
 
   auto_minor_version_upgrade          = true
   iam_database_authentication_enabled = true
-  enabled_cloudwatch_logs_exports     = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports     = [for log, group in aws_cloudwatch_log_group.this : log]
   monitoring_interval                 = 60
   monitoring_role_arn                 = aws_iam_role.monitoring.arn
   performance_insights_enabled        = true

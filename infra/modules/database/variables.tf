@@ -31,6 +31,10 @@ variable "backup_days" {
   type = number
 }
 
+variable "log_days" {
+  type = number
+}
+
 variable "destroyable" {
   description = "Whether `terraform destroy` may delete the database without a last snapshot."
   type        = bool

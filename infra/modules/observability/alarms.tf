@@ -5,7 +5,7 @@ locals {
 
   alarms = {
     failed-task = {
-      about     = "A task ended with a non-zero exit code.", page = "failed-task"
+      about     = "A task ended with a non-zero exit code or never started.", page = "failed-task"
       namespace = "AWS/Events", metric = "MatchedEvents", dimensions = { RuleName = "${var.name}-failed-task" }
       statistic = "Sum", period = 300, compare = "GreaterThanThreshold", threshold = 0, missing = "notBreaching"
     }

@@ -22,14 +22,15 @@ locals {
       }
     }
     failed-task = {
-      description = "A task of the cluster ended with another exit code than 0"
+      description = "A task of the cluster ended with another exit code than 0, or never started"
       pattern = {
         source      = ["aws.ecs"]
         detail-type = ["ECS Task State Change"]
         detail = {
           clusterArn = [var.cluster.arn]
           lastStatus = ["STOPPED"]
-          containers = { exitCode = [{ anything-but = 0 }] }
+          # A task that never started (no image, no secret, no capacity) has no exit code.
+          "$or" = [{ containers = { exitCode = [{ anything-but = 0 }] } }, { stopCode = ["TaskFailedToStart"] }]
         }
       }
     }

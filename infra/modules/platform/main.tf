@@ -42,6 +42,7 @@ module "database" {
   storage_gb        = var.database.storage_gb
   multi_az          = var.database.multi_az
   backup_days       = var.database.backup_days
+  log_days          = var.retention.log_days
   destroyable       = var.destroyable
 }
 
@@ -100,5 +101,4 @@ module "cicd" {
   state_key_arn            = var.account.state_key_arn
   cluster                  = module.compute.cluster
   passed_role_arns         = values(module.compute.role_arns)
-  data_bucket_arns         = values(module.storage.bucket_arns)
 }

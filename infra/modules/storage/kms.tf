@@ -34,7 +34,10 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:aws:logs:${data.aws_region.this.name}:${data.aws_caller_identity.this.account_id}:log-group:/${var.name}/*"]
+      values = [
+        for prefix in ["/${var.name}", "/aws/rds/instance/${var.name}", "/aws/ecs/containerinsights/${var.name}"] :
+        "arn:aws:logs:${data.aws_region.this.name}:${data.aws_caller_identity.this.account_id}:log-group:${prefix}/*"
+      ]
     }
   }
   statement {

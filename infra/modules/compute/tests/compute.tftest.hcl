@@ -69,8 +69,11 @@ variables {
   }
 }
 
-run "there_is_exactly_one_daemon_and_never_two" {
+# One run: each starts the provider anew.
+run "what_is_asked_for_is_made" {
   command = apply
+
+  # There is exactly one daemon and never two.
   assert {
     condition = (
       aws_ecs_service.fixed["daemon"].desired_count == 1 &&
@@ -79,10 +82,8 @@ run "there_is_exactly_one_daemon_and_never_two" {
     )
     error_message = "Two daemons would launch everything twice, even for the minute of a deployment."
   }
-}
 
-run "the_daemon_launches_an_explicit_revision_on_the_runs_network" {
-  command = apply
+  # The daemon launches an explicit revision on the runs network.
   assert {
     condition = anytrue([
       for variable in jsondecode(aws_ecs_task_definition.service["daemon"].container_definitions)[0].environment :
@@ -97,10 +98,8 @@ run "the_daemon_launches_an_explicit_revision_on_the_runs_network" {
     ])
     error_message = "Runs must not have the services' security group."
   }
-}
 
-run "a_run_task_has_the_size_that_was_asked_for_and_no_launchers_settings" {
-  command = apply
+  # A run task has the size that was asked for and no launchers settings.
   assert {
     condition     = aws_ecs_task_definition.run.cpu == "2048" && aws_ecs_task_definition.run.memory == "4096"
     error_message = "The run task definition has another size."
@@ -112,10 +111,8 @@ run "a_run_task_has_the_size_that_was_asked_for_and_no_launchers_settings" {
     ])
     error_message = "A run launches nothing."
   }
-}
 
-run "every_container_is_read_only_unprivileged_and_logged" {
-  command = apply
+  # Every container is read only unprivileged and logged.
   assert {
     condition = alltrue([
       for definition in concat([aws_ecs_task_definition.run], values(aws_ecs_task_definition.service)) : alltrue([
@@ -134,10 +131,8 @@ run "every_container_is_read_only_unprivileged_and_logged" {
     ])
     error_message = "A service without a health check is never replaced."
   }
-}
 
-run "services_have_no_public_address_and_roll_back" {
-  command = apply
+  # Services have no public address and roll back.
   assert {
     condition = alltrue([
       for service in concat(values(aws_ecs_service.fixed), [aws_ecs_service.api]) :
@@ -145,10 +140,52 @@ run "services_have_no_public_address_and_roll_back" {
     ])
     error_message = "A service is public or doesn't roll back."
   }
-}
 
-run "nobody_reaches_the_ui_without_a_login" {
-  command = apply
+  # A service that answers with errors is rolled back by its alarm.
+  assert {
+    condition = {
+      for name, service in merge(aws_ecs_service.fixed, { api = aws_ecs_service.api }) :
+      name => [for watched in service.alarms : tolist(watched.alarm_names)[0] if watched.enable && watched.rollback]
+    } == { webserver = ["tnt-test-webserver-5xx"], api = ["tnt-test-api-5xx"], code = [], daemon = [] }
+    error_message = "Whoever answers requests is judged by its answers; the others by the circuit breaker alone."
+  }
+
+  # The api grows between its limits.
+  assert {
+    condition     = aws_appautoscaling_target.api.min_capacity == 2 && aws_appautoscaling_target.api.max_capacity == 8
+    error_message = "The limits are not those asked for."
+  }
+  assert {
+    condition     = aws_appautoscaling_policy.api.target_tracking_scaling_policy_configuration[0].target_value == 60
+    error_message = "It grows too late, or never shrinks."
+  }
+
+  # Runs may go to spot.
+  assert {
+    condition     = aws_ecs_cluster_capacity_providers.this.capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])
+    error_message = "A run with the tag for Spot would be refused."
+  }
+
+  # Every log group expires and has our key.
+  assert {
+    condition = alltrue([
+      for group in concat(values(aws_cloudwatch_log_group.this), [aws_cloudwatch_log_group.insights]) :
+      group.retention_in_days == 400 && group.kms_key_id == var.kms_key_arn
+    ])
+    error_message = "Kept for ever, or not with our key."
+  }
+
+  # The balancer logs who asked and speaks modern tls.
+  assert {
+    condition     = aws_lb.this.access_logs[0].enabled && aws_lb.this.access_logs[0].bucket == "access-logs" && aws_lb.this.drop_invalid_header_fields && aws_lb.this.enable_deletion_protection
+    error_message = "Requests leave no trace, or the balancer can be deleted."
+  }
+  assert {
+    condition     = startswith(aws_lb_listener.https.ssl_policy, "ELBSecurityPolicy-TLS13")
+    error_message = "Old versions of TLS are accepted."
+  }
+
+  # Nobody reaches the ui without a login.
   assert {
     condition     = [for action in aws_lb_listener_rule.ui.action : action.type] == ["authenticate-cognito", "forward"]
     error_message = "The Dagster UI has no login of its own."
@@ -157,10 +194,8 @@ run "nobody_reaches_the_ui_without_a_login" {
     condition     = aws_lb_listener.https.default_action[0].type == "fixed-response" && aws_lb_listener.http.default_action[0].type == "redirect"
     error_message = "Other names must not lead anywhere, and HTTP only to HTTPS."
   }
-}
 
-run "only_the_daemon_may_launch" {
-  command = apply
+  # Only the daemon may launch.
   assert {
     condition     = [for role, grants in local.allowed : role if contains(grants, "launch-runs") || contains(grants, "pass-run-roles")] == ["daemon"]
     error_message = "Only the daemon launches runs."

@@ -16,11 +16,15 @@ variables {
   storage_gb        = 50
   multi_az          = true
   backup_days       = 30
+  log_days          = 400
   destroyable       = false
 }
 
-run "the_database_is_private_encrypted_backed_up_and_protected" {
+# One run: each starts the provider anew.
+run "what_is_asked_for_is_made" {
   command = plan
+
+  # The database is private encrypted backed up and protected.
   assert {
     condition     = !aws_db_instance.this.publicly_accessible && aws_db_instance.this.storage_encrypted && aws_db_instance.this.multi_az
     error_message = "Public, plain or in one zone."
@@ -36,5 +40,20 @@ run "the_database_is_private_encrypted_backed_up_and_protected" {
   assert {
     condition     = anytrue([for parameter in aws_db_parameter_group.this.parameter : parameter.name == "rds.force_ssl" && parameter.value == "1"])
     error_message = "Connections without TLS must be refused."
+  }
+
+  # Its logs are kept as long as the others and with our key.
+  assert {
+    condition = {
+      for log, group in aws_cloudwatch_log_group.this : group.name => [group.retention_in_days, group.kms_key_id]
+      } == {
+      "/aws/rds/instance/tnt-test/postgresql" = [400, var.kms_key_arn]
+      "/aws/rds/instance/tnt-test/upgrade"    = [400, var.kms_key_arn]
+    }
+    error_message = "RDS makes missing log groups itself: kept for ever, with AWS's key."
+  }
+  assert {
+    condition     = aws_db_instance.this.enabled_cloudwatch_logs_exports == toset(["postgresql", "upgrade"])
+    error_message = "A log is not sent, or to a group that isn't ours."
   }
 }

@@ -18,8 +18,11 @@ variables {
   destroyable      = false
 }
 
-run "every_bucket_is_private_versioned_and_encrypted_with_our_key" {
+# One run: each starts the provider anew.
+run "what_is_asked_for_is_made" {
   command = apply
+
+  # Every bucket is private versioned and encrypted with our key.
   assert {
     condition     = toset(keys(aws_s3_bucket.this)) == toset(["raw", "lake", "run-logs"])
     error_message = "A bucket was added or is missing: look at the assertions below too."
@@ -46,10 +49,8 @@ run "every_bucket_is_private_versioned_and_encrypted_with_our_key" {
     condition     = aws_kms_key.data.enable_key_rotation && aws_kms_key.data.deletion_window_in_days == 30
     error_message = "The key must rotate, and deleting it must take a month."
   }
-}
 
-run "only_raw_files_and_logs_expire_and_the_lake_never_does" {
-  command = apply
+  # Only raw files and logs expire and the lake never does.
   assert {
     condition = {
       for role, made in aws_s3_bucket_lifecycle_configuration.this :
@@ -64,10 +65,21 @@ run "only_raw_files_and_logs_expire_and_the_lake_never_does" {
     ])
     error_message = "Uploads that broke off must be cleared away."
   }
-}
 
-run "tables_are_keyed_as_the_code_writes_them_and_can_be_restored" {
-  command = apply
+  # Old versions go and every access is logged.
+  assert {
+    condition = alltrue([
+      for made in aws_s3_bucket_lifecycle_configuration.this :
+      anytrue([for rule in made.rule : try(rule.noncurrent_version_expiration[0].noncurrent_days, 0) == 90])
+    ])
+    error_message = "Old versions are paid for, for ever."
+  }
+  assert {
+    condition     = { for role, logged in aws_s3_bucket_logging.this : role => logged.target_bucket } == { for role in ["raw", "lake", "run-logs"] : role => aws_s3_bucket.access_logs.id }
+    error_message = "Nobody knows who read a bucket."
+  }
+
+  # Tables are keyed as the code writes them and can be restored.
   assert {
     condition = {
       for role, table in aws_dynamodb_table.this : role => join(" ", compact([table.hash_key, table.range_key]))
