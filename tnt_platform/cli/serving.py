@@ -42,6 +42,8 @@ def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bo
 
             api = started.enter_context(rate_api_process("--port", str(sandbox_port), "--latency-ms", "20"))
             environment |= sandbox_environment(api.url)
+        if not settings.environment.get("TNT_DAGSTER_URL"):
+            environment["TNT_DAGSTER_URL"] = f"http://{host}:{port}"
         _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
         console.print(f"Dashboard   http://{host}:{api_port}")
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]

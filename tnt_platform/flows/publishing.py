@@ -161,28 +161,38 @@ def rows_in_file_order(partition: str) -> Check:
     """(file_key, line_no) is unique: proven by order, so that 20 million rows need no hash table."""
 
     def check(draft: Snapshot) -> CheckOutcome:
-        same_file = pl.col("file_key") == pl.col("file_key").shift()
-        spans = (
-            draft.scan([partition], columns=["file_key", "line_no"])
-            .select(
-                out_of_order=(same_file & (pl.col("line_no") <= pl.col("line_no").shift())).sum(),
-                # A file's rows stand together, so the number of its beginnings is one.
-                beginnings=same_file.not_().fill_null(value=True).sum(),
-                files=pl.col("file_key").n_unique(),
-            )
-            .collect(engine="streaming")
-            .row(0, named=True)
-        )
-        split_files = spans["beginnings"] - spans["files"]
-        passed = spans["out_of_order"] == 0 and split_files == 0
+        found = _neighbours_that_differ(draft.scan([partition], columns=["file_key", "line_no"]))
+        beginnings = found.filter("begins")
+        out_of_order = found.height - beginnings.height
+        # A file's rows stand together, so the number of its beginnings is one.
+        split_files = beginnings.height - beginnings["file_key"].n_unique()
+        passed = out_of_order == 0 and split_files == 0
         said = (
             "file_key + line_no is unique"
             if passed
-            else f"{spans['out_of_order']} lines repeat, {split_files} files are split"
+            else f"{out_of_order} lines repeat, {split_files} files are split"
         )
         return CheckOutcome("unique_keys", passed, said)
 
     return check
+
+
+def _neighbours_that_differ(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The rows that begin another file than the row before (`begins`), or whose line_no does not rise within one."""
+    found = [pl.DataFrame(schema={"file_key": pl.String(), "begins": pl.Boolean()})]
+    last_key: str | None = None
+    last_line: int | None = None
+    # Piece by piece: in one streaming query `shift` holds more the more rows there are.
+    for piece in rows.collect_batches(maintain_order=True, engine="streaming"):
+        same_file = (pl.col("file_key") == pl.col("file_key").shift(fill_value=last_key)).fill_null(
+            value=False
+        )
+        repeats = pl.col("line_no") <= pl.col("line_no").shift(fill_value=last_line)
+        marked = piece.select("file_key", begins=~same_file, repeats=repeats)
+        found.append(marked.filter(pl.col("begins") | pl.col("repeats")).drop("repeats"))
+        if piece.height:
+            last_key, last_line = piece.row(-1)
+    return pl.concat(found)
 
 
 def values_in_range(partition: str, column: str, lowest: object, highest: object) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from tnt_platform.readers.layout import (
     Rows,
     column_name,
 )
-from tnt_platform.readers.lines import Offsets, selected_bytes
+from tnt_platform.readers.lines import selected_stretches
 from tnt_platform.readers.plain import PlainLines, plain_lines
 from tnt_platform.readers.quoted import QuotedRecord
 from tnt_platform.readers.section import Section, Selection, read_section
@@ -108,14 +109,17 @@ class Sections:
             for (selection, widths), group in self._groups().items()
         ]
 
-    def without(self, file_at: npt.NDArray[np.uint32], line_no: Offsets) -> Sections:
-        """Leave out plain lines that were read already: the places of their files, ascending, and their numbers."""
+    def without(self, lines: PlainLines, but: npt.NDArray[np.uint32]) -> Sections:
+        """Leave out plain lines that were read already, all but those at the places `but`."""
+        kept_at = lines.file_at.gather(but).to_numpy()
+        kept_no = lines.line_no.gather(but).to_numpy()
         left = []
         for at, section in self.placed:
-            first, after = np.searchsorted(file_at, (at, at + 1))
-            plain = section.plain.copy()
-            plain[line_no[first:after] - 1] = False
-            left.append((at, replace(section, plain=plain)))
+            if at in lines.taken:
+                plain = section.plain & ~lines.taken[at]
+                plain[kept_no[kept_at == at] - 1] = True
+                section = replace(section, plain=plain)
+            left.append((at, section))
         return replace(self, placed=left)
 
     def rows(self) -> Rows:
@@ -153,7 +157,7 @@ def _plain_rows(
 
 
 def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
-    raw = raw_lines(selected_bytes(section.lines, section.plain) for _, section in group)
+    raw = raw_lines(chain.from_iterable(selected_stretches(s.lines, s.plain) for _, s in group))
     counts = [int(section.plain.sum()) for _, section in group]
     if raw.height != sum(counts):
         raise AssertionError(f"{sum(counts)} lines were parsed as {raw.height} rows")

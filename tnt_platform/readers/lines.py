@@ -79,15 +79,23 @@ def runs(kept: Mask) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def selected_bytes(lines: Lines, kept: Mask) -> bytes:
-    """Return the kept lines, each ended by one LF."""
-    if kept.all() and b"\r" not in lines.data:
-        chosen = lines.data
+def selected_stretches(lines: Lines, kept: Mask) -> list[bytes | memoryview]:
+    """Return the kept lines, each ended by one LF, in pieces to be joined: without CR, none is a copy."""
+    pieces: list[bytes | memoryview]
+    if b"\r" in lines.data:
+        pieces = [_with_lf(lines.data[first:after]) for first, after in _spans(lines, kept)]
+    elif kept.all():
+        pieces = [lines.data] if lines.data else []
     else:
-        chosen = b"".join(
-            _with_lf(lines.data[lines.starts[first] : lines.stops[after - 1]]) for first, after in runs(kept)
-        )
-    return chosen if not chosen or chosen.endswith(b"\n") else chosen + b"\n"
+        whole = memoryview(lines.data)
+        pieces = [whole[first:after] for first, after in _spans(lines, kept)]
+    if pieces and pieces[-1][-1] != _LF:
+        pieces.append(b"\n")
+    return pieces
+
+
+def _spans(lines: Lines, kept: Mask) -> list[tuple[int, int]]:
+    return [(int(lines.starts[first]), int(lines.stops[after - 1])) for first, after in runs(kept)]
 
 
 def _with_lf(stretch: bytes) -> bytes:

@@ -84,12 +84,7 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
         InvalidInput: the whole file can't be read: empty_file, malformed_header, missing_column,
             duplicate_column, or what decompress and decode raise.
     """
-    data = decompress(file.data, limit_bytes=layout.max_file_bytes, max_ratio=layout.max_ratio)
-    decoded = decode(data, declared=layout.encoding)
-    if not decoded.text_utf8:
-        raise InvalidInput(
-            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
-        )
+    decoded = _decoded(file, layout)
     lines = split_lines(decoded.text_utf8)
     faults = _line_faults(lines, decoded, layout)
     skipped = _skipped(lines, layout)
@@ -98,11 +93,9 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
     quoted_records = QuotedRecords(lines, quoted=quoted, barred=faults == TOO_LONG, layout=layout)
     header: list[str] = []
     if layout.header:
-        rest = np.flatnonzero(~(skipped | blank))
-        if not len(rest):
-            raise InvalidInput("empty_file", "the file has no header line; deliver it again with its header")
-        first = int(rest[0])
-        header, last = _header(lines, first, quoted_records if quoted[first] else None, faults, layout)
+        header, last = _found_header(
+            lines, np.flatnonzero(~(skipped | blank)), quoted, quoted_records, faults, layout
+        )
         skipped[: last + 1] = True
         blank[: last + 1] = False
     widths = layout.widths(header_width=len(header))
@@ -126,6 +119,31 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
         blank_lines=int((free & blank).sum()),
         faults=faults,
     )
+
+
+def _decoded(file: RawFile, layout: DelimitedLayout) -> Decoded:
+    data = decompress(file.data, limit_bytes=layout.max_file_bytes, max_ratio=layout.max_ratio)
+    decoded = decode(data, declared=layout.encoding)
+    if not decoded.text_utf8:
+        raise InvalidInput(
+            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
+        )
+    return decoded
+
+
+def _found_header(
+    lines: Lines,
+    rows: npt.NDArray[np.int64],
+    quoted: Mask,
+    quoted_records: QuotedRecords,
+    faults: npt.NDArray[np.uint8],
+    layout: DelimitedLayout,
+) -> tuple[list[str], int]:
+    """Return the cells of the header, the first of `rows`, and its last line."""
+    if not len(rows):
+        raise InvalidInput("empty_file", "the file has no header line; deliver it again with its header")
+    first = int(rows[0])
+    return _header(lines, first, quoted_records if quoted[first] else None, faults, layout)
 
 
 def _line_faults(lines: Lines, decoded: Decoded, layout: DelimitedLayout) -> npt.NDArray[np.uint8]:
@@ -153,7 +171,9 @@ def _skipped(lines: Lines, layout: DelimitedLayout) -> Mask:
 def _blank(lines: Lines, separator: str) -> Mask:
     """A line of nothing but spaces and tabs is blank, unless these separate its cells."""
     blank: Mask = lines.starts == lines.ends
-    padding = bytes(byte for byte in b" \t" if byte != ord(separator))
+    padding = bytes(byte for byte in b" \t" if byte != ord(separator) and byte in lines.data)
+    if not padding:
+        return blank
     codes = np.frombuffer(lines.data, np.uint8)
     first_code = codes[np.minimum(lines.starts, len(codes) - 1)]
     for line in np.flatnonzero(np.isin(first_code, np.frombuffer(padding, np.uint8)) & ~blank).tolist():

@@ -87,13 +87,15 @@ class ResultsTable:
         *,
         expires_at: datetime | None,
         droppable: Sequence[str] = (),
+        compare: bool = True,
     ) -> UpsertCounts:
         """Make the table hold `rows`, writing only those that are new or whose content differs.
 
         A row's content is all its columns; expiry is not content, so an unchanged row keeps the expiry it
         has and running the same rows again writes nothing, whatever `expires_at` is. An item already past its
         expiry counts as absent and is created anew; with None rows never expire. Rows stored earlier and
-        missing here are left alone.
+        missing here are left alone. Without `compare` every row is written and counts as created: cheaper by a
+        read a row where the caller knows that none is there.
         Two writers of the same key at the same moment end as the last one wrote: keep one run per dataset and
         date. A row over 400 KB loses the `droppable` columns that don't fit (see `item_of_row`).
 
@@ -112,7 +114,7 @@ class ResultsTable:
         shape = replace(self._shape, droppable=tuple(droppable))
         refuse_duplicate_keys(rows, shape.key)
 
-        return self._verified(self._upsert_all(rows, shape, expires_at_s), rows_in=len(rows))
+        return self._verified(self._upsert_all(rows, shape, expires_at_s, compare=compare), rows_in=len(rows))
 
     def ensure(self) -> None:
         """Create the table (text keys, on demand) and its expiry if absent: local use, Terraform owns AWS.
@@ -126,13 +128,16 @@ class ResultsTable:
                 self._client, self.table_name, self._shape.key, ttl_attribute=self._shape.ttl_attribute
             )
 
-    def _upsert_all(self, rows: Rows, shape: ItemShape, expires_at_s: int | None) -> UpsertCounts:
+    def _upsert_all(
+        self, rows: Rows, shape: ItemShape, expires_at_s: int | None, *, compare: bool
+    ) -> UpsertCounts:
         saturated = Event()  # set, no further batch is sent: each would only wait out its retries too
 
         def one_batch(batch: Sequence[Mapping[str, Any]]) -> UpsertCounts:
             if saturated.is_set():
                 return UpsertCounts(unprocessed=len(batch))
-            counts = self._upsert_batch([item_of_row(row, shape, expires_at_s=expires_at_s) for row in batch])
+            items = [item_of_row(row, shape, expires_at_s=expires_at_s) for row in batch]
+            counts = self._upsert_batch(items, compare=compare)
             if counts.unprocessed:
                 saturated.set()
             return counts
@@ -140,15 +145,16 @@ class ResultsTable:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb") as pool:
             return sum(ahead(pool, one_batch, batches(rows), window=2 * self._threads), UpsertCounts())
 
-    def _upsert_batch(self, items: Sequence[Item]) -> UpsertCounts:
-        stored = self._read(items)
+    def _upsert_batch(self, items: Sequence[Item], *, compare: bool) -> UpsertCounts:
+        stored = self._read(items) if compare else _Stored()
         if stored.unread:
             return UpsertCounts(unprocessed=len(items))
         fingerprints = stored.fingerprints
         counts = UpsertCounts(
             unchanged=sum(fingerprints.get(item.identity) == item.fingerprint for item in items),
             payloads_omitted=sum(len(item.omitted) for item in items),
-            read_units=sum(
+            read_units=compare
+            and sum(
                 request_units(item.size_bytes, 4096) if item.identity in fingerprints else 1 for item in items
             ),
         )

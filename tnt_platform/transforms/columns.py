@@ -27,7 +27,6 @@ __all__ = [
     "Note",
     "output_schema",
     "parse_columns",
-    "type_plain_cells",
 ]
 
 WHITE_SPACE: Final = " \t\u00a0"
@@ -66,16 +65,16 @@ def parse_columns(
     """
     output_schema(columns)
     rows = rows.lazy()
-    sources = _sources(rows.collect_schema().names(), columns)
+    sources = sources_of(rows.collect_schema().names(), columns)
     cells = rows.with_row_index(_ROW).select(
         _ROW,
         *_FRAME,
-        *(_source(name).alias(_cell(column)) for column, name in zip(columns, sources, strict=True)),
+        *(cell_of(name).alias(cell_name(column)) for column, name in zip(columns, sources, strict=True)),
     )
     good, rest = _parted(cells, columns, QUICK_PARSERS)
     # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
     trimmed = rest.lazy().with_columns(
-        pl.col(_cell(column)).str.strip_chars(WHITE_SPACE) for column in columns
+        pl.col(cell_name(column)).str.strip_chars(WHITE_SPACE) for column in columns
     )
     mended, refused = _parted(trimmed, columns, PARSERS)
     if mended.height:
@@ -83,55 +82,26 @@ def parse_columns(
     return good.drop(_ROW), _reported(refused, columns)
 
 
-def type_plain_cells(
-    cells: pl.LazyFrame, columns: Sequence[Column], *, height: int
-) -> tuple[pl.DataFrame, pl.Series]:
-    """Type the rows that `parse_columns` would take at once, from cells that hold no white space.
-
-    cells: String columns named by header or by position, `height` rows. Returns typed: `output_schema(columns)`, in
-    order; at: UInt32, the place of each of these rows in `cells`. The others are for `parse_columns`.
-
-    Raises:
-        ConfigError, InvalidInput: as `parse_columns`.
-    """
-    schema = output_schema(columns)
-    sources = _sources(cells.collect_schema().names(), columns)
-    named = cells.with_row_index(_ROW).select(
-        _ROW, *(_source(name).alias(_cell(column)) for column, name in zip(columns, sources, strict=True))
-    )
-    sound = pl.all_horizontal(_is_sound(column) for column in columns)
-    staged = _staged(named, columns, QUICK_PARSERS).select(_ROW, *schema, sound.alias(_SOUND))
-    # The last row and any after it are always kept, to see that there are as many as there should be.
-    is_last = pl.col(_ROW) >= height - 1
-    typed = staged.filter(pl.col(_SOUND) | is_last).collect(engine="streaming")
-    found = typed[_ROW][-1] + 1 if typed.height else 0
-    if found != height:
-        raise AssertionError(f"{height} rows were wanted, the last one found is {found}")
-    if height and not typed[_SOUND][-1]:
-        typed = typed[:-1]
-    return typed.select(*schema), typed[_ROW]
-
-
 def _parted(
     cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part rows into the typed sound ones and the cells of the others."""
     padded = pl.any_horizontal(pl.lit(False), *(_padded(c) for c in columns if c.type == "text"))
-    sound = pl.all_horizontal(_is_sound(column) for column in columns) & ~padded
-    staged = _staged(cells, columns, parsers).with_columns(sound.alias(_SOUND))
+    sound = pl.all_horizontal(is_sound(column) for column in columns) & ~padded
+    typed = staged(cells, columns, parsers).with_columns(sound.alias(_SOUND))
     # Streaming works on pieces that fit the cache: a fifth less time, and no page faults for wide frames.
     good, rest = pl.collect_all(
         [
-            staged.filter(_SOUND).select(_ROW, *_PLACE, *output_schema(columns)),
-            staged.filter(~pl.col(_SOUND)).select(_ROW, *_FRAME, *map(_cell, columns)),
+            typed.filter(_SOUND).select(_ROW, *_PLACE, *output_schema(columns)),
+            typed.filter(~pl.col(_SOUND)).select(_ROW, *_FRAME, *map(cell_name, columns)),
         ],
         engine="streaming",
     )
     return good, rest
 
 
-def _staged(cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
-    """Add notes and values to the cells."""
+def staged(cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
+    """Add notes and values to the cells, which are named by `cell_name`."""
     # One step after the other, not one expression: polars would parse each cell again for every use of its value.
     noted = cells.with_columns(_noted(column) for column in columns if column.notes)
     return noted.with_columns(_value(column, parsers[column.type]) for column in columns)
@@ -154,7 +124,12 @@ def output_schema(columns: Sequence[Column]) -> dict[str, pl.DataType]:
     return schema
 
 
-def _sources(names: Sequence[str], columns: Sequence[Column]) -> list[str | None]:
+def sources_of(names: Sequence[str], columns: Sequence[Column]) -> list[str | None]:
+    """Return which of `names` each column is read from; None for an optional one that none fits.
+
+    Raises:
+        InvalidInput: missing_column.
+    """
     by_label = {_label(name): name for name in reversed(names) if name not in _FRAME}
     found = [by_label.get(_label(c.source if isinstance(c.source, str) else f"c{c.source}")) for c in columns]
     missing = [
@@ -173,25 +148,27 @@ def _label(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def _cell(column: Column) -> str:
+def cell_name(column: Column) -> str:
+    """Return the name of the column of texts from which `column` is typed."""
     # A space can't be in a column's name, so this is free.
     return f"{column.name} cell"
 
 
-def _source(name: str | None) -> pl.Expr:
+def cell_of(name: str | None) -> pl.Expr:
+    """Return the texts of a source, all null where there is none."""
     return pl.lit(None, pl.String) if name is None else pl.col(name)
 
 
 def _padded(column: Column) -> pl.Expr:
     """Text is sound with white space around it too, so it has to be looked for."""
-    cell = pl.col(_cell(column))
+    cell = pl.col(cell_name(column))
     return pl.any_horizontal(cell.str.starts_with(c) | cell.str.ends_with(c) for c in WHITE_SPACE).fill_null(
         False
     )
 
 
 def _absent(column: Column) -> pl.Expr:
-    cell = pl.col(_cell(column))
+    cell = pl.col(cell_name(column))
     absent = cell.is_null() | (cell == "")
     return absent | cell.is_in(list(column.nulls)) if column.nulls else absent
 
@@ -202,7 +179,7 @@ def _present(column: Column) -> pl.Expr:
 
 
 def _noted(column: Column) -> pl.Expr:
-    cell = pl.col(_cell(column))
+    cell = pl.col(cell_name(column))
     codes = [
         pl.when(
             cell == note.equals if note.equals is not None else cell.str.contains(f"^(?:{note.matches})$")
@@ -213,13 +190,13 @@ def _noted(column: Column) -> pl.Expr:
 
 
 def _value(column: Column, parser: Parser) -> pl.Expr:
-    value = parser(pl.col(_cell(column)), column)
+    value = parser(pl.col(cell_name(column)), column)
     if column.nulls or column.notes or column.pattern or column.type not in NEVER_EMPTY:
         value = pl.when(_present(column)).then(value)
     return value.cast(DTYPES[column.type]).alias(column.name)
 
 
-def _is_sound(column: Column) -> pl.Expr:
+def is_sound(column: Column) -> pl.Expr:
     """Tell where a column has none of its `_faults`, in fewer steps."""
     if _takes_anything(column):
         return pl.lit(True)
@@ -260,14 +237,14 @@ def _faults(column: Column) -> list[_Fault]:
 
 
 def _words(column: Column, what: str) -> pl.Expr:
-    shown = pl.col(_cell(column)).str.head(SHOWN_CHARS)
+    shown = pl.col(cell_name(column)).str.head(SHOWN_CHARS)
     return pl.concat_str(pl.lit(f"{column.name}: '"), shown, pl.lit(f"' {what}"))
 
 
 def _reported(refused: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     faults = [fault for column in columns for fault in _faults(column)]
     words = [pl.when(fault.found).then(fault.words) for fault in faults]
-    reported = _staged(refused.lazy(), columns, PARSERS).select(
+    reported = staged(refused.lazy(), columns, PARSERS).select(
         *_PLACE,
         pl.col("raw").str.head(RAW_LIMIT_CHARS),
         reason_code=pl.coalesce(pl.when(fault.found).then(pl.lit(fault.code)) for fault in faults),

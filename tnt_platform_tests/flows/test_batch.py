@@ -1,4 +1,5 @@
 from dataclasses import replace
+from unittest.mock import patch
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from tnt_platform.flows.transit import batch
 from tnt_platform.flows.transit.batch import ParsedBatch, parse_batch, shipments_schema
 from tnt_platform.flows.transit.parsing import parse_files
 from tnt_platform.flows.transit.spec import FileLayout, TransitSpec
+from tnt_platform.readers import plain
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Sections, read_rows
 from tnt_platform.transforms.columns import Column, Note, parse_columns
 from tnt_platform.transforms.transit import as_quarantine
@@ -140,14 +142,8 @@ def careful(spec: TransitSpec, files: list[RawFile]) -> tuple[pl.DataFrame, pl.D
     return good, pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
 
 
-@pytest.mark.heavy
-@settings(max_examples=30, deadline=None)
-@given(deliveries())
-@example(("pipe", COLUMNS, [b"10022|NY|3|1|x|Y|2026-01-12|A\n10022|NY|+3|||\n\n10022|NY|03"]))
-def test_reading_most_rows_quickly_changes_no_row(delivery):
-    name, columns, contents = delivery
-    spec = spec_of(LAYOUTS[name], columns)
-    files = [RawFile(f"transit/2026-01-12/{at}.txt", data) for at, data in enumerate(contents)]
+def assert_same_rows(spec: TransitSpec, files: list[RawFile]) -> None:
+    """What `parse_batch` makes of the files is what the careful way does, row by row."""
     parsed = parse_batch(spec, files)
     good, bad = careful(spec, files)
     assert as_text(parsed.good).drop("shipper_id").equals(good)
@@ -157,6 +153,79 @@ def test_reading_most_rows_quickly_changes_no_row(delivery):
     }
     counts = parsed.files.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     assert counts["rows_in"] == good.height + bad.height + counts["rows_filtered"]
+
+
+def named(contents: list[bytes]) -> list[RawFile]:
+    return [RawFile(f"transit/2026-01-12/{at}.txt", data) for at, data in enumerate(contents)]
+
+
+@pytest.mark.heavy
+@settings(max_examples=30, deadline=None)
+@given(deliveries(), st.sampled_from([1, 8]))
+@example(("pipe", COLUMNS, [b"10022|NY|3|1|x|Y|2026-01-12|A\n10022|NY|+3|||\n\n10022|NY|03"]), 8)
+@example(
+    ("pipe", COLUMNS, [b"10022|NY|3\n" * 9 + b"10022|N\xc3\xa9|3\n10022-1234|NY|4\n", b"10023|NJ|3\n"]), 1
+)
+def test_reading_most_rows_quickly_changes_no_row(delivery, repeats):
+    name, columns, contents = delivery
+    # With 1, every column counts as one that repeats itself.
+    with patch.object(plain, "_REPEATS", repeats):
+        assert_same_rows(spec_of(LAYOUTS[name], columns), named(contents))
+
+
+def test_a_column_of_few_texts_is_typed_as_any_other():
+    dirty = [
+        b"10022|NY|61\n",
+        b"10022|ny|3\n",
+        b"10022|-|3\n",
+        b"10022|NY|n/a|1,000\n",
+        b"1002|NY|3\n",
+        b"10022|NY||\n",
+    ]
+    sound = [f"{10_000 + at % 3}|{'NY' if at % 2 else 'NJ'}|{at % 5}|{at}|\n".encode() for at in range(3_000)]
+    content = b"".join(
+        line for at in range(0, 3_000, 500) for line in (*sound[at : at + 500], dirty[at // 500])
+    )
+    spec = spec_of(LAYOUTS["pipe"], COLUMNS)
+    assert_same_rows(spec, named([content, content[: len(content) // 2]]))
+    types = parse_batch(spec, named([content])).good.schema
+    # A text of a refused row is no text of the column.
+    assert types["state"] == pl.Enum(["NJ", "NY"])
+    assert types["origin"] == pl.Enum(["10000", "10001", "10002", "10022"])
+
+
+def test_more_texts_than_were_seen_in_the_sample_are_all_read():
+    lines = [f"{10_000 + at}|NY|{at % 60}\n".encode() for at in range(1_000)]
+    spec = spec_of(LAYOUTS["pipe"], COLUMNS)
+    with patch.object(plain, "_repeating", lambda sample: frozenset(sample.columns)):
+        assert_same_rows(spec, named([b"".join(lines)]))
+
+
+def test_files_whose_columns_have_other_texts_are_one_table():
+    few = b"".join(b"10022|NY|3|1|few\n" for _ in range(500))
+    many = b"".join(f"10022|NJ|3|1|text {at}\n".encode() for at in range(500))
+    layout = replace(LAYOUTS["pipe"], min_columns=5, max_columns=5)
+    spec = replace(
+        spec_of(layout, COLUMNS[:5]),
+        layouts=(FileLayout("a*", layout, COLUMNS[:5]), FileLayout("*", layout, COLUMNS[:5])),
+    )
+    files = [RawFile(f"transit/2026-01-12/{name}.txt", data) for name, data in (("a", few), ("b", many))]
+    good = parse_batch(spec, files).good
+    assert (good.schema["state"], good.schema["remark"]) == (pl.Enum(["NJ", "NY"]), pl.String())
+    assert good["remark"].to_list() == ["few"] * 500 + [f"text {at}" for at in range(500)]
+
+
+def test_columns_that_no_file_has_are_null_in_every_row():
+    layout = DelimitedLayout(
+        header=True, separator="|", columns=("a", "b", "c"), optional=frozenset({"b", "c"})
+    )
+    columns = (
+        Column(name="a", source="a"),
+        Column(name="b", source="b", optional=True),
+        Column(name="c", source="c", type="days", optional=True),
+    )
+    spec = spec_of(layout, columns)
+    assert_same_rows(spec, named([b"a\n" + b"x\n" * 100, b"a|b\n" + b"x|\n" * 50, b"a\n"]))
 
 
 def test_plain_rows_are_read_without_their_raw_text_and_the_others_with_it(monkeypatch: pytest.MonkeyPatch):
@@ -189,6 +258,30 @@ def test_what_a_file_is_named_is_a_text_to_every_reader_of_a_part(tmp_path):
     assert {str(told.schema.field(name).type) for name in ("file_key", "shipper_id")} == {"large_string"}
     group = pq.ParquetFile(parsed.data[0]).metadata.row_group(0).column(0).statistics
     assert (group.min, group.max) == (contents[2][0], contents[0][0])
+
+
+def test_a_text_column_without_any_text_is_written(tmp_path):
+    spec = spec_of(LAYOUTS["pipe"], COLUMNS)
+    parsed = parse_files(
+        spec, [("transit/2026-01-12/a.txt", b"10022|NY|3|||Y\n" * 100)], tmp_path, isolate=False
+    )
+    rows = pl.read_parquet(parsed.data[0])
+    assert rows.schema == shipments_schema(spec)
+    assert rows["remark"].null_count() == rows.height == 100
+
+
+def test_the_bytes_of_a_part_depend_on_the_files_alone(tmp_path):
+    spec = spec_of(LAYOUTS["pipe"], COLUMNS)
+    rows = "".join(
+        f"{10_000 + at % 90}|{'NY' if at % 7 else 'NJ'}|{at % 9}|{at}|r{at % 50}\n" for at in range(40_000)
+    )
+    contents = [(f"transit/2026-01-12/{name}.txt", rows.encode()) for name in "ab"]
+    written = []
+    for again in ("one", "two", "three"):
+        (tmp_path / again).mkdir()
+        parsed = parse_files(spec, contents, tmp_path / again, isolate=False)
+        written.append([path.read_bytes() for path in parsed.data])
+    assert written[0] == written[1] == written[2]
 
 
 def test_a_batch_of_refused_files_keeps_the_columns():

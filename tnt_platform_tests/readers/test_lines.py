@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnt_platform.readers.lines import selected_bytes, split_lines
+from tnt_platform.readers.lines import selected_stretches, split_lines
 
 TEXTS = st.text(st.sampled_from("ab\r\n\x0b\x0c\x1c\u2028\x85\0"), max_size=60)
 
@@ -35,7 +35,7 @@ def test_selected_lines_end_with_one_lf_each(text, data):
     lines = split_lines(text.encode())
     kept = np.array([data.draw(st.booleans()) for _ in range(len(lines))], np.bool_)
     wanted = [line for line, keep in zip(expected(text), kept, strict=True) if keep]
-    assert selected_bytes(lines, kept).decode() == "".join(line + "\n" for line in wanted)
+    assert b"".join(selected_stretches(lines, kept)).decode() == "".join(line + "\n" for line in wanted)
 
 
 @settings(deadline=None)

@@ -118,6 +118,16 @@ def test_a_frame_is_read_100_keys_and_written_25_rows_a_call(
     assert misbehaviour.seen.count("BatchWriteItem") == 4 + 4 + 1
 
 
+def test_rows_known_to_be_new_are_written_without_a_read(proxied: Any, misbehaviour: Misbehaviour) -> None:
+    rows = results(60)
+    counts = table_of(proxied).upsert(rows, expires_at=EXPIRES_AT, compare=False)
+    assert outcome(counts) == (60, 0, 0)
+    assert counts.read_units == 0
+    assert len(stored(proxied)) == 60
+    assert not misbehaviour.seen.count("BatchGetItem")
+    assert outcome(table_of(proxied).upsert(rows, expires_at=EXPIRES_AT)) == (0, 0, 60)
+
+
 def test_an_item_past_its_expiry_counts_as_absent_until_it_is_swept(client: Any) -> None:
     table_of(client).upsert(results(5), expires_at=EXPIRES_AT)
     later = table_of(client, clock=lambda: EXPIRES_AT + timedelta(hours=1))

@@ -26,12 +26,14 @@ resource "aws_ecs_cluster_capacity_providers" "this" {
 
 resource "aws_service_discovery_private_dns_namespace" "this" {
   name        = "${var.name}.internal"
-  description = "How the web UI and the daemon find the code server"
+  description = "How services find the code server and the web UI"
   vpc         = var.vpc_id
 }
 
-resource "aws_service_discovery_service" "code" {
-  name = "code"
+# The API asks the web UI for failed runs: not by way of the load balancer, where people sign in.
+resource "aws_service_discovery_service" "this" {
+  for_each = toset(["code", "webserver"])
+  name     = each.key
   dns_config {
     namespace_id   = aws_service_discovery_private_dns_namespace.this.id
     routing_policy = "MULTIVALUE"
@@ -96,9 +98,9 @@ resource "aws_ecs_service" "fixed" {
   }
 
   dynamic "service_registries" {
-    for_each = each.key == "code" ? [1] : []
+    for_each = contains(keys(aws_service_discovery_service.this), each.key) ? [each.key] : []
     content {
-      registry_arn = aws_service_discovery_service.code.arn
+      registry_arn = aws_service_discovery_service.this[service_registries.value].arn
     }
   }
 

@@ -62,6 +62,7 @@ locals {
     TNT_LOCK_TABLE           = var.table_names["leases"]
     SNS_PROJECTION_TOPIC_ARN = var.updates_topic_arn
     TNT_DAGSTER_URL          = "https://${var.domains.ui}"
+    TNT_DAGSTER_API_URL      = "http://webserver.${aws_service_discovery_private_dns_namespace.this.name}:3000"
     TNT_TASK_VCPU            = tostring(var.sizes["run"].cpu / 1024)
     TNT_TASK_MEMORY_GB       = tostring(var.sizes["run"].memory / 1024)
     DAGSTER_POSTGRES_HOST    = var.database.host

@@ -11,6 +11,7 @@ locals {
     "balancer-to-ui"       = { from = "balancer", to = "services", port = 3000 }
     "balancer-to-api"      = { from = "balancer", to = "services", port = 8800 }
     "services-to-code"     = { from = "services", to = "services", port = 4000 }
+    "services-to-ui"       = { from = "services", to = "services", port = 3000 }
     "services-to-database" = { from = "services", to = "database", port = 5432 }
     "runs-to-database"     = { from = "runs", to = "database", port = 5432 }
     "services-to-aws"      = { from = "services", to = "endpoints", port = 443 }

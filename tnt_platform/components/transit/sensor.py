@@ -1,6 +1,6 @@
 """The sensor: one reconciliation, one run request for each date that differs, and patience with failures."""
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
@@ -71,7 +71,8 @@ def reconciling_sensor(
         place = platform.place()
         queue = _queue(settings)
         messages = queue.receive(100, visibility_s=int(max(60, 4 * model.interval_s))) if queue else []
-        named = _named_dates(spec, place, messages)
+        homes = undated_homes(place.store.current(spec.dataset(FILES))) if messages else {}
+        named = _named_dates(spec, place, homes, messages)
         now = datetime.now(UTC)
         since = None if queue is None else (now - timedelta(days=model.window_days)).date().isoformat()
         history = run_history(context.instance, spec.name)
@@ -80,7 +81,7 @@ def reconciling_sensor(
         found = survey(spec, place, since=since, named=[*named, *again])
         requests = list(run_requests(spec, model, found, history, busy, now.timestamp(), context.log.info))
         if queue:
-            _acknowledge(queue, spec, place, messages, found, history)
+            _acknowledge(queue, spec, place, homes, messages, found, history)
         skip = None if requests else dg.SkipReason(_nothing_to_do(spec, found, named))
         return dg.SensorResult(run_requests=requests, skip_reason=skip)
 
@@ -247,11 +248,12 @@ def _queue(settings: Settings) -> EventQueue | None:
     return EventQueue(settings.event_queue_url, sqs_client(settings.aws_options("sqs")))
 
 
-def _named_dates(spec: TransitSpec, place: Place, messages: Sequence[ObjectEventMessage]) -> list[str]:
+def _named_dates(
+    spec: TransitSpec, place: Place, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
+) -> list[str]:
     root = f"{place.raw.url.rstrip('/')}/"
     urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
     keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
-    homes = undated_homes(place.store.current(spec.dataset(FILES)))
     return partitions_named_by(keys, spec.source, homes).partitions
 
 
@@ -259,6 +261,7 @@ def _acknowledge(
     queue: EventQueue,
     spec: TransitSpec,
     place: Place,
+    homes: Mapping[str, str],
     messages: Sequence[ObjectEventMessage],
     found: Survey,
     history: dict[tuple[str, str], Attempts],
@@ -272,6 +275,6 @@ def _acknowledge(
     done = [
         message.receipt
         for message in messages
-        if message.poison_reason is None and pending.isdisjoint(_named_dates(spec, place, [message]))
+        if message.poison_reason is None and pending.isdisjoint(_named_dates(spec, place, homes, [message]))
     ]
     queue.delete(done)

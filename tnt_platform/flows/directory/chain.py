@@ -18,6 +18,7 @@ from tnt_platform.flows.publishing import Place, Published, retry_conflicts
 from tnt_platform.services.directory_sync import DirectorySync
 from tnt_platform.services.http import HttpClient
 from tnt_platform.services.migrations import migrate
+from tnt_platform.services.migrations.revisions import revisions
 from tnt_platform.services.postgres import open_database
 from tnt_platform.settings import Settings
 
@@ -67,7 +68,9 @@ class DirectoryChain:
                 url or None, folder=self.settings.home / "postgres", application_name=f"tnt {self.spec.name}"
             )
         )
-        migrate(database)
+        # A newer version's schema is left as it is: after a rollback, only that version knows its steps.
+        if revisions(database).is_behind:
+            migrate(database)
         sync = DirectorySync(
             database,
             owner=f"run {self.run_id}" if self.run_id else "by hand",

@@ -10,9 +10,12 @@ import polars as pl
 
 from tnt_platform.flows.transit.spec import FileLayout, TransitSpec
 from tnt_platform.readers.delimited import RawFile, Sections, take_apart
-from tnt_platform.transforms.columns import output_schema, parse_columns, type_plain_cells
+from tnt_platform.transforms.columns import output_schema, parse_columns
+from tnt_platform.transforms.plain_cells import type_plain_cells
 from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
 
+# An Enum of so many texts takes one byte a row.
+MAX_TEXTS = 255
 FILE_SCHEMA: dict[str, pl.DataType] = {
     "file_key": pl.String(),
     "sha256": pl.String(),
@@ -30,8 +33,8 @@ FILE_SCHEMA: dict[str, pl.DataType] = {
 class ParsedBatch:
     """Typed rows, refused rows and what each file of the batch held.
 
-    good: `shipments_schema`, but file_key and the fields of the key as Enum: a text that repeats for a whole file is
-    written as one number a row.
+    good: `shipments_schema`, but Enum for the texts of the key and for columns with few texts, which are written as
+    one small number a row.
     """
 
     good: pl.DataFrame
@@ -65,7 +68,7 @@ def parse_batch(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
         bad.append(parsed.bad)
         files.append(parsed.files)
     empty = pl.DataFrame(schema={**shipments_schema(spec), **labels.schema})
-    return ParsedBatch(pl.concat([empty, *good]), pl.concat(bad), pl.concat(files))
+    return ParsedBatch(_stacked([empty, *good]), pl.concat(bad), pl.concat(files))
 
 
 def _labels(spec: TransitSpec, batch: Sequence[RawFile]) -> pl.DataFrame:
@@ -98,20 +101,35 @@ def _quick_rows(
     """Type what most lines are in bulk, without their raw text; the sections returned hold all others."""
     quick = []
     for lines in sections.plain():
-        typed, at = type_plain_cells(lines.cells, layout.columns, height=len(lines.line_no))
-        file_at, line_no = lines.file_at[at.to_numpy()], lines.line_no[at.to_numpy()]
-        origin = labels.select(pl.all().gather(file_at)).with_columns(line_no=pl.Series(line_no))
-        quick.append(pl.concat([origin, typed], how="horizontal"))
-        sections = sections.without(file_at, line_no)
+        typed, taken = type_plain_cells(lines.cells, layout.columns)
+        origin = labels[lines.file_at].with_columns(line_no=lines.line_no)
+        quick.append(pl.concat([origin.filter(taken), typed], how="horizontal"))
+        sections = sections.without(lines, but=taken.not_().arg_true().to_numpy())
     return quick, sections
 
 
 def _in_order(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The rows of all frames in the order of the files, then of the lines; each frame is so already."""
-    filled = [frame for frame in frames if not frame.is_empty()]
-    if len(filled) < 2:
-        return filled[0] if filled else frames[0]
-    return pl.concat(filled, how="diagonal").sort("file_key", "line_no")
+    filled = sum(not frame.is_empty() for frame in frames)
+    rows = _stacked(frames)
+    return rows.sort("file_key", "line_no") if filled > 1 else rows
+
+
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The frames that have rows, one on the other, with a type for each text column that holds those of all."""
+    filled = [frame for frame in frames if not frame.is_empty()] or frames[:1]
+    schema = filled[0].schema
+    mixed = [name for name in schema if any(frame.schema[name] != schema[name] for frame in filled)]
+    types = pl.Schema({name: _type_of_texts([frame[name] for frame in filled]) for name in mixed})
+    return pl.concat([frame.select(list(schema)).cast(types) for frame in filled])
+
+
+def _type_of_texts(columns: Sequence[pl.Series]) -> pl.DataType:
+    texts: set[str] = set()
+    for column in columns:
+        few = column.dtype.categories if isinstance(column.dtype, pl.Enum) else column.drop_nulls().unique()
+        texts.update(few)
+    return pl.Enum(sorted(texts)) if len(texts) <= MAX_TEXTS else pl.String()
 
 
 def _count_files(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tnt_platform.flows.publishing import Published
 from tnt_platform.flows.transit.spec import TransitSpec
@@ -16,7 +18,8 @@ PAYLOADS = ("request_payload", "response_payload")
 def upsert_results(spec: TransitSpec, published: Published, settings: Settings) -> dict[str, object]:
     """Bring the table up to date with one date's results and say what that changed.
 
-    Items expire `ttl_days` after the date's results were published; unchanged items are not written.
+    Items expire `ttl_days` after the date's results were published; unchanged items are not written. A date that
+    was published for the first time is written without a look at what is there: nothing can be.
     """
     table_name = settings.resolve(spec.results_table) if spec.results_table else ""
     if not table_name:
@@ -37,7 +40,9 @@ def upsert_results(spec: TransitSpec, published: Published, settings: Settings) 
     results = published.snapshot.scan([published.partition])
     if not spec.payloads_in_table:
         results = results.drop(PAYLOADS, strict=False)
-    counts = table.upsert(results.collect(), expires_at=expires_at, droppable=PAYLOADS)
+    counts = table.upsert(
+        results.collect(), expires_at=expires_at, droppable=PAYLOADS, compare=not _all_new(published, row)
+    )
     return {
         "dynamodb_table": table_name,
         "dynamodb_created": counts.created,
@@ -46,3 +51,13 @@ def upsert_results(spec: TransitSpec, published: Published, settings: Settings) 
         "dynamodb_write_units": counts.write_units,
         "dynamodb_read_units": counts.read_units,
     }
+
+
+def _all_new(published: Published, row: Mapping[str, Any]) -> bool:
+    """Whether this run published the date and every row of it came with this version."""
+    log = published.snapshot.manifest.changelog
+    return (
+        published.changed
+        and list(log.partitions_changed) == [published.partition]
+        and (log.added, log.updated, log.removed) == (row["published"], 0, 0)
+    )
