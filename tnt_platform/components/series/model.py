@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
@@ -28,8 +29,12 @@ from tnt_platform.readers.series_layouts import (
 Frequency = Literal["D", "W", "M", "Q", "A"]
 
 
+# It lists a folder of the system: twenty milliseconds that each dataset would pay again.
+_timezones = cache(available_timezones)
+
+
 def _timezone(text: str) -> str:
-    if text not in available_timezones():
+    if text not in _timezones():
         raise ValueError(
             f"{text!r} is not a time zone; expected a name of the IANA list; "
             "write it like America/Argentina/Buenos_Aires"
