@@ -208,6 +208,7 @@ def test_an_event_becomes_a_run_and_results_in_dynamodb_and_a_second_round_chang
     assert cloud.tick() == []
 
 
+@pytest.mark.heavy
 def test_a_changed_file_updates_only_its_items(cloud: Cloud) -> None:
     cloud.drop(RECENT, 4)
     cloud.run(cloud.tick()[0])
@@ -258,6 +259,7 @@ def test_with_events_nothing_is_listed_but_the_window_and_the_named_dates(
     assert s3_server.counts["ListObjectsV2"] - lists == 4
 
 
+@pytest.mark.heavy
 def test_a_failed_date_is_tried_again_later_then_file_by_file_and_then_given_up(cloud: Cloud) -> None:
     cloud.drop(RECENT, 2)
     cloud.s3.delete_object(Bucket="raw", Key=f"landing/{REFERENCE}")
@@ -280,6 +282,7 @@ def test_a_failed_date_is_tried_again_later_then_file_by_file_and_then_given_up(
     assert len(cloud.items()) == 3
 
 
+@pytest.mark.heavy
 def test_a_table_that_fails_leaves_the_date_to_be_finished_by_the_next_run(cloud: Cloud) -> None:
     cloud.drop(RECENT, 3)
     cloud.dynamodb.delete_table(TableName=TABLE)

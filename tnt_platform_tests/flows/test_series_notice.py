@@ -244,6 +244,7 @@ def run_now(scene: SeriesScene, run_id: str = "here") -> dict[str, Any]:
     return done
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("at", "then", "messages"),
     [
@@ -278,6 +279,7 @@ def test_a_run_killed_around_its_notice_is_followed_by_one_that_sends_it(
     assert topic.received() == []
 
 
+@pytest.mark.heavy
 def test_two_processes_that_run_one_dataset_at_once_both_end_well_with_one_version(
     scene: SeriesScene, topic: Topic
 ) -> None:

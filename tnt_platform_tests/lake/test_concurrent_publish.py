@@ -56,7 +56,7 @@ def publish_shared_partition(store: VersionedStore, worker: int, commits: int) -
                 store.publish(DATASET, base=base, changes=[change("shared", after)], key=KEY)
                 break
             except PublishConflict:
-                time.sleep(pause.random() * 0.02 * min(attempt + 1, 10))
+                time.sleep(pause.random() * 0.1 * min(attempt + 1, 10))
 
 
 def write(
@@ -134,13 +134,6 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
         return (tmp_path / "lake").as_uri(), {}
     server: S3Server = request.getfixturevalue("s3_server")
     return f"{server.url}/race", server.options
-
-
-@pytest.mark.heavy
-def test_four_processes_lose_nothing_and_readers_see_whole_versions(
-    where: tuple[str, dict[str, str]], tmp_path: Path
-) -> None:
-    race(*where, tmp_path / "scratch", workers=4, commits=8)
 
 
 @pytest.mark.heavy
