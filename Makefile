@@ -4,7 +4,7 @@ PYTHON ?= python3
 TNT    := $(VENV)/bin/tnt
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: help demo dev aws-local test test-heavy check bench fmt clean
+.PHONY: help demo dev aws-local test test-heavy proofs check bench fmt clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -28,8 +28,11 @@ aws-local: $(VENV)/.ready ## The whole AWS path on a laptop: terraform apply on 
 test: $(VENV)/.ready ## The tests (under 5 minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
 
-test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (minutes)
+test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (twenty minutes)
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m heavy --durations 30 --durations-min 5
+
+proofs: $(VENV)/.ready ## The heavy tests with all their rounds: 50 kills, 8 x 50 commits, long histories (an hour)
+	@TNT_TEST_FULL=1 $(MAKE) test-heavy
 
 check: $(VENV)/.ready ## Lint, types, import directions, dataset YAML
 	$(VENV)/bin/ruff format --check .

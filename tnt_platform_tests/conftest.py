@@ -11,7 +11,6 @@ import pytest
 from tnt_platform.lake.objects import Objects
 from tnt_platform_tests.s3_server import S3Server
 
-
 # How long an example takes depends on what else the machine does; it is no property of the code.
 hypothesis.settings.register_profile("tnt", deadline=None)
 hypothesis.settings.load_profile("tnt")

@@ -30,6 +30,7 @@ from tnt_platform.sandbox.generator import write_samples
 from tnt_platform.sandbox.running import rate_api_process
 from tnt_platform_tests.e2e.chain_process import Order
 from tnt_platform_tests.e2e.running_dagster import DagsterHome, processes_of, small_plan
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1500)]
@@ -143,7 +144,7 @@ def comparable(frame: pl.DataFrame) -> pl.DataFrame:
 def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next_one(
     ground: Ground, undisturbed: Published
 ) -> None:
-    kills = Kills(40)
+    kills = Kills(rounds(40))
 
     for chance in kills:
         order = ground.order()
@@ -156,7 +157,7 @@ def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next_one(
 
 
 def test_the_same_on_a_bucket(ground: Ground, undisturbed: Published, s3_server: S3Server) -> None:
-    kills = Kills(6)
+    kills = Kills(rounds(6))
     options = {
         "AWS_ENDPOINT_URL": s3_server.options["endpoint"],
         "AWS_REGION": s3_server.options["region"],
@@ -183,7 +184,7 @@ def test_a_run_that_dies_again_and_again_still_gets_there(ground: Ground, undist
 
 
 def test_tnt_run_that_is_killed_is_completed_by_tnt_run(ground: Ground, undisturbed: Published) -> None:
-    kills = Kills(4)
+    kills = Kills(rounds(4))
 
     for chance in kills:
         order = ground.order()

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tnt_platform.lake.objects import Objects
 from tnt_platform_tests.flows.scenes import Crash, Scene, parcels
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 
 DATES = ("2026-01-08", "2026-01-09", "2026-01-10")
@@ -240,7 +241,7 @@ def test_at_rest_the_published_rows_are_those_of_the_bucket(
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 @rules
-@stories(40)
+@stories(rounds(40))
 @given(deeds=st.lists(deeds, min_size=4, max_size=25))
 def test_at_rest_the_published_rows_are_those_of_the_bucket_after_long_stories(
     server: S3Server, on_overwrite: str, on_delete: str, deeds: list[tuple[object, ...]]

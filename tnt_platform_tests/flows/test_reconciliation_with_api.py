@@ -23,6 +23,7 @@ from tnt_platform.sandbox.zones import ground_days
 from tnt_platform_tests.flows.quotes import NOON, REFERENCE, SHIPPERS, key_of, promises, transit
 from tnt_platform_tests.flows.scenes import Crash, Scene
 from tnt_platform_tests.flows.test_reconciliation import stories
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 
 
@@ -136,7 +137,7 @@ def test_at_rest_every_promise_in_the_bucket_is_compared_with_the_zone_table(
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
-@stories(25)
+@stories(rounds(25))
 @given(deeds=st.lists(DEEDS, min_size=4, max_size=16))
 def test_at_rest_every_promise_in_the_bucket_is_compared_with_the_zone_table_after_long_stories(
     places: tuple[S3Server, RunningRateApi], deeds: list[tuple[object, ...]]

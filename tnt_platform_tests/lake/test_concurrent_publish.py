@@ -18,6 +18,7 @@ from tnt_platform.errors import PublishConflict
 from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform_tests.lake.changes import KEY, change, content, rows, store_on
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 
 DATASET = "race/rows"
@@ -138,7 +139,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
-def test_eight_processes_with_fifty_commits_lose_nothing(
+def test_eight_processes_with_many_commits_lose_nothing(
     where: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
-    race(*where, tmp_path / "scratch", workers=8, commits=50)
+    race(*where, tmp_path / "scratch", workers=8, commits=rounds(50))

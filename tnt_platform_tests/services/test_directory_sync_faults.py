@@ -19,6 +19,7 @@ from tnt_platform.errors import Unavailable
 from tnt_platform.services import directory_staging, directory_sync
 from tnt_platform.services.directory_sync import DirectorySync
 from tnt_platform.services.postgres import Database
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.services.directory_frames import CATEGORIES, FLOORS, issues, tenant, tenants, unmapped
 from tnt_platform_tests.services.postgres_queries import rows, statement
 from tnt_platform_tests.services.test_directory_sync import newest_log, slugs, synced
@@ -169,7 +170,7 @@ def test_sessions_ended_at_random_points_leave_whole_states(directory: Database,
     apply(directory, 0)
     outcomes = {"killed": 0, "survived": 0}
     held = 0
-    for number in range(1, 51):
+    for number in range(1, rounds(50) + 1):
         delay_s = chance.uniform(0, 0.25)
 
         def kill(delay_s: float = delay_s) -> None:
@@ -196,7 +197,7 @@ def test_sessions_ended_at_random_points_leave_whole_states(directory: Database,
         assert held == wanted
     apply(directory, 99)
     assert rows(directory, "SELECT count(*) FROM sync_logs WHERE status = 'RUNNING'") == [(0,)]
-    assert outcomes["killed"] > 5
+    assert outcomes["killed"] > rounds(50) / 10
     killer.close()
 
 
@@ -234,7 +235,7 @@ def test_processes_killed_at_random_points_leave_whole_states(
     chance = random.Random(11)
     seen = set()
     processes = children(directory_url)
-    for _ in range(50):
+    for _ in range(rounds(50)):
         process = next(processes)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.web.scene import Lake
 
-EXAMPLES = 100
+EXAMPLES = rounds(200)
 OPERATIONS = 12
 # That a text has the shape of a cursor, version, column or old enough date does not make it one: 400 says so.
 CHECKS = {
