@@ -25,7 +25,7 @@ dev: $(VENV)/.ready ## Web UI, daemon with running sensors, and a stand-in rate 
 aws-local: $(VENV)/.ready ## The whole AWS path on a laptop: terraform apply on a stand-in, runs as its ECS tasks
 	@$(VENV)/bin/python -m tnt_platform_tests.infra.aws_local
 
-test: $(VENV)/.ready ## The tests (under 5 minutes)
+test: $(VENV)/.ready ## The tests (seven minutes on two cores)
 	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
 
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (twenty minutes)
