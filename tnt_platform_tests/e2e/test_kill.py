@@ -217,7 +217,7 @@ class Kills:
     def tell(self, where: str) -> None:
         """Say what the kills met; they are worth little if most came too early or too late."""
         print(f"{where}: {self.number} kills in {time.monotonic() - self.started:.0f} s, {dict(self.met)}")
-        assert self.met["mid-way"] >= self.number / 2
+        assert self.met["mid-way"] >= self.number / 2, self.met
 
 
 def kill(order: Order, ground: Ground, chance: float, kills: Kills) -> int:
