@@ -102,7 +102,7 @@ def new_slugs(created: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
     Returns unique_id, slug; a slug occurs once and is not among the taken ones, whatever the order of the rows.
     """
     claims = created.select("unique_id", "slug_base").sort("unique_id")
-    first = claims.unique("slug_base", keep="first", maintain_order=True)
+    first = claims.filter(pl.col("slug_base").is_first_distinct())
     first = first.filter(~pl.col("slug_base").is_in(taken.implode()))
     chosen = first.select("unique_id", slug="slug_base")
     claims = claims.join(first, on="unique_id", how="anti", maintain_order="left")

@@ -6,6 +6,7 @@ by COPY straight into their table, changed ones by COPY into a temporary table a
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -85,11 +86,14 @@ def upsert(
     tenants = _with_lookup_ids(connection, frames)
     stored = staging.copy_out(connection, sql.READ_STORED, STORED)
     plan = plan_of(tenants, stored, held_back=frames.held_back, complete=complete)
-    slugs = new_slugs(plan.records("created"), stored["slug"])
-    kept = _take_out_moved(connection, plan, stored)
+    with ThreadPoolExecutor(1) as aside:  # slugs are chosen while the server takes in the changed rows
+        chosen = aside.submit(new_slugs, plan.records("created"), stored["slug"])
+        kept = _take_out_moved(connection, plan, stored)
+        for kind in KINDS:
+            _update(connection, plan.records("updated", kind), kind, now)
+        slugs = chosen.result()
     for kind in KINDS:
         _insert(connection, plan, kind, slugs, kept, now)
-        _update(connection, plan.records("updated", kind), kind, now)
     withdrawn = _withdraw(connection, plan.withdrawals, now)
     return _counted(plan, records, withdrawn)
 
