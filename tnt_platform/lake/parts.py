@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import polars as pl
 from tnt_platform.errors import PermanentError
 from tnt_platform.lake import tables
 from tnt_platform.lake.objects import Objects
+
+# The lengths and ends of one part keep one core busy at a time.
+_PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def parts_of(
         path = scratch / f"{name.replace('/', '~')}.parquet"
         tables.sink_parquet(data, path)
         return [part_of_file(path, key=key, name=name)]
-    return [part_of_file(path, key=key, name=name) for path in data]
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        return list(pool.map(lambda path: part_of_file(path, key=key, name=name), data))
 
 
 def part_of_frame(frame: pl.DataFrame, *, key: Sequence[str], name: str) -> Part:

@@ -50,7 +50,7 @@ _Placed = tuple[int, Section]
 _BadRow = tuple[int, int, str, str, str]
 
 
-def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 8 << 20) -> Iterator[list[RawFile]]:
+def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 12 << 20) -> Iterator[list[RawFile]]:
     """Group files, in order, into lists of at most `max_bytes` (a compressed file counts ten times its size).
 
     A file larger than that is a batch of its own. Reading and parsing a batch takes about 20 times its bytes of memory.
@@ -121,6 +121,11 @@ class Sections:
                 section = replace(section, plain=plain)
             left.append((at, section))
         return replace(self, placed=left)
+
+    @property
+    def lines_left(self) -> int:
+        """How many lines and records `rows` will read."""
+        return sum(int(np.count_nonzero(s.plain)) + len(s.records) for _, s in self.placed)
 
     def rows(self) -> Rows:
         """Read every row that was not left out; `files` of the result counts those too."""

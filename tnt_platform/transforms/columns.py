@@ -32,6 +32,7 @@ __all__ = [
 WHITE_SPACE: Final = " \t\u00a0"
 SHOWN_CHARS: Final = 80
 RAW_LIMIT_CHARS: Final = 10_000
+FEW_ROWS: Final = 5_000
 
 _PLACE: Final = ("file_key", "line_no")
 _FRAME: Final = (*_PLACE, "raw")
@@ -64,6 +65,7 @@ def parse_columns(
         InvalidInput: missing_column, when a column that isn't optional has no source in `rows`.
     """
     output_schema(columns)
+    few = isinstance(rows, pl.DataFrame) and rows.height <= FEW_ROWS
     rows = rows.lazy()
     sources = sources_of(rows.collect_schema().names(), columns)
     cells = rows.with_row_index(_ROW).select(
@@ -71,15 +73,21 @@ def parse_columns(
         *_FRAME,
         *(cell_of(name).alias(cell_name(column)) for column, name in zip(columns, sources, strict=True)),
     )
-    good, rest = _parted(cells, columns, QUICK_PARSERS)
-    # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
-    trimmed = rest.lazy().with_columns(
-        pl.col(cell_name(column)).str.strip_chars(WHITE_SPACE) for column in columns
-    )
+    # White space is taken off only where it is in the way: doing it to every cell took a third of the time. But of
+    # few rows, the plan of a query costs more than the query.
+    good, rest = (None, cells) if few else _quickly_parted(cells, columns)
+    trimmed = rest.with_columns(pl.col(cell_name(column)).str.strip_chars(WHITE_SPACE) for column in columns)
     mended, refused = _parted(trimmed, columns, PARSERS)
-    if mended.height:
+    if good is None or good.is_empty():
+        good = mended
+    elif mended.height:
         good = pl.concat([good, mended]).sort(_ROW)
     return good.drop(_ROW), _reported(refused, columns)
+
+
+def _quickly_parted(cells: pl.LazyFrame, columns: Sequence[Column]) -> tuple[pl.DataFrame, pl.LazyFrame]:
+    good, rest = _parted(cells, columns, QUICK_PARSERS)
+    return good, rest.lazy()
 
 
 def _parted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
@@ -38,13 +38,14 @@ def type_plain_cells(cells: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl
         ConfigError, InvalidInput: as `parse_columns`.
     """
     schema = output_schema(columns)
-    parts: list[_Typed] = []
+    few: list[tuple[Column, pl.Series]] = []
     many: list[tuple[Column, str | None]] = []
     for column, name in zip(columns, sources_of(cells.columns, columns), strict=True):
         if name is not None and isinstance(cells.schema[name], pl.Categorical):
-            parts.append(_from_few(cells[name], column))
+            few.append((column, cells[name]))
         else:
             many.append((column, name))
+    parts = _from_few(few)
     if many:
         texts = cells.lazy().with_columns(cell_of(name).alias(cell_name(column)) for column, name in many)
         parts.append(_from_texts(texts, [column for column, _ in many]))
@@ -55,26 +56,56 @@ def type_plain_cells(cells: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl
 
 
 def _from_texts(texts: pl.LazyFrame, columns: Sequence[Column]) -> _Typed:
-    sound = pl.all_horizontal(is_sound(column) for column in columns)
-    typed = (
-        staged(texts, columns, QUICK_PARSERS).select(*output_schema(columns), sound.alias(_SOUND)).collect()
-    )
+    typed = _staged(texts, columns, {_SOUND: columns})
     return _Typed(typed.drop(_SOUND), typed[_SOUND])
 
 
-def _from_few(cell: pl.Series, column: Column) -> _Typed:
-    """Type each text of a Categorical once."""
+def _staged(
+    texts: pl.LazyFrame, columns: Sequence[Column], sound: Mapping[str, Sequence[Column]]
+) -> pl.DataFrame:
+    """The values of all columns, and for each name in `sound` where none of its columns has a fault."""
+    marks = (pl.all_horizontal(map(is_sound, those)).alias(name) for name, those in sound.items())
+    return staged(texts, columns, QUICK_PARSERS).select(*output_schema(columns), *marks).collect()
+
+
+def _from_few(cells: Sequence[tuple[Column, pl.Series]]) -> list[_Typed]:
+    """Type each text of some Categoricals once, all of them in one query: a short one costs as much as its plan."""
+    if not cells:
+        return []
+    texts = [_texts_of(cell) for _, cell in cells]
+    longest = max(map(len, texts))
+    columns = [column for column, _ in cells]
+    # What fills up the shorter ones is never asked for.
+    padded = {
+        cell_name(c): [*few, *[None] * (longest - len(few))] for c, few in zip(columns, texts, strict=True)
+    }
+    frame = pl.LazyFrame(padded, schema=dict.fromkeys(padded, pl.String))
+    typed = _staged(frame, columns, {f"{_SOUND} {column.name}": [column] for column in columns})
+    return [
+        _of_column(typed.head(len(few)), column, cell)
+        for few, (column, cell) in zip(texts, cells, strict=True)
+    ]
+
+
+def _texts_of(cell: pl.Series) -> list[str | None]:
+    """The texts of a Categorical in the order of their numbers, and null behind them."""
     assert isinstance(cell.dtype, pl.Categorical)
-    texts = cell.dtype.categories.to_series()
-    absent = [None] if cell.null_count() else []
-    every = pl.concat([texts, pl.Series(absent, dtype=pl.String)]).alias(cell_name(column))
-    typed = _from_texts(every.to_frame().lazy(), [column])
-    values = typed.values.with_columns(
-        text.cast(pl.Enum(text.filter(typed.sound).drop_nulls().unique().sort()), strict=False)
-        for text in typed.values
-        if text.dtype == pl.String
-    )
-    return _Typed(values, typed.sound, cell.to_physical().fill_null(len(texts)))
+    return [*cell.dtype.categories.to_series().to_list(), None]
+
+
+def _of_column(typed: pl.DataFrame, column: Column, cell: pl.Series) -> _Typed:
+    """What `typed`, a row a text of this column, says of each cell."""
+    sound = typed[f"{_SOUND} {column.name}"]
+    values = [_as_enum(typed[name], sound) for name in output_schema([column])]
+    return _Typed(pl.DataFrame(values), sound, cell.to_physical().fill_null(typed.height - 1))
+
+
+def _as_enum(values: pl.Series, sound: pl.Series) -> pl.Series:
+    """Texts as an Enum of those that are sound; other values as they are."""
+    if values.dtype != pl.String:
+        return values
+    texts = {text for text in values.filter(sound).to_list() if text is not None}
+    return values.cast(pl.Enum(sorted(texts)), strict=False)
 
 
 def _placed(marks: pl.Series, part: _Typed) -> pl.Series:

@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, InvalidInput
-from tnt_platform.transforms.columns import DTYPES, EXPECTED, PARSERS, Column, output_schema, parse_columns
+from tnt_platform.transforms import columns as columns_module
+from tnt_platform.transforms.columns import DTYPES, EXPECTED, PARSERS, Column, output_schema
 
 SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -21,6 +23,14 @@ def table(*rows: tuple[str | None, ...]) -> pl.DataFrame:
     frame = pl.DataFrame(rows, schema=[(f"c{i}", pl.String) for i in range(width)], orient="row")
     raw = ["|".join(cell or "" for cell in row) for row in rows]
     return pl.DataFrame({"file_key": "a", "line_no": range(1, len(rows) + 1), "raw": raw}).hstack(frame)
+
+
+def parse_columns(rows: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Few rows are typed in one pass and many in two; every test here takes both ways, and they agree."""
+    good, bad = columns_module.parse_columns(rows, columns)
+    for one, other in zip((good, bad), columns_module.parse_columns(rows.lazy(), columns), strict=True):
+        assert_frame_equal(one, other)
+    return good, bad
 
 
 def parse_one(*cells: str | None, **options: Any) -> list[Any]:

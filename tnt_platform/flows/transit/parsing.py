@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
-from polars.selectors import enum
 
 from tnt_platform.errors import InvalidInput, TntError
 from tnt_platform.flows.transit.batch import (
@@ -29,7 +29,7 @@ from tnt_platform.transforms.transit import refused_files
 # One file alone in a child process may take this long before it counts as the one that breaks the run.
 ISOLATED_TIMEOUT_S = 600
 READER_CRASHED = "reader_crashed"
-# Each batch in work holds about 120 MB; one more than the cores of a small task keeps them busy.
+# Each batch in work holds about 130 MB; one more than the cores of a small task keeps them busy.
 BATCHES_AT_ONCE = 3
 
 
@@ -178,14 +178,24 @@ def _write_part(frame: pl.DataFrame, path: Path) -> list[Path]:
         return []
     # The fastest level: a part is read far more often than it is worth another tenth of its size.
     frame.write_parquet(
-        path, compression="zstd", compression_level=1, row_group_size=500_000, metadata=_as_text(frame)
+        path,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=500_000,
+        metadata=_told(tuple((name, _as_text(dtype)) for name, dtype in frame.schema.items())),
     )
     return [path]
 
 
-def _as_text(frame: pl.DataFrame) -> dict[str, str]:
-    """What a Parquet file says of its columns, with String for Enum: to a reader these differ in nothing else."""
+def _as_text(dtype: pl.DataType) -> pl.DataType:
+    """String for Enum: to a reader of Parquet these differ in nothing but what the file says of itself."""
+    return pl.String() if isinstance(dtype, pl.Enum) else dtype
+
+
+@lru_cache(maxsize=16)
+def _told(schema: tuple[tuple[str, pl.DataType], ...]) -> dict[str, str]:
+    """What a Parquet file of these columns says of them; all parts of a dataset say the same."""
     told = io.BytesIO()
-    frame.clear().cast({enum(): pl.String}).write_parquet(told)
+    pl.DataFrame(schema=dict(schema)).write_parquet(told)
     told.seek(0)
     return pl.read_parquet_metadata(told)
