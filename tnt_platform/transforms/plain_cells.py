@@ -88,16 +88,20 @@ def _from_few(cells: Sequence[tuple[Column, pl.Series]]) -> list[_Typed]:
 
 
 def _texts_of(cell: pl.Series) -> list[str | None]:
-    """The texts of a Categorical in the order of their numbers, and null behind them."""
+    """The texts of a Categorical in the order of their numbers, and null behind them where a cell is empty."""
     assert isinstance(cell.dtype, pl.Categorical)
-    return [*cell.dtype.categories.to_series().to_list(), None]
+    texts = cell.dtype.categories.to_series().to_list()
+    return [*texts, None] if cell.null_count() else texts
 
 
 def _of_column(typed: pl.DataFrame, column: Column, cell: pl.Series) -> _Typed:
-    """What `typed`, a row a text of this column, says of each cell."""
+    """What `typed`, a row a text of this column, says of each cell; null is the last one."""
     sound = typed[f"{_SOUND} {column.name}"]
     values = [_as_enum(typed[name], sound) for name in output_schema([column])]
-    return _Typed(pl.DataFrame(values), sound, cell.to_physical().fill_null(typed.height - 1))
+    place = cell.to_physical()
+    return _Typed(
+        pl.DataFrame(values), sound, place.fill_null(typed.height - 1) if cell.null_count() else place
+    )
 
 
 def _as_enum(values: pl.Series, sound: pl.Series) -> pl.Series:
