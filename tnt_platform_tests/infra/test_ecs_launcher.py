@@ -111,6 +111,8 @@ def test_a_throttled_launch_is_tried_again_and_terminating_the_run_stops_its_tas
 def test_no_more_than_ten_tasks_are_open_at_once_and_the_others_wait(platform: OnEcs) -> None:
     """Tasks that never start cost no processor; more runs than that ask for one each."""
     before = {run.run_id for run in platform.dagster.runs()}
+    # Dagster leaves the task of a run that it gave up while it was to start.
+    stuck = platform.agent.open_tasks()
     platform.agent.never_start = 1_000
     platform.agent.most_at_once = 0
     for date in DATES[:ASKED]:
@@ -120,11 +122,13 @@ def test_no_more_than_ten_tasks_are_open_at_once_and_the_others_wait(platform: O
         return [run for run in platform.dagster.runs() if run.run_id not in before]
 
     platform.dagster.wait_for("every run", lambda: len(fresh()) >= ASKED, 120)
-    platform.dagster.wait_for("ten tasks", lambda: platform.agent.most_at_once >= MOST_AT_ONCE, 120)
-    # A few more looks of the daemon at its queue.
+    platform.dagster.wait_for("ten tasks", lambda: platform.agent.most_at_once >= stuck + MOST_AT_ONCE, 120)
+    # A few more looks of the daemon at its queue; on a slow machine some runs are given up and replaced meanwhile.
     time.sleep(15)
-    assert [run.status for run in fresh()].count("QUEUED") == ASKED - MOST_AT_ONCE
-    assert platform.agent.most_at_once == MOST_AT_ONCE
+    most = platform.agent.most_at_once - stuck
+    states = [run.status for run in fresh()]
+    assert MOST_AT_ONCE <= most <= MOST_AT_ONCE + states.count("FAILURE")
+    assert MOST_AT_ONCE <= len(states) - states.count("QUEUED") <= MOST_AT_ONCE + states.count("FAILURE")
 
     def cancelled() -> bool:
         open_runs = [run.run_id for run in fresh() if not run.finished]
