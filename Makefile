@@ -25,11 +25,11 @@ dev: $(VENV)/.ready ## Web UI, daemon with running sensors, and a stand-in rate 
 aws-local: $(VENV)/.ready ## The whole AWS path on a laptop: terraform apply on a stand-in, runs as its ECS tasks
 	@$(VENV)/bin/python -m tnt_platform_tests.infra.aws_local
 
-test: $(VENV)/.ready ## The tests (seven minutes on two cores)
-	@$(VENV)/bin/python -m pytest -q -n 2 -m "not heavy"
+test: $(VENV)/.ready ## The tests (five and a half minutes on two cores)
+	@$(VENV)/bin/python -m pytest -q -n 3 -m "not heavy"
 
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (twenty minutes)
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m heavy --durations 30 --durations-min 5
+	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile -m heavy --durations 30 --durations-min 5
 
 proofs: $(VENV)/.ready ## The heavy tests with all their rounds: 50 kills, 8 x 50 commits, long histories (an hour)
 	@TNT_TEST_FULL=1 $(MAKE) test-heavy

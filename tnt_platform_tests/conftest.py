@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,24 @@ import hypothesis
 import pytest
 
 from tnt_platform.lake.objects import Objects
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
 
 # How long an example takes depends on what else the machine does; it is no property of the code.
-hypothesis.settings.register_profile("tnt", deadline=None)
+hypothesis.settings.register_profile("tnt", deadline=None, max_examples=tries(100))
 hypothesis.settings.load_profile("tnt")
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: looking through it for garbage again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """At the end everything may be let go of again."""
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tnt_platform.settings import Settings
 from tnt_platform_tests.components.dataset_files import MARK, marked_line, spoilt, write_dataset
 from tnt_platform_tests.components.series_files import BCRA, IPC, LONG, WIDE, days, workbook
 from tnt_platform_tests.components.series_mistakes import MISTAKES
+from tnt_platform_tests.rounds import tries
 
 
 def check(root: Path, environment: dict[str, str] | None = None, *, strict_env: bool = False) -> Report:
@@ -166,7 +167,7 @@ _VALUES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=tries(120))
 @given(st.sampled_from(_PLACES), st.integers(0, 3), _VALUES)
 def test_whatever_stands_in_the_place_of_a_value_validation_and_loading_agree(
     place: tuple[str, tuple[str | int, ...]], depth: int, value: object

@@ -31,6 +31,7 @@ from tnt_platform_tests.components.dataset_files import (
     write_dataset,
 )
 from tnt_platform_tests.components.mistakes import IN_REQUEST, IN_YAML, PARENT_LINES, SEVERAL
+from tnt_platform_tests.rounds import tries
 
 SET = {"RATES_URL": "http://localhost", "RATES_TOKEN": "token of this test"}
 
@@ -356,7 +357,7 @@ def test_every_glob_hides_itself_and_is_hidden_by_a_star(glob: str) -> None:
     assert hides("*", glob)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=tries(50))
 @given(st.sampled_from(sorted(set(RATES.splitlines()))), st.text("{}[]:'\"|>&*!%@`#-, \tab0\\", max_size=12))
 def test_whatever_stands_in_a_line_the_answer_is_a_report(line: str, text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -390,7 +391,7 @@ _VALUES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tries(80))
 @given(st.sampled_from(_PATHS), st.integers(0, 4), _VALUES)
 def test_whatever_stands_in_the_place_of_a_value_validation_and_loading_agree(
     path: tuple[str | int, ...], depth: int, value: object

@@ -16,6 +16,7 @@ from tnt_platform.readers import plain
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Sections, read_rows
 from tnt_platform.transforms.columns import Column, Note, parse_columns
 from tnt_platform.transforms.transit import as_quarantine
+from tnt_platform_tests.rounds import tries
 
 COLUMNS = (
     Column(name="origin", source=0, type="postal_code", required=True),
@@ -160,7 +161,7 @@ def named(contents: list[bytes]) -> list[RawFile]:
 
 
 @pytest.mark.heavy
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tries(30), deadline=None)
 @given(deliveries(), st.sampled_from([1, 8]))
 @example(("pipe", COLUMNS, [b"10022|NY|3|1|x|Y|2026-01-12|A\n10022|NY|+3|||\n\n10022|NY|03"]), 8)
 @example(

@@ -27,6 +27,7 @@ from tnt_platform.errors import CheckFailed, InvalidInput, TntError
 from tnt_platform.flows.series.normalized import REFUSED_CELLS, read_capture
 from tnt_platform.flows.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.flows.series_scene import SeriesScene, csv_of, prices, with_url
+from tnt_platform_tests.rounds import tries
 
 # Polars' threads don't survive a fork.
 SPAWN = multiprocessing.get_context("spawn")
@@ -377,7 +378,7 @@ FORMS: Sequence[Callable[[date], object]] = (
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(days=days_of_months(), form=st.sampled_from(range(len(FORMS))))
 def test_a_month_typed_as_any_of_its_days_is_that_month_and_never_a_second_one(
     tmp_path_factory: pytest.TempPathFactory, days: list[date], form: int

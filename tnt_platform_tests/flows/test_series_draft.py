@@ -22,6 +22,7 @@ from tnt_platform.flows.series.drafted import Draft
 from tnt_platform.flows.series.normalized import Read, read_capture
 from tnt_platform.transforms.periods import period_of
 from tnt_platform_tests.components.series_files import days, months, workbook
+from tnt_platform_tests.rounds import tries
 
 STEPS = {"D": 1, "W": 7, "M": 1, "Q": 3, "A": 12}
 
@@ -51,7 +52,7 @@ def dates_of_frequency(frequency: str, count: int) -> list[dt.date]:
 
 
 @pytest.mark.heavy
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=tries(40))
 @given(
     st.sampled_from("DWMQA"),
     st.integers(5, 30),

@@ -19,6 +19,7 @@ from openpyxl.utils import column_index_from_string, get_column_letter
 from tnt_platform.flows.series.normalized import read_capture
 from tnt_platform.flows.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.flows.series_scene import SeriesScene, prices, with_url
+from tnt_platform_tests.rounds import tries
 
 SHEETS = ("RESERVAS", "BASE MONETARIA", "DEPOSITOS", "TASAS DE MERCADO")
 COLUMNS, HEADER_ROW, SKIPPED = 30, 8, 2
@@ -140,7 +141,7 @@ def as_mapping(rows: pl.DataFrame) -> dict[tuple[str, date], float]:
 
 
 @pytest.mark.heavy
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=tries(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(sheets=workbooks())
 def test_what_is_read_is_what_a_look_at_each_cell_finds_and_nothing_else(sheets: Sheets) -> None:
     body = saved(sheets)

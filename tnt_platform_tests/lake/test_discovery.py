@@ -26,6 +26,7 @@ from tnt_platform.lake.discovery import (
     plan_files,
 )
 from tnt_platform.lake.objects import LISTING_SCHEMA, Objects
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -265,7 +266,7 @@ policies = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(objects_in_bucket, ledgers, policies)
 def test_applying_a_plan_leaves_no_work(rows: list, ledger: pl.DataFrame, policy: dict[str, str]) -> None:
     listing = listed(*rows)
@@ -278,7 +279,7 @@ def test_applying_a_plan_leaves_no_work(rows: list, ledger: pl.DataFrame, policy
     assert again.vanished.is_empty()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(objects_in_bucket, ledgers, policies)
 def test_every_object_and_every_ledger_row_has_exactly_one_place_in_the_plan(
     rows: list, ledger: pl.DataFrame, policy: dict[str, str]
@@ -291,7 +292,7 @@ def test_every_object_and_every_ledger_row_has_exactly_one_place_in_the_plan(
     assert set(keys(plan.vanished)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(objects_in_bucket, ledgers, policies, st.randoms(use_true_random=False))
 def test_the_order_and_repetition_of_a_listing_decide_nothing(
     rows: list, ledger: pl.DataFrame, policy: dict[str, str], shuffling: object
@@ -304,7 +305,7 @@ def test_the_order_and_repetition_of_a_listing_decide_nothing(
     assert inputs_digest(listed(*rows)) == inputs_digest(listed(*again))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(objects_in_bucket, objects_in_bucket)
 def test_digests_are_equal_exactly_for_equal_sets(one: list, other: list) -> None:
     def as_set(rows: list) -> set:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import ConfigError, NotFound, Refused, SwapLost, Unavailable
 from tnt_platform.lake.objects import LISTING_SCHEMA, Objects
 from tnt_platform.lake.prefetch import read_ahead
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
 
 ODD_KEYS = [
@@ -54,7 +55,7 @@ def test_keys_with_odd_characters_round_trip(lake_objects: Objects, key: str) ->
     assert not lake_objects.exists(key)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tries(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
         st.text(
@@ -583,7 +584,7 @@ class _Gauge:
             self.most = max(self.most, self.now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 8))
 def test_reading_ahead_holds_no_more_than_its_budget(sizes: list[int], concurrency: int) -> None:
     gauge = _Gauge()

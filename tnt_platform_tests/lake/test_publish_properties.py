@@ -21,6 +21,7 @@ from tnt_platform.lake import layout
 from tnt_platform.lake.objects import Objects, Pointer
 from tnt_platform.lake.versions import PartitionChange, Snapshot, VersionedStore, diff
 from tnt_platform_tests.lake.changes import KEY, Clock, change, content, quarantine, store_on
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
 
 DATASET = "model/rows"
@@ -180,7 +181,7 @@ class VersionedStoreAgainstADict(RuleBasedStateMachine):
 
 TestVersionedStoreAgainstADict = VersionedStoreAgainstADict.TestCase
 TestVersionedStoreAgainstADict.settings = settings(
-    max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=tries(20), stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

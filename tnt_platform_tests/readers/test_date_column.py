@@ -10,6 +10,7 @@ from tnt_platform.readers.date_column import read_date_column
 from tnt_platform.readers.series_cells import CELLS, CODES, REFUSED
 from tnt_platform.readers.series_layouts import ColumnSeries, DateColumnLayout, column_index, column_letters
 from tnt_platform_tests.readers.workbook_files import oracle, xls, xlsx
+from tnt_platform_tests.rounds import tries
 
 DAY = dt.datetime(2024, 1, 1)
 
@@ -59,7 +60,7 @@ DATES = st.none() | st.integers(0, 20_000).map(lambda days: dt.datetime(1970, 1,
 DATE_CELLS = DATES | st.sampled_from([42736, "Enero-09", "ene-24"])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tries(80))
 @given(st.data())
 def test_every_series_equals_what_a_reader_of_single_cells_finds(data):
     series, sheets = [], {}

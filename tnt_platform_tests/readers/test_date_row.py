@@ -9,6 +9,7 @@ from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.readers.date_row import read_date_row
 from tnt_platform.readers.series_layouts import DateRowLayout, RowBlock, RowSeries, column_letters
 from tnt_platform_tests.readers.workbook_files import oracle, xls, xlsx
+from tnt_platform_tests.rounds import tries
 
 GRID = {
     (3, 1): "Total nacional",
@@ -87,7 +88,7 @@ CELLS = (
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(
     st.integers(1, 4),
     st.integers(1, 4),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tnt_platform.errors import ConfigError
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Rows, iter_batches, read_rows
+from tnt_platform_tests.rounds import tries
 
 PIPES = DelimitedLayout(min_columns=3, max_columns=5)
 CSV = DelimitedLayout(separator=",", header=True)
@@ -317,7 +318,7 @@ LAYOUTS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(BYTES, max_size=4), LAYOUTS)
 def test_nothing_in_a_file_raises_and_no_row_vanishes(contents, layout):
     files = [RawFile(f"file {i}", data) for i, data in enumerate(contents)]
@@ -326,7 +327,7 @@ def test_nothing_in_a_file_raises_and_no_row_vanishes(contents, layout):
     assert rows.bad.null_count().sum_horizontal().item() == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(
     st.lists(BYTES, min_size=1, max_size=4),
     st.sampled_from([PIPES, DelimitedLayout(max_columns=2, encoding="cp1252")]),
@@ -348,7 +349,7 @@ CELLS = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(st.data(), SEPARATORS, st.sampled_from(["\n", "\r\n", "\r"]), st.integers(2, 4), st.booleans())
 def test_what_a_csv_writer_wrote_is_read_back_cell_by_cell(data, separator, end, width, quote_all):
     # csv.writer leaves a CR unquoted where lines end with LF (and the reverse): such a file is ambiguous.

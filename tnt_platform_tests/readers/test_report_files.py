@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.report_files import ReportFile, read_report_file
+from tnt_platform_tests.rounds import tries
 
 
 def read(name: str, data: bytes | str, *wanted: str) -> ReportFile:
@@ -168,7 +169,7 @@ CELLS = st.text(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=6))
 def test_a_csv_that_quotes_everything_has_the_records_that_were_written(rows: list[tuple[str, str]]) -> None:
     text = io.StringIO()
@@ -181,7 +182,7 @@ def test_a_csv_that_quotes_everything_has_the_records_that_were_written(rows: li
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(items=st.lists(st.dictionaries(st.text(max_size=4), VALUES, min_size=1), min_size=1))
 def test_lines_and_array_of_the_same_objects_have_the_same_records(items: list[dict[str, Any]]) -> None:
     lines = read("a.jsonl", "\n".join(json.dumps(item) for item in items))
@@ -190,7 +191,7 @@ def test_lines_and_array_of_the_same_objects_have_the_same_records(items: list[d
     assert set(lines.columns) == set(array.columns)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tries(80))
 @given(
     name=st.sampled_from(["a.csv", "a.json", "a.jsonl", "a.parquet", "a.gz", "a"]),
     data=st.binary(max_size=80) | st.text('{}[]",:1a\n', max_size=40).map(str.encode),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.readers.series_layouts import TableLayout, WideLayout, WideRowsLayout, WideSeries
 from tnt_platform.readers.wide import read_wide
+from tnt_platform_tests.rounds import tries
 
 CSV = "Fecha,Oficial,Blue €\n2024-01-01,810.65,1000\n2024-01-02,,1.025\n,,\n2024-01-03,n.d.,\n"
 
@@ -99,7 +100,7 @@ NAMES = st.text(st.sampled_from("abcXYZ09 é_-,\";'"), min_size=1, max_size=6).m
 TEXT_CELLS = st.text(st.sampled_from('ab1.,;" \n-é'), max_size=5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=tries(100))
 @given(st.data())
 def test_every_cell_of_a_csv_equals_what_the_csv_module_finds(data):
     names = data.draw(

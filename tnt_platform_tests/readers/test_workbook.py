@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.workbook import open_workbook
 from tnt_platform_tests.readers.workbook_files import Grid, made, oracle, repacked, text_of, xls, xlsx
+from tnt_platform_tests.rounds import tries
 
 ONE = {(1, 1): "date", (1, 2): "value", (2, 1): dt.datetime(2024, 1, 1), (2, 2): 1.5}
 
@@ -62,7 +63,7 @@ CELLS = st.one_of(NUMBERS, TEXTS, DATES, st.booleans())
 PLACES = st.tuples(st.integers(1, 12), st.integers(1, 6))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tries(150))
 @given(st.dictionaries(PLACES, CELLS, max_size=40))
 @example({(3, 2): 0.1 + 0.2, (4, 2): "0.3"})
 @example({(5, 3): 1e-10})
@@ -92,7 +93,7 @@ def test_a_number_reads_as_the_decimal_that_gives_it_back_to_the_last_digit(numb
 XLS_DATES = DATES.map(lambda day: day.replace(hour=0, minute=0, second=0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(st.dictionaries(PLACES, st.one_of(NUMBERS, TEXTS, XLS_DATES, st.booleans()), min_size=1, max_size=40))
 def test_every_cell_of_a_legacy_workbook_reads_as_it_was_written(grid):
     wanted = {place: text for place, value in grid.items() if (text := text_of(value)) is not None}
@@ -109,7 +110,7 @@ def below(data: bytes, header_row: int, skip_rows: int, width: int, numbers: Col
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tries(150))
 @given(
     st.lists(st.sampled_from([NUMBERS, TEXTS, DATES, st.booleans(), CELLS]), min_size=1, max_size=4),
     st.integers(1, 5),
@@ -135,7 +136,7 @@ def test_the_quick_reading_of_typed_columns_gives_the_same_text_as_the_thorough_
     assert below(book, header_row, skip, len(columns), numbers) == wanted
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=tries(150))
 @given(st.lists(NUMBERS | PLAIN_TEXTS, min_size=1, max_size=30), st.booleans())
 def test_numbers_with_texts_among_them_are_read_once_and_as_the_thorough_reading_has_them(values, inline):
     grid = {(1, 1): "day", (1, 2): "value"}
@@ -303,20 +304,20 @@ WHOLE = xlsx({"S": {(row, column): row * column + 0.25 for row in range(1, 300) 
 LEGACY = xls({"S": {(row, column): row * column + 0.25 for row in range(1, 300) for column in range(1, 5)}})
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(st.integers(1, len(WHOLE) - 1))
 def test_a_workbook_cut_anywhere_is_refused(cut):
     assert fault_of(WHOLE[: max(cut, 4)]).reason_code == "truncated_workbook"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=tries(60))
 @given(st.integers(8, len(LEGACY) - 1))
 def test_a_legacy_workbook_cut_anywhere_is_refused_or_read_whole(cut):
     with contextlib.suppress(InvalidInput):
         assert grid_of(LEGACY[:cut], "S") == grid_of(LEGACY, "S")
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=tries(80))
 @given(st.sampled_from(["xlsx", "xls"]), st.data())
 def test_a_damaged_byte_is_refused_or_read_never_a_crash(kind, data):
     whole = {"xlsx": WHOLE, "xls": LEGACY}[kind]

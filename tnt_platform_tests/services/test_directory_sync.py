@@ -17,7 +17,7 @@ from tnt_platform.services import directory_sync
 from tnt_platform.services.directory_sync import DirectorySync
 from tnt_platform.services.directory_upsert import SyncCounts
 from tnt_platform.services.postgres import Database
-from tnt_platform_tests.rounds import rounds
+from tnt_platform_tests.rounds import rounds, tries
 from tnt_platform_tests.services.directory_frames import CATEGORIES, FLOORS, issues, tenant, tenants, unmapped
 from tnt_platform_tests.services.postgres_queries import rows, statement
 
@@ -663,7 +663,7 @@ SLOW = {
 
 
 @pytest.mark.heavy
-@settings(max_examples=15, **SLOW)
+@settings(max_examples=tries(15), **SLOW)
 @given(history=st.lists(STEP, min_size=1, max_size=5))
 def test_after_any_history_the_tables_equal_a_dict(directory: Database, history: list[tuple]) -> None:
     follow(directory, history)

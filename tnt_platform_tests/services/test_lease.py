@@ -43,6 +43,7 @@ from tnt_platform.services.lease import (
 )
 from tnt_platform.services.lease_dynamodb import TableClaims, lease_client
 from tnt_platform.services.lease_file import FileClaims
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.services.conftest import Misbehaviour
 
 KEY = "etl:bcra_infomondia_series"
@@ -264,7 +265,7 @@ WAITS_S = (60.0, 101.0, 106.0)  # within the timeout, within the margin, beyond 
 
 
 @pytest.mark.heavy
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=tries(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS)
 def test_every_sequence_of_operations_ends_as_the_model_says(
     site: Site, operations: list[tuple[str, int]]

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.transforms import columns as columns_module
 from tnt_platform.transforms.columns import DTYPES, EXPECTED, PARSERS, Column, output_schema
+from tnt_platform_tests.rounds import tries
 
 SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -328,7 +329,7 @@ def test_a_column_that_makes_no_sense_is_refused(options):
         Column(**({"name": "x", "source": 0} | options))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(150), deadline=None)
 @given(
     st.lists(st.text(st.sampled_from("0123456789-+.,eE $ xNAinf/"), max_size=6), min_size=1, max_size=20),
     st.sampled_from(sorted(PARSERS)),
@@ -344,7 +345,7 @@ def test_every_row_is_typed_or_refused_with_a_reason(cells, kind):
     assert set(good.filter(pl.col("x").is_null())["line_no"]) == empty
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["", " ", "1", " 2 ", "50", "-1", "none", "N/A ", "see 3", "x"]),
@@ -371,7 +372,7 @@ def test_options_together_still_type_or_refuse_every_row(cells, options, bounded
         assert (good["x"].is_not_null() | noted).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False, allow_infinity=False),

@@ -13,6 +13,7 @@ import tnt_platform.defs
 from tnt_platform.transforms.directory import REFUSED, TENANTS, UNMAPPED, Directory, tenants_of
 from tnt_platform.transforms.directory_issues import ISSUE_CODES, ISSUES
 from tnt_platform.transforms.directory_lookups import LOOKUP_FILES, lookups_of
+from tnt_platform_tests.rounds import tries
 
 FOLDER = Path(next(iter(tnt_platform.defs.__path__))) / "mall_directory"
 LOOKUPS = lookups_of({name: (FOLDER / name).read_bytes() for name in LOOKUP_FILES})
@@ -437,7 +438,7 @@ RECORDS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=tries(25))
 @given(st.lists(RECORDS, max_size=8), st.integers(0, 9))
 def test_every_record_is_accounted_for_in_any_order(records, seed):
     placed = [(1 + at // 3, 1 + at % 3, record) for at, record in enumerate(records)]

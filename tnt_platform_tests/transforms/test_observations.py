@@ -16,6 +16,7 @@ from tnt_platform.transforms.observations import (
     observation_schema,
     observations_of,
 )
+from tnt_platform_tests.rounds import tries
 
 CELLS = {
     "series_code": pl.String,
@@ -303,7 +304,7 @@ VALUES = st.sampled_from([None, "1", "1.0", "2", "-", "n/a", "x", "1,5", "-0", "
 PAIRS = st.tuples(DATES, VALUES).filter(lambda pair: pair != (None, None))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(st.lists(PAIRS, max_size=25), st.sampled_from(["refuse", "first", "last"]))
 def test_every_cell_is_published_refused_filtered_or_a_repetition(cells, rule):
     found = normalize(*cells, duplicates=rule)
@@ -315,7 +316,7 @@ def test_every_cell_is_published_refused_filtered_or_a_repetition(cells, rule):
     assert (rule == "refuse") or "contradictory_duplicate" not in set(found.refused["reason_code"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(st.lists(PAIRS, max_size=12), st.randoms())
 def test_what_is_refused_does_not_depend_on_the_order_of_the_file(cells, shuffle):
     shuffled = list(cells)

@@ -24,6 +24,7 @@ from tnt_platform.transforms.transit import (
     sample_rows,
     summarise,
 )
+from tnt_platform_tests.rounds import tries
 
 NOON = datetime(2026, 1, 12, 12, tzinfo=UTC)
 CASES = {"file_key": pl.Utf8, "line_no": pl.Int64, "shipper": pl.Utf8, "to": pl.Utf8, "days": pl.Int64}
@@ -79,7 +80,7 @@ def test_rows_of_a_file_that_contradict_each_other_are_all_refused_with_their_li
     assert found.refused["raw"].to_list() == ["shipper=s|to=x|days=1", "shipper=s|to=x|days="]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from("st"), st.sampled_from("xy"), st.integers(0, 2)),
@@ -175,7 +176,7 @@ def test_dates_compare_by_whole_days_over_month_ends_and_leap_days() -> None:
     assert compare_dates(frame, passes_when="not_late")["lag_days"].to_list() == [2, 1, -30]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["x", "y", None]), st.integers(-3, 3), st.floats(0, 100)),

@@ -22,6 +22,7 @@ from tnt_platform.transforms.record_counts import records_summary
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.records.summaries import RecordCounts
 from tnt_platform_tests.flows.records_scene import RecordsScene
+from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import Lake, by_bucket, posts, summarised
 from tnt_platform_tests.web.waiting import eventually
@@ -170,7 +171,7 @@ MOMENTS = st.integers(0, 8 * 86_400).map(lambda s: datetime(2025, 12, 28, tzinfo
 ROWS = st.lists(st.tuples(st.sampled_from(["posts", "users", None, "", "<b>"]), MOMENTS), max_size=60)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(rows=ROWS)
 def test_a_summary_tells_what_counting_gives(rows: list[tuple[str | None, datetime]]) -> None:
     frame = pl.DataFrame(
