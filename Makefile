@@ -31,8 +31,8 @@ test: $(VENV)/.ready ## The tests (five and a half minutes on two cores)
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (twenty minutes)
 	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile -m heavy --durations 30 --durations-min 5
 
-proofs: $(VENV)/.ready ## The heavy tests with all their rounds: 50 kills, 8 x 50 commits, long histories (an hour)
-	@TNT_TEST_FULL=1 $(MAKE) test-heavy
+proofs: $(VENV)/.ready ## All tests with all their rounds and examples: 50 kills, 8 x 50 commits, long histories (an hour)
+	@TNT_TEST_FULL=1 $(MAKE) test test-heavy
 
 check: $(VENV)/.ready ## Lint, types, import directions, dataset YAML
 	$(VENV)/bin/ruff format --check .

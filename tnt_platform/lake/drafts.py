@@ -20,7 +20,7 @@ from tnt_platform.lake.differences import PARTITION, count_changes, with_partiti
 from tnt_platform.lake.indexes import Lists, named_types, new_manifest, write_indexes
 from tnt_platform.lake.manifest import Changelog, PartitionChange, RowChanges
 from tnt_platform.lake.objects import Objects
-from tnt_platform.lake.prepared import BasePartition, Prepared, prepare
+from tnt_platform.lake.prepared import Prepared, PublishedPartition, prepare
 from tnt_platform.lake.snapshot import Draft, Snapshot, cast_to
 
 # Partitions that are encoded, compared and uploaded together: bounds memory, and shares one comparison.
@@ -106,13 +106,13 @@ class DraftWriter:
     def _upload_batch(
         self,
         changes: Sequence[PartitionChange],
-        held: dict[str, BasePartition],
+        held: dict[str, PublishedPartition],
         scratch: Path,
         pool: ThreadPoolExecutor,
         written: _Written,
     ) -> None:
         def prepared_one(change: PartitionChange) -> Prepared:
-            base = held.get(change.partition, BasePartition(None, []))
+            base = held.get(change.partition, PublishedPartition(None, []))
             return prepare(change, base, objects=self.objects, key=self.key, scratch=scratch, now=self.now)
 
         batch = list(pool.map(prepared_one, changes))
@@ -217,8 +217,8 @@ class DraftWriter:
         return named_types(schemas) or (self.base.manifest.schema if self.base else {})
 
 
-def _base_partitions(base: Lists) -> dict[str, BasePartition]:
-    held = {row["partition"]: BasePartition(row, []) for row in base.partitions.iter_rows(named=True)}
+def _base_partitions(base: Lists) -> dict[str, PublishedPartition]:
+    held = {row["partition"]: PublishedPartition(row, []) for row in base.partitions.iter_rows(named=True)}
     for file in base.files.iter_rows(named=True):
         held[file["partition"]].files.append(file)
     return held

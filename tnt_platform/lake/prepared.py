@@ -20,7 +20,7 @@ _SAME_EVENT = ["file_key", "line_no", "reason_code", "raw"]
 
 
 @dataclass
-class BasePartition:
+class PublishedPartition:
     """What the base holds of one partition: its row, and its files by path."""
 
     row: Mapping[str, Any] | None
@@ -35,7 +35,7 @@ class Prepared:
     """
 
     change: PartitionChange
-    base: BasePartition
+    base: PublishedPartition
     parts: list[Part]
     empty_schemas: list[str]
     kept: list[dict[str, Any]]
@@ -67,7 +67,7 @@ class Prepared:
 
 def prepare(
     change: PartitionChange,
-    base: BasePartition,
+    base: PublishedPartition,
     *,
     objects: Objects,
     key: tuple[str, ...],
@@ -123,7 +123,9 @@ def _refuse_lost_rows(change: PartitionChange, parts: list[Part], kept: list[dic
         )
 
 
-def _kept(change: PartitionChange, base: BasePartition) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _kept(
+    change: PartitionChange, base: PublishedPartition
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     wanted = set(change.keep)
     unknown = wanted - {file["path"] for file in base.files}
     if unknown:
@@ -161,7 +163,7 @@ def _known_changes(parts: list[Part], dropped: list[dict[str, Any]]) -> RowChang
 
 
 def _quarantine(
-    change: PartitionChange, base: BasePartition, objects: Objects, scratch: Path, now: datetime
+    change: PartitionChange, base: PublishedPartition, objects: Objects, scratch: Path, now: datetime
 ) -> tuple[Part | None, str | None]:
     """The quarantine file (None when empty, or when the base's is as good) and the digest of its content."""
     in_memory = isinstance(change.quarantine, pl.DataFrame)
@@ -198,7 +200,7 @@ def _quarantine_rows(change: PartitionChange) -> pl.LazyFrame:
 
 
 def _with_first_seen(
-    rows: pl.LazyFrame, base: BasePartition, objects: Objects, now: datetime
+    rows: pl.LazyFrame, base: PublishedPartition, objects: Objects, now: datetime
 ) -> pl.LazyFrame:
     """Rows the base quarantined too keep the time they were first seen."""
     fallback = pl.col("first_seen_at").fill_null(pl.lit(now, tables.UTC_TIME))

@@ -11,12 +11,13 @@ import polars as pl
 
 from tnt_platform.flows.transit.spec import FileLayout, TransitSpec
 from tnt_platform.readers.delimited import RawFile, Sections, take_apart
-from tnt_platform.transforms.columns import FEW_ROWS, output_schema, parse_columns
+from tnt_platform.transforms.columns import output_schema, parse_columns
 from tnt_platform.transforms.plain_cells import type_plain_cells
 from tnt_platform.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
 
 # An Enum of so many texts takes one byte a row.
 MAX_TEXTS = 255
+FEW_LINES = 5_000
 FILE_SCHEMA: dict[str, pl.DataType] = {
     "file_key": pl.String(),
     "sha256": pl.String(),
@@ -87,8 +88,7 @@ def _parse_layout(
     labels = keys.to_frame().join(labels, on="file_key", how="left", maintain_order="left")
     quick, sections = _quick_rows(sections, layout, labels)
     rows = sections.rows()
-    few = sections.lines_left <= FEW_ROWS
-    typed, refused = parse_columns(rows.good_cells.collect() if few else rows.good_cells, layout.columns)
+    typed, refused = parse_columns(rows.good_cells, layout.columns, few=sections.lines_left <= FEW_LINES)
     careful = typed.cast({"file_key": keys.dtype}).join(
         labels, on="file_key", how="left", maintain_order="left"
     )
