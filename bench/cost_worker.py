@@ -14,12 +14,12 @@ from typing import Any
 
 import dagster as dg
 
-from tnt_platform.components.datasets import transit_spec
-from tnt_platform.components.platform import Platform
-from tnt_platform.components.transit.model import SensorModel
-from tnt_platform.components.transit.sensor import reconciling_sensor
 from tnt_platform.definitions import defs
+from tnt_platform.kinds import transit_spec
+from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
+from tnt_platform.specs.fields import SensorModel
+from tnt_platform.transit.sensor import reconciling_sensor
 
 
 def tick(times: int) -> dict[str, object]:

@@ -37,10 +37,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from tnt_platform.services import directory_staging as staging
-from tnt_platform.services.directory_sync import DirectorySync
-from tnt_platform.services.directory_tables import KINDS
-from tnt_platform.services.migrations import migrate, migrate_down
+from tnt_platform.directory.postgres import staging as staging
+from tnt_platform.directory.postgres.migrations import migrate, migrate_down
+from tnt_platform.directory.postgres.sync import DirectorySync
+from tnt_platform.directory.postgres.tables import KINDS
 from tnt_platform.services.postgres import Database, open_database
 
 RESULTS = Path(__file__).parent / "results" / "directory_sync.json"

@@ -24,8 +24,8 @@ from random import Random
 
 import polars as pl
 
+from tnt_platform.readers.columns import Column, parse_columns
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, iter_batches, read_rows
-from tnt_platform.transforms.columns import Column, parse_columns
 
 ROWS_PER_FILE = 20_000
 DIRTY_SHARE = 0.005

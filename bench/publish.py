@@ -25,8 +25,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot, VersionedStore
+from tnt_platform.storage.objects import Objects
 
 RESULTS = Path(__file__).parent / "results" / "publish.json"
 # A small change takes a second, in which other work on the machine shows: every repeat is reported.

@@ -14,13 +14,13 @@ import polars as pl
 import tnt_platform
 from bench.series_cost import Cost, measured, median_ms
 from bench.series_rows import SCHEMA_ZONE, corrected
-from tnt_platform.components.series.dataset import SeriesDataset
-from tnt_platform.flows.publishing import Place, Published, as_ledger
-from tnt_platform.flows.series.observations import publish_observations
-from tnt_platform.flows.series.spec import NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec, Strategy
-from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.publishing import Place, Published, as_ledger
+from tnt_platform.lake.reading import snapshot_of
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
-from tnt_platform.reading import snapshot_of
+from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.observations import publish_observations
+from tnt_platform.series.spec import NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec, Strategy
+from tnt_platform.storage.objects import Objects
 
 REPEATS = 5
 

@@ -32,13 +32,13 @@ import polars as pl
 import xlsxwriter
 
 from bench.series_cost import cpu_s
-from tnt_platform.components.series.dataset import SeriesDataset
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.series.chain import SeriesChain
-from tnt_platform.flows.series.spec import SeriesSpec
-from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.versions import VersionedStore
+from tnt_platform.series.chain import SeriesChain
+from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
+from tnt_platform.storage.objects import Objects
 
 RESULTS = Path(__file__).parent / "results" / "series_run.json"
 WANTED = {"first publish": 5.0, "nothing new": 1.0}

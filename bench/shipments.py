@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 from bench.parse import scan_bare, write_files
-from tnt_platform.components.datasets import transit_spec
-from tnt_platform.components.platform import open_place
-from tnt_platform.flows.transit.files import publish_files
-from tnt_platform.flows.transit.shipments import publish_shipments
-from tnt_platform.flows.transit.spec import TransitSpec
+from tnt_platform.kinds import transit_spec
+from tnt_platform.orchestration.platform import open_place
 from tnt_platform.settings import Settings
+from tnt_platform.transit.files import publish_files
+from tnt_platform.transit.shipments import publish_shipments
+from tnt_platform.transit.spec import TransitSpec
 
 RESULTS = Path(__file__).parent / "results" / "shipments.json"
 DATE = "2026-01-12"

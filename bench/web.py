@@ -28,8 +28,8 @@ from urllib.request import urlopen
 import polars as pl
 import psutil
 
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web.app import PREPARE_AFTER_S
 from tnt_platform.web.cursors import cursor_of, filters_digest
 from tnt_platform.web.records.table import RecordFilters

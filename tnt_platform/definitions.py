@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from tnt_platform.components.platform import Platform
+from tnt_platform.orchestration.platform import Platform
 
 
 @dg.definitions

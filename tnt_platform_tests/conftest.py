@@ -9,9 +9,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tnt_platform.lake.objects import Objects
+from tnt_platform.storage.objects import Objects
+from tnt_platform_tests.aws_emulator import aws_options, misbehaviour, moto_url, proxied_options, proxy
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
+from tnt_platform_tests.topic import topic
+
+__all__ = ["aws_options", "misbehaviour", "moto_url", "proxied_options", "proxy", "topic"]
 
 # How long an example takes depends on what else the machine does; it is no property of the code.
 hypothesis.settings.register_profile("tnt", deadline=None, max_examples=tries(100))

@@ -20,15 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tnt_platform.cli.demo_samples import show_directory, show_records_and_report, show_series
 from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_environment, workspace
 from tnt_platform.cli.tables import console, show_frame, show_rows
-from tnt_platform.components.datasets import transit_spec
-from tnt_platform.components.platform import open_place
 from tnt_platform.errors import ConfigError, Unavailable
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.transit.reconcile import survey
-from tnt_platform.flows.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
+from tnt_platform.kinds import transit_spec
+from tnt_platform.lake.publishing import Place
+from tnt_platform.orchestration.platform import open_place
 from tnt_platform.sandbox.generator import SamplePlan, SampleSummary, write_samples
 from tnt_platform.sandbox.running import rate_api_process
 from tnt_platform.settings import Settings
+from tnt_platform.transit.reconcile import survey
+from tnt_platform.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
 
 DATES = tuple(dt.date(2026, 1, 12) + dt.timedelta(days=n) for n in range(4))
 FILES_PER_DATE = 250

@@ -12,12 +12,12 @@ import dagster as dg
 from tnt_platform.cli.execution import execute_job
 from tnt_platform.cli.serving import sample_directory, sample_records, sample_sources
 from tnt_platform.cli.tables import console, show_rows
-from tnt_platform.components.datasets import dataset_specs
-from tnt_platform.components.local_launcher import this_process
-from tnt_platform.flows.directory.spec import DATABASE, TENANTS, DirectorySpec
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.series.spec import OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.directory.spec import DATABASE, TENANTS, DirectorySpec
+from tnt_platform.kinds import dataset_specs
+from tnt_platform.lake.publishing import Place
+from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.sandbox.report_samples import DAYS, write_report_days
+from tnt_platform.series.spec import OBSERVATIONS, SERIES, SeriesSpec
 
 
 def show_series(place: Place) -> None:

@@ -9,12 +9,11 @@ import yaml
 
 from tnt_platform.cli.new import defs_path
 from tnt_platform.cli.tables import console, show_rows
-from tnt_platform.components.datasets import DEFS
-from tnt_platform.components.validation import validate_folder
 from tnt_platform.errors import ConfigError
-from tnt_platform.flows.series.defs_text import defs_text
-from tnt_platform.flows.series.legacy import Converted, converted
-from tnt_platform.flows.series.legacy_fields import FATES
+from tnt_platform.kinds import DEFS, validate_datasets
+from tnt_platform.series.drafting.defs_text import defs_text
+from tnt_platform.series.legacy.convert import Converted, converted
+from tnt_platform.series.legacy.fields import FATES
 from tnt_platform.settings import Settings
 
 
@@ -35,7 +34,7 @@ def import_legacy(file: Path, to: Path) -> None:
     path.write_text(_text(found, file), encoding="utf-8")
     notes = sorted(found.notes, key=lambda note: FATES.index(note.fate))
     show_rows(("field", "what became of it", ""), [(note.field, note.fate, note.said) for note in notes])
-    faults = validate_folder(path.parent, Settings.from_environment()).faults
+    faults = validate_datasets(path.parent, Settings.from_environment()).faults
     for fault in faults:
         console.print(str(fault), markup=False, style="red")
     console.print(f"\nwrote {path}" + ("; mend what is named" if faults else ""), markup=False)

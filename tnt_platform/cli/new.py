@@ -12,13 +12,13 @@ import polars as pl
 import yaml
 
 from tnt_platform.cli.tables import console, show_frame, show_rows
-from tnt_platform.components.datasets import DEFS
-from tnt_platform.components.series.dataset import SeriesDataset
 from tnt_platform.errors import ConfigError, InvalidInput
-from tnt_platform.flows.series.defs_text import defs_text
-from tnt_platform.flows.series.draft import draft_layout
-from tnt_platform.flows.series.drafted import UNIT, Draft
-from tnt_platform.flows.series.normalized import Read, read_capture
+from tnt_platform.kinds import DEFS
+from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.drafting.defs_text import defs_text
+from tnt_platform.series.drafting.draft import draft_layout
+from tnt_platform.series.drafting.drafted import UNIT, Draft
+from tnt_platform.series.normalized import Read, read_capture
 
 FILE = "defs.yaml"
 SERIES_SHOWN = 40

@@ -12,19 +12,19 @@ import dagster as dg
 
 from tnt_platform.cli.execution import execute_job
 from tnt_platform.cli.tables import console, show_frame, show_rows
-from tnt_platform.components.datasets import dataset_spec, transit_spec, transit_specs
-from tnt_platform.components.local_launcher import this_process
-from tnt_platform.components.platform import open_place
+from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import NotFound
-from tnt_platform.flows.directory.spec import DirectorySpec
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.records.spec import RecordsSpec
-from tnt_platform.flows.report.chain import run_date
-from tnt_platform.flows.report.spec import ReportSpec
-from tnt_platform.flows.series.spec import SeriesSpec
-from tnt_platform.flows.transit.reconcile import survey
-from tnt_platform.flows.transit.spec import ENRICHED, RESULTS, TransitSpec
+from tnt_platform.kinds import dataset_spec, transit_spec, transit_specs
+from tnt_platform.lake.publishing import Place
+from tnt_platform.orchestration.local_launcher import this_process
+from tnt_platform.orchestration.platform import open_place
+from tnt_platform.records.spec import RecordsSpec
+from tnt_platform.report.chain import run_date
+from tnt_platform.report.spec import ReportSpec
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
+from tnt_platform.transit.reconcile import survey
+from tnt_platform.transit.spec import ENRICHED, RESULTS, TransitSpec
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     TransitSpec: ("force", "isolate", "refresh"),

@@ -57,7 +57,7 @@ def checks_of(settings: Settings) -> dict[str, Callable[[], str]]:
 
 
 def _configuration(settings: Settings) -> str:
-    from tnt_platform.lake.objects import Objects
+    from tnt_platform.storage.objects import Objects
 
     Objects.open(settings.raw_url, options=settings.s3_options())
     return f"lake {settings.lake_url}, raw files {settings.raw_url}"

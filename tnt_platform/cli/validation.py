@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from tnt_platform.components.datasets import DEFS
-from tnt_platform.components.validation import Fault, validate_folder
+from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
+from tnt_platform.specs.fault import Fault
 
 
 @click.command()
@@ -17,7 +17,7 @@ from tnt_platform.settings import Settings
 @click.option("--strict-env", is_flag=True, help="An environment variable that is not set is a fault.")
 def validate(folder: Path, strict_env: bool) -> None:
     """Check every dataset below FOLDER (default: the package's defs/) and print each fault with file and line."""
-    report = validate_folder(folder, Settings.from_environment(), strict_env=strict_env)
+    report = validate_datasets(folder, Settings.from_environment(), strict_env=strict_env)
     for fault in sorted([*report.faults, *report.warnings]):
         click.echo(str(_from_here(fault)))
     if report.faults:

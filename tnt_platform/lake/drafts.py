@@ -19,9 +19,9 @@ from tnt_platform.lake import layout, tables
 from tnt_platform.lake.differences import PARTITION, count_changes, with_partition
 from tnt_platform.lake.indexes import Lists, named_types, new_manifest, write_indexes
 from tnt_platform.lake.manifest import Changelog, PartitionChange, RowChanges
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.prepared import Prepared, PublishedPartition, prepare
 from tnt_platform.lake.snapshot import Draft, Snapshot, cast_to
+from tnt_platform.storage.objects import Objects
 
 # Partitions that are encoded, compared and uploaded together: bounds memory, and shares one comparison.
 _BATCH = 256

@@ -10,8 +10,8 @@ import polars as pl
 from tnt_platform.errors import NotFound
 from tnt_platform.lake import layout, tables
 from tnt_platform.lake.manifest import Manifest
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.snapshot import Snapshot, read_manifest
+from tnt_platform.storage.objects import Objects
 
 _READERS = 32
 _VERSIONS: dict[str, pl.DataType] = {

@@ -12,7 +12,7 @@ import polars as pl
 from tnt_platform.errors import PermanentError
 from tnt_platform.lake import layout, tables
 from tnt_platform.lake.manifest import Changelog, Manifest, RowCounts
-from tnt_platform.lake.objects import Objects
+from tnt_platform.storage.objects import Objects
 
 _COUNTS = ["rows_in", "published", "quarantined", "deduplicated", "filtered"]
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from tnt_platform.errors import PermanentError
 from tnt_platform.lake import tables
-from tnt_platform.lake.objects import Objects
+from tnt_platform.storage.objects import Objects
 
 # The lengths and ends of one part keep one core busy at a time.
 _PARTS_AT_ONCE = 4

@@ -13,9 +13,9 @@ from tnt_platform.lake import layout
 from tnt_platform.lake.differences import partition_changes
 from tnt_platform.lake.indexes import Lists, new_manifest, write_indexes
 from tnt_platform.lake.manifest import Changelog, Manifest
-from tnt_platform.lake.objects import Objects, Pointer
 from tnt_platform.lake.retention import GRACE
 from tnt_platform.lake.snapshot import Draft, Snapshot, ancestors, current_snapshot
+from tnt_platform.storage.objects import Objects, Pointer
 
 # A rebase takes milliseconds; who loses this often meets a store that lies about its preconditions.
 _SWAP_ATTEMPTS = 2_000

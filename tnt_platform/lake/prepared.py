@@ -13,8 +13,8 @@ import polars as pl
 from tnt_platform.errors import PermanentError
 from tnt_platform.lake import tables
 from tnt_platform.lake.manifest import PartitionChange, RowChanges
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.parts import Part, part_of_file, part_of_frame, parts_of
+from tnt_platform.storage.objects import Objects
 
 _SAME_EVENT = ["file_key", "line_no", "reason_code", "raw"]
 

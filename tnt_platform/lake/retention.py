@@ -11,8 +11,8 @@ import polars as pl
 from tnt_platform.errors import ConfigError
 from tnt_platform.lake import history, layout, tables
 from tnt_platform.lake.manifest import Manifest
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.snapshot import current_snapshot
+from tnt_platform.storage.objects import Objects
 
 # How long files of an unpublished draft are left alone. A draft is refused by `commit` at half that age, so
 # that nothing is swept between its last check and its swap.

@@ -10,7 +10,7 @@ import polars as pl
 from tnt_platform.errors import NotFound, PermanentError
 from tnt_platform.lake import layout, tables
 from tnt_platform.lake.manifest import Manifest
-from tnt_platform.lake.objects import Objects, Pointer
+from tnt_platform.storage.objects import Objects, Pointer
 
 
 class Snapshot:

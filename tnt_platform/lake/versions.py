@@ -14,11 +14,11 @@ from tnt_platform.lake import history, layout, retention, verification
 from tnt_platform.lake.differences import diff
 from tnt_platform.lake.drafts import DraftWriter
 from tnt_platform.lake.manifest import Manifest, PartitionChange, RowCounts
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.pointer_mover import PointerMover
 from tnt_platform.lake.retention import Expired
 from tnt_platform.lake.snapshot import Draft, Snapshot, current_snapshot
 from tnt_platform.lake.verification import duplicate_keys
+from tnt_platform.storage.objects import Objects
 
 __all__ = [
     "Draft",

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
-from typing import Protocol
 from uuid import uuid4
 
 from tnt_platform.errors import ConfigError, RetryableError, TntError
+from tnt_platform.services.claims import Claim, Claims
 
 DEFAULT_TIMEOUT_S = 300.0
 _BEATS_A_TIMEOUT = 3
@@ -39,20 +39,6 @@ class LeaseLost(RetryableError):
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What is stored for a key: the last acquisition; `owner` is None once it was released.
-
-    `claim_id` is random: it tells apart two acquisitions by one owner that raced for one token.
-    """
-
-    owner: str | None
-    token: int
-    claim_id: str
-    acquired_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
 class Lease:
     """A claim that was granted; `token` tells it from every earlier and later one of its key."""
 
@@ -63,19 +49,6 @@ class Lease:
     acquired_at: datetime
     expires_at: datetime
     timeout_s: float
-
-
-class Claims(Protocol):
-    """Where claims are stored, one a key."""
-
-    def read(self, key: str) -> Claim | None:
-        """The claim as it is now (strongly consistent), None if there never was one."""
-
-    def write(self, key: str, claim: Claim, *, over: Claim | None, if_not_renewed: bool = False) -> bool:
-        """Store `claim` in one step if the stored one is `over` (None: none at all), else return False.
-
-        `over` is the stored one if owner and token agree, and with `if_not_renewed` the expiry too.
-        """
 
 
 class LeaseStore:

@@ -10,8 +10,8 @@ from typing import Any
 
 from tnt_platform.errors import PermanentError
 from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.claims import Claim
 from tnt_platform.services.dynamodb_schema import ensure_table
-from tnt_platform.services.lease import Claim
 
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 KEY_ATTRIBUTE = "lock_key"

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tnt_platform.errors import ConfigError, PermanentError, Refused, Unavailable
-from tnt_platform.services.lease import Claim
+from tnt_platform.services.claims import Claim
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.005

@@ -14,8 +14,8 @@ import polars as pl
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.lake import history, layout
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.snapshot import Snapshot, current_snapshot
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web.problems import Problem, bad, missing
 
 POINTER_AGE_S = 1.0

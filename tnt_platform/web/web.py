@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from tnt_platform.lake.objects import Objects
 from tnt_platform.settings import Settings
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.dagster_state import DagsterWatch
 from tnt_platform.web.datasets import Frames

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import COMMANDS, main
 from tnt_platform.cli.runs import contiguous
-from tnt_platform.components.platform import open_place
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
+from tnt_platform.orchestration.platform import open_place
 from tnt_platform.settings import Settings
+from tnt_platform_tests.paths import REPOSITORY
 
 DATASET = "transit/results"
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tnt_platform_tests.paths import REPOSITORY
+
 IMAGE = f"123.dkr.ecr.us-east-1.amazonaws.com/tnt@sha256:{'a' * 64}"
 NEW_REVISION = "arn:aws:ecs:us-east-1:123:task-definition/tnt-dev-run:8"
 DEPLOYMENT = {

@@ -7,12 +7,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import URL
 
 from tnt_platform.cli.main import main
-from tnt_platform.services.migrations import migrate
-from tnt_platform.services.migrations.revisions import revisions
+from tnt_platform.directory.postgres.migrations import migrate
+from tnt_platform.directory.postgres.migrations.revisions import revisions
 from tnt_platform.services.postgres import Database
-from tnt_platform_tests.services.postgres_queries import rows, statement
+from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement
 
-pytest_plugins = ("tnt_platform_tests.services.postgres_fixtures",)
+pytest_plugins = ("tnt_platform_tests.postgres_fixtures",)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -15,17 +14,16 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 import tnt_platform
 from tnt_platform.cli.main import main
-from tnt_platform.components.datasets import dataset_specs
-from tnt_platform.components.platform import Platform
-from tnt_platform.components.series.dataset import SeriesDataset
-from tnt_platform.components.series.scaffold import SeriesScaffolder
-from tnt_platform.components.validation import validate_folder
-from tnt_platform.flows.series.normalized import Read, read_capture
-from tnt_platform.flows.series.spec import SeriesSpec
+from tnt_platform.kinds import dataset_specs, validate_datasets
+from tnt_platform.orchestration.platform import Platform
+from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.normalized import Read, read_capture
+from tnt_platform.series.scaffold import SeriesScaffolder
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
-from tnt_platform_tests.components.series_files import months, workbook
+from tnt_platform_tests.paths import SHARED
+from tnt_platform_tests.series.dataset_files import months, workbook
 
-SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")
 
 # A real file, and the reader, frequency, series and observations that an independent count found in it.
@@ -53,7 +51,7 @@ def read_by(folder: Path, name: str, file: Path) -> tuple[SeriesSpec, Read]:
 
 
 def in_order(folder: Path) -> bool:
-    return validate_folder(folder, Settings.from_environment({}), strict_env=True).faults == []
+    return validate_datasets(folder, Settings.from_environment({}), strict_env=True).faults == []
 
 
 @pytest.fixture

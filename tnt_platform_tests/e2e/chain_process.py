@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.transit.chain import Chain
-from tnt_platform.flows.transit.spec import TransitSpec
-from tnt_platform.lake.objects import Objects
+from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.settings import Settings
+from tnt_platform.storage.objects import Objects
+from tnt_platform.transit.chain import Chain
+from tnt_platform.transit.spec import TransitSpec
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tnt_platform.flows.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY
+from tnt_platform.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY
 from tnt_platform_tests.e2e import questions
 from tnt_platform_tests.e2e.bad_day import RateApiWithABadDay, rate_api_with_a_bad_day
 from tnt_platform_tests.e2e.running_dagster import (

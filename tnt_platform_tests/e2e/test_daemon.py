@@ -13,9 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tnt_platform.flows.transit.spec import FILES, RESULTS, SHIPMENTS
 from tnt_platform.sandbox.generator import SamplePlan, made_files, summarize
 from tnt_platform.sandbox.running import RunningRateApi, rate_api_process
+from tnt_platform.transit.spec import FILES, RESULTS, SHIPMENTS
 from tnt_platform_tests.e2e.running_dagster import (
     DagsterHome,
     Run,

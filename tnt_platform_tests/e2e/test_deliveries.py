@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -16,13 +15,13 @@ import polars as pl
 import pytest
 import yaml
 
-from tnt_platform.components.datasets import DEFS, transit_spec
-from tnt_platform.components.transit.dataset import TransitDataset
-from tnt_platform.flows.transit.spec import TransitSpec
-from tnt_platform.lake.objects import Objects
-from tnt_platform_tests.flows.scenes import Scene
+from tnt_platform.kinds import DEFS, transit_spec
+from tnt_platform.storage.objects import Objects
+from tnt_platform.transit.dataset import TransitDataset
+from tnt_platform.transit.spec import TransitSpec
+from tnt_platform_tests.paths import SHARED
+from tnt_platform_tests.transit.scenes import Scene
 
-SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 HISTORY = SHARED / "scms_delivery_history" / "SCMS_Delivery_History_Dataset.csv"
 DATE, LATER = "2026-01-12", "2026-01-13"
 WORDS = {

@@ -23,13 +23,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tnt_platform.cli.serving import sandbox_environment
-from tnt_platform.components.datasets import transit_spec
-from tnt_platform.flows.transit.spec import ANSWERS, FILES, SHIPMENTS
+from tnt_platform.kinds import transit_spec
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.sandbox.generator import write_samples
 from tnt_platform.sandbox.running import rate_api_process
+from tnt_platform.transit.spec import ANSWERS, FILES, SHIPMENTS
 from tnt_platform_tests.e2e.chain_process import Order
 from tnt_platform_tests.e2e.running_dagster import DagsterHome, processes_of, small_plan
+from tnt_platform_tests.paths import REPOSITORY
 from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 
@@ -247,7 +248,7 @@ def _chain_process(order: Order, ground: Ground) -> Iterator[subprocess.Popen[st
     note.write_bytes(pickle.dumps(order))
     command = [sys.executable, "-m", "tnt_platform_tests.e2e.chain_process", str(note)]
     with subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begins\n"

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 ASK = """
-from tnt_platform.components.datasets import dataset_specs
+from tnt_platform.kinds import dataset_specs
 for name, spec in sorted(dataset_specs().items()):
     print(name, getattr(spec, "parse_recipe", None) or getattr(spec, "recipe", None))
 """

@@ -15,20 +15,21 @@ from urllib.request import Request, urlopen
 import dagster as dg
 import pytest
 
-from tnt_platform.components.datasets import transit_spec
-from tnt_platform.components.platform import Platform
-from tnt_platform.components.transit.model import SensorModel
-from tnt_platform.components.transit.sensor import ATTEMPT_TAG, reconciling_sensor
 from tnt_platform.definitions import defs
-from tnt_platform.flows.publishing import Place
-from tnt_platform.flows.transit.spec import TransitSpec
+from tnt_platform.kinds import transit_spec
+from tnt_platform.lake.publishing import Place
+from tnt_platform.orchestration.dated_sensor import ATTEMPT_TAG
+from tnt_platform.orchestration.platform import Platform
 from tnt_platform.sandbox.reference import reference_csv
 from tnt_platform.sandbox.running import RunningRateApi, running_rate_api
 from tnt_platform.services.aws import aws_client
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
 from tnt_platform.services.queue import EventQueue, QueueDepth, sqs_client
-from tnt_platform_tests.flows.quotes import REFERENCE, promises
+from tnt_platform.specs.fields import SensorModel
+from tnt_platform.transit.sensor import reconciling_sensor
+from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.s3_server import S3Server
+from tnt_platform_tests.transit.quotes import REFERENCE, promises
 
 TABLE = "results"
 NOW = datetime.now(UTC)

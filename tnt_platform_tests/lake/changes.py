@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot, VersionedStore
+from tnt_platform.storage.objects import Objects
 
 KEY = ["id"]
 ROWS_SCHEMA = {"id": pl.String, "value": pl.Int64}

@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import PublishConflict
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import VersionedStore
+from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.lake.changes import KEY, change, content, rows, store_on
 from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server

@@ -12,8 +12,8 @@ from tnt_platform.errors import ConfigError, NotFound, PermanentError, PublishCo
 from tnt_platform.lake import history, layout
 from tnt_platform.lake.differences import count_changes
 from tnt_platform.lake.manifest import RowChanges
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, Snapshot, VersionedStore, diff
+from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.lake.changes import KEY, Clock, change, content, quarantine, rows, store_on
 
 DATASET = "transit/shipments"

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tnt_platform.errors import PublishConflict, SwapLost, Unavailable
 from tnt_platform.lake import layout
-from tnt_platform.lake.objects import Objects, Pointer
 from tnt_platform.lake.versions import PartitionChange, Snapshot, VersionedStore, diff
+from tnt_platform.storage.objects import Objects, Pointer
 from tnt_platform_tests.lake.changes import KEY, Clock, change, content, quarantine, store_on
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server

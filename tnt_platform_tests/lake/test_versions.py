@@ -11,8 +11,8 @@ import pytest
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError, PublishConflict
 from tnt_platform.lake import layout
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore, diff, duplicate_keys
+from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.lake.changes import (
     KEY,
     START,

@@ -1,7 +1,6 @@
 """Files found in the wild, with the figures an independent count gave; skipped where the data isn't there."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import pytest
 
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Rows, read_rows
+from tnt_platform_tests.paths import SHARED
 
-SHARED = Path(os.environ.get("TNT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")
 
 

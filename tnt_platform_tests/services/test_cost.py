@@ -15,9 +15,9 @@ from tnt_platform.cli.cost import idle_table
 from tnt_platform.errors import ConfigError, PermanentError
 from tnt_platform.services.cost import CostBreakdown, Hardware, Prices, cost_usd
 from tnt_platform.services.cost_idle import TOGETHER, WITHOUT_SERVICES, Environments, idle_usd
+from tnt_platform_tests.paths import REPOSITORY
 from tnt_platform_tests.rounds import rounds
 
-REPOSITORY = Path(__file__).parents[2]
 # Beside one read and some messages a file, four dates ask for about so much; and a third more.
 MOST_READS, MOST_WRITES, MOST_LISTS, MOST_SQS_A_FILE = 1_000, 225, 75, 1.5
 SHIPPED = REPOSITORY / "tnt_platform" / "services" / "prices.yaml"

@@ -23,7 +23,7 @@ from tnt_platform.services.dynamodb_items import (
     item_size_bytes,
     key_identity,
 )
-from tnt_platform_tests.services.conftest import KEYS, Misbehaviour
+from tnt_platform_tests.aws_emulator import KEYS, Misbehaviour
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 EXPIRES_AT = NOW + timedelta(days=90)

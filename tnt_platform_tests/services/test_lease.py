@@ -31,20 +31,12 @@ from tnt_platform.errors import (
     RetryableError,
     Unavailable,
 )
-from tnt_platform.services.lease import (
-    Claim,
-    Claims,
-    Lease,
-    LeaseHeld,
-    LeaseLost,
-    LeaseStore,
-    held,
-    open_lease_store,
-)
+from tnt_platform.services.claims import Claim, Claims
+from tnt_platform.services.lease import Lease, LeaseHeld, LeaseLost, LeaseStore, held, open_lease_store
 from tnt_platform.services.lease_dynamodb import TableClaims, lease_client
 from tnt_platform.services.lease_file import FileClaims
+from tnt_platform_tests.aws_emulator import Misbehaviour
 from tnt_platform_tests.rounds import tries
-from tnt_platform_tests.services.conftest import Misbehaviour
 
 KEY = "etl:bcra_infomondia_series"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import ConfigError, NotFound, PermanentError, Unavailable
 from tnt_platform.services.aws import aws_client
 from tnt_platform.services.notify import MAX_MESSAGE_BYTES, SnsNotifier, fitting_json
-from tnt_platform_tests.services.conftest import KEYS
+from tnt_platform_tests.aws_emulator import KEYS
 
 MESSAGE = {
     "event": "projection_update",

@@ -23,9 +23,10 @@ from tnt_platform.errors import ConfigError, PermanentError, Refused, Unavailabl
 from tnt_platform.services import postgres
 from tnt_platform.services.postgres import Database, open_database
 from tnt_platform.services.postgres_server import EmbeddedServer
-from tnt_platform_tests.services.postgres_queries import rows, statement, wait_until
+from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement, wait_until
+from tnt_platform_tests.paths import REPOSITORY
 
-pytest_plugins = ("tnt_platform_tests.services.postgres_fixtures",)
+pytest_plugins = ("tnt_platform_tests.postgres_fixtures",)
 
 USER = """
 import sys, time
@@ -163,7 +164,7 @@ def test_it_runs_for_a_normal_user_too() -> None:
         os.chown(folder, person.pw_uid, person.pw_gid)
         process = joined(
             user(folder / "postgres", user=person.pw_uid, group=person.pw_gid, extra_groups=[],
-                 env={"PATH": os.environ["PATH"]}, cwd=Path(__file__).parents[2])
+                 env={"PATH": os.environ["PATH"]}, cwd=REPOSITORY)
         )  # fmt: skip
         assert (folder / "postgres" / "data").stat().st_uid == person.pw_uid
         process.communicate("")

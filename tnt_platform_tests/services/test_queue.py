@@ -18,7 +18,7 @@ from tnt_platform.services.queue import (
     read_notification,
     sqs_client,
 )
-from tnt_platform_tests.services.conftest import KEYS, Misbehaviour
+from tnt_platform_tests.aws_emulator import KEYS, Misbehaviour
 
 AWKWARD_KEY = "incoming/2026-11-20/10 022+a%20b=ñ&c.txt"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.flows.records.summary import KEY
-from tnt_platform.lake.objects import Objects
 from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot, VersionedStore
-from tnt_platform.transforms.record_counts import records_summary
+from tnt_platform.records.summary import KEY
+from tnt_platform.records.transforms.counts import records_summary
+from tnt_platform.storage.objects import Objects
 
 START = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE records; --\" onload=x"

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnt_platform.flows.records.summary import KEY
-from tnt_platform.lake.objects import Objects
+from tnt_platform.records.summary import KEY
+from tnt_platform.records.transforms.counts import records_summary
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
-from tnt_platform.transforms.record_counts import records_summary
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.records.summaries import RecordCounts
-from tnt_platform_tests.flows.records_scene import RecordsScene
+from tnt_platform_tests.records.scene import RecordsScene
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import Lake, by_bucket, posts, summarised

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.lake.objects import Objects
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.kept import KeptFrames
 from tnt_platform_tests.web.scene import Lake

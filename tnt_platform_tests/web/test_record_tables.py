@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tnt_platform.lake.objects import Objects
+from tnt_platform.storage.objects import Objects
 from tnt_platform.web import app
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.records import tables

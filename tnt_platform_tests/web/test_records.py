@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.sandbox.records_api import running_records_api
-from tnt_platform_tests.flows.records_scene import RecordsScene
+from tnt_platform_tests.records.scene import RecordsScene
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import HOSTILE, LAST_LOOK, START, Lake, by_bucket, capture, posts, users
 from tnt_platform_tests.web.waiting import eventually

@@ -12,8 +12,8 @@ import boto3
 import httpx
 import pytest
 
+from tnt_platform_tests.aws_emulator import KEYS, moto_url
 from tnt_platform_tests.s3_server import S3Server
-from tnt_platform_tests.services.conftest import KEYS, moto_url
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import Lake, by_bucket, furnished, posts
 from tnt_platform_tests.web.test_browser import PAGES

@@ -1,1 +1,0 @@
-"""Directories of a mall as Dagster components."""

@@ -1,1 +1,0 @@
-"""Datasets of curated records as Dagster components."""

@@ -1,1 +1,0 @@
-"""Daily reports as Dagster components."""

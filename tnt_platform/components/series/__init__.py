@@ -1,1 +1,0 @@
-"""Series datasets as Dagster components."""

@@ -1,0 +1,95 @@
+"""The assets of a directory: one op that takes the API through pages and tenants into the database."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from tnt_platform.directory.chain import DirectoryChain
+from tnt_platform.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, DirectorySpec
+from tnt_platform.directory.tenants import directory_differences
+from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.metadata import describe_newest, markdown_table
+from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.platform import Platform
+from tnt_platform.orchestration.steps import About, StepChecks, StepStory, selected_steps
+
+CHECKS = StepChecks(
+    blocking={
+        PAGES: ("rows_conserved", "unique_keys"),
+        TENANTS: ("rows_conserved", "unique_keys", "every_record_accounted_for", "directory_not_emptied"),
+        DATABASE: ("rows_conserved", "sync_adds_up"),
+    },
+    warning={PAGES: ("ids_on_one_page",), TENANTS: ("all_mapped",), DATABASE: ()},
+    descriptions={
+        "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
+        "unique_keys": "No two rows share the key.",
+        "every_record_accounted_for": "Every record of every page is a tenant, quarantined or a repetition.",
+        "directory_not_emptied": "No large part of the directory disappears at once.",
+        "sync_adds_up": "Created + updated + unchanged + moved rows are the tenants.",
+        "ids_on_one_page": "No tenant is listed on two pages.",
+        "all_mapped": "Every spelling of a floor or category is known.",
+    },
+)
+DESCRIPTIONS: Mapping[str, str] = {
+    PAGES: "Every page of the API as it came, published only when together they are the whole directory.",
+    TENANTS: "One row a tenant: names in three languages, floor and category matched with their score, opening hours.",
+    DATABASE: "The tenants in PostgreSQL (shops, dinings), one transaction a sync, each sync in sync_logs.",
+}
+STEP_KINDS: Mapping[str, set[str]] = {PAGES: {"json"}, TENANTS: {"polars", "parquet"}, DATABASE: {"postgres"}}
+DIFFERENCES_SHOWN = 30
+
+
+class DirectoryRun(dg.Config):
+    """How a run goes about it. `accept_vanished`: go on although a large part of the directory is gone."""
+
+    accept_vanished: bool = False
+
+
+def directory_assets(spec: DirectorySpec, about: About) -> dg.AssetsDefinition:
+    """The assets `<dataset>/<step>` with their checks; not partitioned: a directory has only a newest state."""
+    story = StepStory(DESCRIPTIONS, STEP_KINDS, about, {"source": spec.source.url})
+
+    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    def materialize(
+        context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        with as_dagster_failure(spec.name):
+            place = platform.place()
+            chain = DirectoryChain(
+                spec,
+                place,
+                platform.settings(),
+                run_id=context.run_id,
+                database=DATABASE in selected_steps(context, spec.name, spec.steps),
+                accept_withdrawn=config.accept_vanished,
+            )
+            with chain:
+                # Behind the door: other runs that sync have ended.
+                before = place.store.current(spec.dataset(TENANTS))
+                yield from materialize_newest(
+                    context, chain, CHECKS, lambda step, published: _facts(step, published, before)
+                )
+
+    return materialize
+
+
+def _facts(step: str, published: Published, tenants_before: Snapshot | None) -> dict[str, Any]:
+    facts = describe_newest(published)
+    facts["preview"] = dg.MetadataValue.md(markdown_table(published.preview()))
+    if step == TENANTS and published.changed and tenants_before is not None:
+        found = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))
+        facts["opened_closed_moved_renamed"] = dg.MetadataValue.md(
+            markdown_table(found.head(DIFFERENCES_SHOWN))
+        )
+    for outcome in published.checks:
+        if outcome.name == "all_mapped" and outcome.sample is not None:
+            facts["unmapped"] = dg.MetadataValue.md(markdown_table(outcome.sample.head(PREVIEW_ROWS)))
+    return facts
+
+
+def _tenants(snapshot: Snapshot) -> pl.DataFrame:
+    return snapshot.scan([NEWEST]).collect()

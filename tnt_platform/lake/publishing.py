@@ -1,0 +1,211 @@
+"""Write, audit, publish: every link of every dataset goes through here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from tnt_platform.errors import CheckFailed, PublishConflict
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.tables import LEDGER
+from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
+from tnt_platform.storage.objects import Objects
+
+PREVIEW_ROWS = 10
+CONFLICT_RETRIES = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a flow reads and writes: raw files, published versions, scratch space."""
+
+    raw: Objects
+    lake: Objects
+    store: VersionedStore
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What a check found; `sample` holds the offending rows, if any. One that is not `blocking` only warns."""
+
+    name: str
+    passed: bool
+    description: str
+    sample: pl.DataFrame | None = None
+    blocking: bool = True
+
+
+Check = Callable[[Snapshot], CheckOutcome]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One link of one dataset for one partition, as published (or found unchanged)."""
+
+    dataset: str
+    partition: str
+    snapshot: Snapshot
+    changed: bool
+    counts: RowCounts
+    checks: tuple[CheckOutcome, ...] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+    duration_s: float = 0.0
+
+    def with_facts(self, facts: Mapping[str, object]) -> Published:
+        """The same with more to show in its metadata."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def preview(self) -> pl.DataFrame:
+        """The first rows of the partition."""
+        return self.snapshot.scan([self.partition]).head(PREVIEW_ROWS).collect()
+
+    def reasons(self) -> pl.DataFrame:
+        """Quarantined rows by reason_code: rows (UInt32), example (file:line raw)."""
+        example = pl.format("{}:{} {}", "file_key", "line_no", pl.col("raw").fill_null("").str.slice(0, 80))
+        return (
+            self.snapshot.quarantine([self.partition])
+            .group_by("reason_code")
+            .agg(rows=pl.len(), example=example.first(), reason=pl.col("reason").first())
+            .sort("rows", "reason_code", descending=[True, False])
+        )
+
+
+def publish_checked(
+    place: Place,
+    *,
+    base: Snapshot | None,
+    dataset: str,
+    change: PartitionChange,
+    key: Sequence[str],
+    checks: Sequence[Check | CheckOutcome],
+    run_id: str,
+    also: Sequence[PartitionChange] = (),
+    about: Mapping[str, object] | None = None,
+) -> Published:
+    """Write a draft, run the checks on what was written, and only then move the pointer.
+
+    `also` are changes of other partitions that become visible with `change`, or not at all. A check that was made
+    on the frames already is given as its outcome; `about` goes into the manifest.
+
+    Raises:
+        CheckFailed: a check refused the draft; it stays readable under its version id, unpublished.
+        PublishConflict: the partition moved on since `base`.
+    """
+    changes = [change, *also]
+    draft = place.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
+    found = (check if isinstance(check, CheckOutcome) else check(draft) for check in checks)
+    outcomes = (_rows_conserved(changes), *found)
+    failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
+    if failed:
+        said = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
+        raise CheckFailed(
+            f"{dataset} {change.partition} was not published: {said}. "
+            f"The refused draft is version {draft.version}; what was published before is untouched.",
+            outcomes,
+        )
+    snapshot = place.store.commit(draft)
+    return Published(dataset, change.partition, snapshot, not draft.unchanged, change.counts, outcomes)
+
+
+def retry_conflicts(link: Callable[[], Published]) -> Published:
+    """Run a link again from the current snapshot when another run replaced its partition meanwhile."""
+    started = time.monotonic()
+    for _ in range(CONFLICT_RETRIES - 1):
+        try:
+            return replace(link(), duration_s=time.monotonic() - started)
+        except PublishConflict:
+            continue
+    return replace(link(), duration_s=time.monotonic() - started)
+
+
+def as_ledger(inputs: pl.DataFrame) -> pl.DataFrame:
+    """`inputs` with every column of a ledger; what a step has nothing to say about is null."""
+    return pl.concat([pl.DataFrame(schema=LEDGER), inputs], how="diagonal_relaxed")
+
+
+def _rows_conserved(changes: Sequence[PartitionChange]) -> CheckOutcome:
+    counts = sum((change.counts for change in changes), RowCounts())
+    said = (
+        f"{counts.rows_in} in = {counts.published} published + {counts.quarantined} quarantined "
+        f"+ {counts.deduplicated} deduplicated + {counts.filtered} filtered"
+    )
+    balanced = all(change.counts.balanced for change in changes)
+    return CheckOutcome("rows_conserved", balanced, said)
+
+
+def unique_keys(dataset_key: Sequence[str], partition: str) -> Check:
+    """No two rows of the partition share the dataset's key."""
+
+    def check(draft: Snapshot) -> CheckOutcome:
+        rows = draft.scan([partition], columns=list(dataset_key))
+        repeated = (
+            rows.group_by(dataset_key).len("rows").filter(pl.col("rows") > 1).collect(engine="streaming")
+        )
+        name = " + ".join(dataset_key)
+        said = (
+            f"{repeated.height} values of {name} occur more than once"
+            if repeated.height
+            else f"{name} is unique"
+        )
+        return CheckOutcome("unique_keys", repeated.is_empty(), said, repeated.head(PREVIEW_ROWS))
+
+    return check
+
+
+def rows_in_file_order(partition: str) -> Check:
+    """(file_key, line_no) is unique: proven by order, so that 20 million rows need no hash table."""
+
+    def check(draft: Snapshot) -> CheckOutcome:
+        found = _neighbours_that_differ(draft.scan([partition], columns=["file_key", "line_no"]))
+        beginnings = found.filter("begins")
+        out_of_order = found.height - beginnings.height
+        # A file's rows stand together, so the number of its beginnings is one.
+        split_files = beginnings.height - beginnings["file_key"].n_unique()
+        passed = out_of_order == 0 and split_files == 0
+        said = (
+            "file_key + line_no is unique"
+            if passed
+            else f"{out_of_order} lines repeat, {split_files} files are split"
+        )
+        return CheckOutcome("unique_keys", passed, said)
+
+    return check
+
+
+def _neighbours_that_differ(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The rows that begin another file than the row before (`begins`), or whose line_no does not rise within one."""
+    found = [pl.DataFrame(schema={"file_key": pl.String(), "begins": pl.Boolean()})]
+    last_key: str | None = None
+    last_line: int | None = None
+    # Piece by piece: in one streaming query `shift` holds more the more rows there are.
+    for piece in rows.collect_batches(maintain_order=True, engine="streaming"):
+        same_file = (pl.col("file_key") == pl.col("file_key").shift(fill_value=last_key)).fill_null(
+            value=False
+        )
+        repeats = pl.col("line_no") <= pl.col("line_no").shift(fill_value=last_line)
+        marked = piece.select("file_key", begins=~same_file, repeats=repeats)
+        found.append(marked.filter(pl.col("begins") | pl.col("repeats")).drop("repeats"))
+        if piece.height:
+            last_key, last_line = piece.row(-1)
+    return pl.concat(found)
+
+
+def values_in_range(partition: str, column: str, lowest: object, highest: object) -> Check:
+    """Every value of `column` lies in [lowest, highest] and none is null."""
+
+    def check(draft: Snapshot) -> CheckOutcome:
+        outside = ~pl.col(column).is_between(pl.lit(lowest), pl.lit(highest)) | pl.col(column).is_null()
+        offending = draft.scan([partition]).filter(outside).head(PREVIEW_ROWS).collect(engine="streaming")
+        said = (
+            f"{column} within {lowest}..{highest}"
+            if offending.is_empty()
+            else f"{column} outside {lowest}..{highest}"
+        )
+        return CheckOutcome(f"{column}_in_range", offending.is_empty(), said, offending)
+
+    return check

@@ -1,0 +1,69 @@
+"""The links of a daily report, in order, and the date that a run is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from types import TracebackType
+
+from tnt_platform.errors import ConfigError
+from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.report.files import publish_files
+from tnt_platform.report.report import publish_report
+from tnt_platform.report.spec import FILES, REPORT, ReportSpec
+from tnt_platform.settings import Settings
+
+
+def utc_now() -> datetime:
+    """The clock of real runs."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class ReportChain:
+    """One daily report, where it lives, and how this run goes about it."""
+
+    spec: ReportSpec
+    place: Place
+    settings: Settings
+    run_id: str = ""
+    clock: Callable[[], datetime] = utc_now
+
+    def __enter__(self) -> ReportChain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is kept open."""
+
+    def publish(self, step: str, date: str) -> Published:
+        """Bring one step of one date up to date; a date that is already costs a few small reads.
+
+        Raises:
+            EmptyDay: the date has no file; there is no report then.
+        """
+        links: dict[str, Callable[[], Published]] = {
+            FILES: lambda: publish_files(self.spec, date, self.place, self.run_id),
+            REPORT: lambda: publish_report(self.spec, date, self.place, clock=self.clock, run_id=self.run_id),
+        }
+        return retry_conflicts(links[step])
+
+
+def run_date(settings: Settings, now: datetime) -> str:
+    """The date that a run without a partition is about: RUN_DATE of the environment, else the day before `now` (UTC).
+
+    Raises:
+        ConfigError: RUN_DATE is no date.
+    """
+    text = settings.environment.get("RUN_DATE", "").strip()
+    if not text:
+        return (now.astimezone(UTC).date() - timedelta(days=1)).isoformat()
+    try:
+        found = date.fromisoformat(text).isoformat()
+    except ValueError:
+        found = ""
+    if found != text:
+        raise ConfigError(f"RUN_DATE is {text!r}; expected a day of the calendar such as 2026-11-20")
+    return found

@@ -1,0 +1,227 @@
+"""Series down the columns of a workbook, each with its dates in another column."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from tnt_platform.errors import InvalidInput
+from tnt_platform.series.readers.cells import SeriesCells, joined, same_words
+from tnt_platform.series.readers.layouts import (
+    YEAR_IN_TEXT,
+    ColumnSeries,
+    DateColumnLayout,
+    column_index,
+    column_letters,
+)
+from tnt_platform.series.readers.sheet import Cells, Sheet
+from tnt_platform.series.readers.workbook import Workbook, open_workbook
+
+_DIGIT: Final = re.compile(r"\d")
+_NUMBER: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+# A number as the quick reading names a column: one that occurs twice has a suffix.
+_NUMBERED: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(_\d+)?")
+
+
+def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
+    """Read the series of a workbook whose dates stand in columns; see `SeriesCells` for the frames.
+
+    Raises:
+        InvalidInput: the workbook can't be opened (`open_workbook`), or missing_sheet, missing_column, header_moved,
+            no_rows, duplicate_series.
+    """
+    book = open_workbook(data)
+    sheets: dict[str, list[ColumnSeries]] = {}
+    for series in layout.series:
+        sheets.setdefault(series.sheet, []).append(series)
+    found: dict[ColumnSeries, pl.DataFrame] = {}
+    with ThreadPoolExecutor(book.sheets_at_once) as pool:
+        for cells in pool.map(lambda group: _sheet_cells(book, group, layout.footer), sheets.values()):
+            found.update(cells)
+    return joined(
+        [found[series] for series in layout.series],
+        ((series.code, series.unit, series.frequency) for series in layout.series),
+    )
+
+
+def _sheet_cells(
+    book: Workbook, series: list[ColumnSeries], footer: str | None
+) -> dict[ColumnSeries, pl.DataFrame]:
+    """Read the series of one sheet; those that start at the same row, together."""
+    sheet = book.sheet(series[0].sheet)
+    groups: dict[tuple[int, int], list[ColumnSeries]] = {}
+    for one in series:
+        groups.setdefault((one.header_row, one.skip_rows_after_header), []).append(one)
+    found: dict[ColumnSeries, pl.DataFrame] = {}
+    for group in groups.values():
+        found.update(zip(group, _group_cells(sheet, group, footer), strict=True))
+    return found
+
+
+def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[pl.DataFrame]:
+    cells = _cells_below(sheet, group)
+    for series in group:
+        _check_header(sheet, cells, series)
+    rows = pl.int_range(cells.first_row, cells.first_row + cells.height, eager=True).alias("line_no")
+    frame = pl.DataFrame([rows, rows.cast(pl.String).alias("row")])
+    ends = {s.date_column: _end(sheet, cells, s.date_column, footer) for s in group}
+    found = pl.collect_all(
+        [_series_cells(sheet, cells, series, frame[: ends[series.date_column]]) for series in group]
+    )
+    for series, series_cells in zip(group, found, strict=True):
+        if series_cells.is_empty():
+            raise InvalidInput(
+                "no_rows",
+                f"series {series.code}: sheet {sheet.name!r} has neither dates in column {series.date_column} nor "
+                f"values in column {series.value_column} from row {cells.first_row} on; correct "
+                "header_row or the columns",
+            )
+    return found
+
+
+def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
+    """Return the rows below the header, with those that were to be skipped but are data."""
+    header_row, skip = group[0].header_row, group[0].skip_rows_after_header
+    texts = {column_index(letters) for s in group for letters in _text_columns(s)}
+    values = {column_index(s.value_column) for s in group}
+    read = partial(sheet.cells_below, columns=texts | values, numbers=values - texts)
+    if skip == 0:
+        return read(header_row, 0)
+    # What stands right above the first row is taken as its header, so that a skipped row of data shows itself.
+    cells = read(header_row + skip, 0)
+    needed = values | {column_index(s.date_column) for s in group}
+    if needed <= set(cells.used):
+        if skipped_data := _data_above(sheet, cells, group):
+            return read(header_row, skip - skipped_data)
+        return cells.without_headers()
+    return read(header_row, skip)
+
+
+def _text_columns(series: ColumnSeries) -> list[str]:
+    years = [] if series.year_column is None else [series.year_column]
+    return [series.date_column, *years, *(column for column, _ in series.leave_out)]
+
+
+def _data_above(sheet: Sheet, cells: Cells, group: list[ColumnSeries]) -> int:
+    """Return how many of the skipped rows, from the lowest up, hold a date and a number as the first row does."""
+    # The quick reading names columns by the row above; a number there is rare enough to look closer.
+    if not any(_NUMBERED.fullmatch(text) for text in cells.headers.values()):
+        return 0
+    row = cells.first_row - 1
+    while row > group[0].header_row and any(_is_data(sheet, cells, series, row) for series in group):
+        row -= 1
+    return cells.first_row - 1 - row
+
+
+def _is_data(sheet: Sheet, cells: Cells, series: ColumnSeries, row: int) -> bool:
+    date = sheet.text(row, column_index(series.date_column))
+    value = sheet.text(row, column_index(series.value_column))
+    dates = _column(sheet, cells, series.date_column)
+    if date is None or value is None or dates.is_empty() or dates[0] is None:
+        return False
+    same_shape = _DIGIT.sub("0", date) == _DIGIT.sub("0", dates[0])
+    return same_shape and _NUMBER.fullmatch(value) is not None
+
+
+def _end(sheet: Sheet, cells: Cells, letters: str, footer: str | None) -> int:
+    """Return how many rows there are above the footer."""
+    dates = _column(sheet, cells, letters)
+    if footer is None:
+        return cells.height
+    notes = dates.str.contains(footer).arg_true()
+    return int(notes[0]) if len(notes) else cells.height
+
+
+def _column(sheet: Sheet, cells: Cells, letters: str) -> pl.Series:
+    column = cells.column(column_index(letters))
+    if column is None:
+        used = sheet.all_cells().used
+        span = f"{column_letters(used[0])} to {column_letters(used[-1])}" if used else "none"
+        raise InvalidInput(
+            "missing_column",
+            f"sheet {sheet.name!r} has nothing in column {letters}; its used columns are {span}. Correct the letters, "
+            "or ask the publisher where the column went",
+        )
+    return column
+
+
+def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.LazyFrame:
+    """Return the cells of one series in `rows`: line_no and row, the same as text."""
+    place = f"{sheet.name}!{series.value_column.upper()}".replace("{", "{{").replace("}", "}}")
+    dates = _dates(sheet, cells, series)[: rows.height]
+    values = _column(sheet, cells, series.value_column)[: rows.height]
+    return (
+        rows.with_columns(
+            dates.alias("date_text"), values.alias("value_text"), _left_out(cells, series, rows)
+        )
+        .lazy()
+        .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null(), ~pl.col("left_out"))
+        .select(
+            pl.lit(series.code).alias("series_code"),
+            "date_text",
+            "value_text",
+            pl.format(place + "{}", "row").alias("place"),
+            "line_no",
+        )
+    )
+
+
+def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:
+    """Return the dates of a series; a year beside its first month holds until the next text there."""
+    dates = _column(sheet, cells, series.date_column)
+    if series.year_column is None:
+        return dates
+    frame = pl.DataFrame({"date": dates, "year": _column(sheet, cells, series.year_column)})
+    stands = pl.col("year").str.extract(YEAR_IN_TEXT).fill_null("")
+    year = pl.when(pl.col("year").is_not_null()).then(stands).forward_fill()
+    dated = pl.when(year != "").then(pl.concat_str("date", pl.lit(" "), year)).otherwise("date")
+    return frame.select(dated.alias("date")).to_series()
+
+
+def _left_out(cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.Series:
+    """Say which rows are marked as of another kind; a column that the sheet lacks marks none."""
+    left_out = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
+    for letters, text in series.leave_out:
+        marks = cells.column(column_index(letters))
+        if marks is not None:
+            left_out |= (marks[: rows.height] == text).fill_null(False)
+    return left_out.alias("left_out")
+
+
+def _check_header(sheet: Sheet, cells: Cells, series: ColumnSeries) -> None:
+    if series.header is None:
+        return
+    column = column_index(series.value_column)
+    wanted = same_words(series.header)
+    # The sheet's quick reading changes a header that occurs twice, so only agreement counts there.
+    if same_words(cells.headers.get(column, "")) == wanted:
+        return
+    stands = sheet.text(series.header_row, column)
+    if same_words(stands or "") == wanted:
+        return
+    raise InvalidInput(
+        "header_moved",
+        f"series {series.code}: cell {sheet.name}!{series.value_column.upper()}{series.header_row} should say "
+        f"{series.header!r} but {'is blank' if stands is None else f'says {stands!r}'}; {found_text(sheet, wanted)}. "
+        "Look at the sheet, then correct header_row, value_column or header",
+    )
+
+
+def found_text(sheet: Sheet, wanted: str) -> str:
+    """Say where in a sheet a text stands now."""
+    cells = sheet.all_cells()
+    places = [
+        (row, at)
+        for at in cells.used
+        if (column := cells.column(at)) is not None
+        for row, text in enumerate(column, start=1)
+        if text is not None and same_words(text) == wanted
+    ]
+    if not places:
+        return "it is found nowhere in the sheet"
+    listed = ", ".join(f"row {row} (cell {column_letters(at)}{row})" for row, at in sorted(places)[:5])
+    return f"it is found in {listed}"

@@ -1,0 +1,231 @@
+"""One sheet of a workbook as columns of text, exact to the last digit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import fastexcel
+import polars as pl
+
+from tnt_platform.series.readers.cell_text import exact_text, hides_numbers, may_hold_booleans, typed_texts
+from tnt_platform.series.readers.cells import text_cells
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ERROR_NAMES: Final = {
+    "NA": "#N/A",
+    "Div0": "#DIV/0!",
+    "Name": "#NAME?",
+    "Null": "#NULL!",
+    "Num": "#NUM!",
+    "Ref": "#REF!",
+    "Value": "#VALUE!",
+    "GettingData": "#GETTING_DATA",
+}
+_ERROR: Final = re.compile(r"'Error\((\w+)\)'")
+# What fastexcel says of a cell that holds a text of nothing but white space.
+_BLANK: Final = re.compile(r"""'String\("(?:\s|\\[tnr]|\\u\{a0\})*"\)'""")
+_TEXT: Final = re.compile(r"""'String\("(.*)"\)'""", re.DOTALL)
+# How Rust writes what does not print.
+_ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))", re.DOTALL)
+_ESCAPED: Final = {"t": "\t", "n": "\n", "r": "\r", "0": "\0", '"': '"', "'": "'", "\\": "\\"}
+
+# What fastexcel raises when it can't give the columns a type each; the last is for a sheet that ends before its data.
+NOT_OF_ONE_TYPE: Final = (
+    fastexcel.UnsupportedColumnTypeCombinationError,
+    fastexcel.CalamineCellError,
+    fastexcel.InvalidParametersError,
+)
+
+_Load = Callable[..., fastexcel.ExcelSheet]
+# Texts by column and row, both from 0.
+_Texts: TypeAlias = dict[int, dict[int, str]]
+
+
+class Cells:
+    """Some rows of a sheet, the columns by their place from 0; a column outside the used ones is None.
+
+    headers: the text of the header row over each column, "" where there is none.
+    """
+
+    def __init__(self, first_row: int, columns: dict[int, pl.Series], headers: dict[int, str]) -> None:
+        self.first_row = first_row
+        self.headers = headers
+        self._columns = columns
+
+    def column(self, index: int) -> pl.Series | None:
+        """Return the texts of a column, blank ones null; the first stands in row `first_row`."""
+        return self._columns.get(index)
+
+    def without_headers(self) -> Cells:
+        """Return the same cells; what stood over them is not known."""
+        return Cells(self.first_row, self._columns, {})
+
+    @property
+    def used(self) -> list[int]:
+        """The columns there are, in order."""
+        return sorted(self._columns)
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        return max((len(column) for column in self._columns.values()), default=0)
+
+
+class Sheet:
+    """A sheet that is read when asked, in the cheapest way that loses nothing."""
+
+    def __init__(
+        self,
+        name: str,
+        load: _Load,
+        has_booleans: Callable[[str], bool],
+        has_lookalikes: Callable[[str], bool],
+    ) -> None:
+        self.name = name
+        self._load = load
+        self._has_booleans = has_booleans
+        self._has_lookalikes = has_lookalikes
+        self._all: Cells | None = None
+
+    def all_cells(self) -> Cells:
+        """Return every cell from row 1 on; the sheet is read twice for it, and kept."""
+        if self._all is None:
+            strings, faults = _read(self._load(self.name, header_row=None, skip_rows=0, dtypes="string"))
+            floats = _columns(self._load(self.name, header_row=None, skip_rows=0, dtypes="float"))
+            errors = {at: _error_texts(details) for at, details in faults.items()}
+            self._all = Cells(1, _exact_columns(strings, floats, errors), {})
+        return self._all
+
+    def cells_below(
+        self, header_row: int, skip_rows: int, columns: Iterable[int], numbers: Iterable[int] = ()
+    ) -> Cells:
+        """Return `columns` from row header_row + skip_rows + 1 on; `numbers` are those that mostly hold numbers.
+
+        Where each column holds one type of cell, as most do below their header, and `numbers` hold nothing else but
+        some texts, the sheet is read once; else as `all_cells` does.
+        """
+        first_row = header_row + skip_rows + 1
+        wanted = set(columns)
+        typed = self._typed(header_row, skip_rows, wanted, set(numbers)) if self._all is None else None
+        if typed is not None:
+            return Cells(first_row, *typed)
+        cells = self.all_cells()
+        kept = {at: column[first_row - 1 :] for at in wanted if (column := cells.column(at)) is not None}
+        return Cells(first_row, kept, {at: self.text(header_row, at) or "" for at in kept})
+
+    def text(self, row: int, column: int) -> str | None:
+        """Return the text of one cell, None if it is blank."""
+        cells = self.all_cells().column(column)
+        return cells[row - 1] if cells is not None and row <= len(cells) else None
+
+    def _typed(
+        self, header_row: int, skip_rows: int, wanted: set[int], numbers: set[int]
+    ) -> tuple[dict[int, pl.Series], dict[int, str]] | None:
+        """Return the texts and headers of columns of one type each, `numbers` with texts; None if that isn't so."""
+        # A float is asked for where it can only be a number: what else a cell holds is then told as its fault.
+        floats = numbers if numbers and not self._has_lookalikes(self.name) else set[int]()
+        try:
+            sheet = self._load(
+                self.name,
+                header_row=header_row - 1,
+                skip_rows=skip_rows,
+                schema_sample_rows=None,
+                whitespace_as_null=True,
+                use_columns=lambda column: column.absolute_index in wanted,
+                dtypes=dict.fromkeys(floats, "float") or None,
+            )
+        except NOT_OF_ONE_TYPE:
+            return None
+        columns, faults = _read(sheet)
+        told = {at: _told_texts(details) if at in floats else None for at, details in faults.items()}
+        cells = {at: column for at, column in columns.items() if at not in floats}
+        if None in told.values() or any(hides_numbers(column) for column in cells.values()):
+            return None
+        if any(may_hold_booleans(column) for column in cells.values()) and self._has_booleans(self.name):
+            return None
+        headers = {column.absolute_index: column.name for column in sheet.selected_columns}
+        return _with_texts(typed_texts(columns), told), headers
+
+
+def _exact_columns(
+    strings: dict[int, pl.Series], floats: dict[int, pl.Series], errors: _Texts
+) -> dict[int, pl.Series]:
+    if not strings:
+        return {}
+    # All columns in one go: a hundred short columns cost ten times as much one by one.
+    text = exact_text(pl.concat(list(strings.values())), pl.concat([floats[at] for at in strings]))
+    columns = {}
+    begin = 0
+    for at, column in strings.items():
+        columns[at] = text[begin : begin + len(column)]
+        begin += len(column)
+    return _with_texts(columns, errors)
+
+
+def _with_texts(
+    columns: dict[int, pl.Series], texts: Mapping[int, dict[int, str] | None]
+) -> dict[int, pl.Series]:
+    """Put single texts into columns, by row."""
+    return {
+        at: column.scatter(list(found), list(found.values())) if (found := texts.get(at)) else column
+        for at, column in columns.items()
+    }
+
+
+def _columns(sheet: fastexcel.ExcelSheet) -> dict[int, pl.Series]:
+    """Return columns by their place."""
+    return _placed(sheet, sheet.to_arrow())
+
+
+def _read(sheet: fastexcel.ExcelSheet) -> tuple[dict[int, pl.Series], _Texts]:
+    """Return columns by their place, and what is said of the cells that didn't fit by column and row."""
+    batch, faults = sheet.to_arrow_with_errors()
+    # A fault names its column by its place in the used range, which starts at the first used column.
+    offset = {column.index: column.absolute_index for column in sheet.selected_columns}
+    details: _Texts = {}
+    for fault in faults.errors if faults else ():
+        detail = fault.detail
+        if not _BLANK.search(detail):
+            row, at = fault.offset_position
+            details.setdefault(offset[at], {})[row] = detail
+    return _placed(sheet, batch), details
+
+
+def _placed(sheet: fastexcel.ExcelSheet, batch: pa.RecordBatch) -> dict[int, pl.Series]:
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    places = [column.absolute_index for column in sheet.selected_columns]
+    return dict(zip(places, frame.get_columns(), strict=True))
+
+
+def _error_texts(details: dict[int, str]) -> dict[int, str]:
+    """Return how Excel shows the errors; nothing else fails to be a text."""
+    return {row: _error_name(detail) or "#UNREADABLE" for row, detail in details.items()}
+
+
+def _error_name(detail: str) -> str | None:
+    found = _ERROR.search(detail)
+    return _ERROR_NAMES.get(found[1], "#ERROR!") if found else None
+
+
+def _told_texts(details: dict[int, str]) -> dict[int, str] | None:
+    """Return the texts and errors that failed to be numbers, stripped; None if something else is among them."""
+    texts = {}
+    for row, detail in details.items():
+        found = _TEXT.search(detail)
+        text = _ESCAPE.sub(_unescaped, found[1]) if found else _error_name(detail)
+        if text is None:
+            return None
+        texts[row] = text
+    known = text_cells(pl.Series(texts.values(), dtype=pl.String))
+    if hides_numbers(known):
+        return None
+    return dict(zip(texts, known, strict=True))
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _ESCAPED[escape[2]]

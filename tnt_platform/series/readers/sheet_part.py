@@ -1,0 +1,123 @@
+"""What the XML of an xlsx sheet tells that calamine doesn't.
+
+calamine holds a sheet as one rectangle from the first to the last value: two cells in opposite corners of a sheet are
+17 billion cells of it, and the end of the process.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+import zlib
+from typing import Final
+from xml.etree import ElementTree
+
+from tnt_platform.errors import InvalidInput
+from tnt_platform.series.readers.layouts import column_index, column_letters
+
+MAX_CELLS: Final = 12_000_000
+# Counting the cells of a sheet takes a third of the time of reading it; above this size its own word is taken for them,
+# since what spans a whole sheet with few values is small.
+COUNTED_BYTES: Final = 2 << 20
+_PIECE_BYTES: Final = 1 << 20
+
+_DIMENSION: Final = re.compile(rb'<(?:\w+:)?dimension\s+ref="([A-Z]+)([0-9]+)(?::([A-Z]+)([0-9]+))?"')
+# A cell with something in it; one with no more than a style ends at once (<c r="A1" s="2"/>).
+_CELL: Final = re.compile(rb'<(?:\w+:)?c(?:\s+[a-z]+="[^"]*")*?\s+r="([A-Z]{1,3})([0-9]{1,7})"[^>]*(?<!/)>')
+_BOOLEAN: Final = re.compile(rb"""\st=["']b["']""")
+DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ElementTree.ParseError,
+    KeyError,
+    ValueError,
+    OSError,
+    RuntimeError,
+    EOFError,
+)
+
+
+def refuse_far_cells(archive: zipfile.ZipFile, sheet: str) -> None:
+    """Raise if a sheet would take more than MAX_CELLS cells of memory.
+
+    Raises:
+        InvalidInput: too_large, or corrupt_workbook.
+    """
+    try:
+        part = part_of(archive, sheet)
+        rows, columns, last = _declared(archive, part)
+        if archive.getinfo(part).file_size <= COUNTED_BYTES or rows * columns > MAX_CELLS:
+            rows, columns, last = _counted(archive, part)
+    except DAMAGE as fault:
+        raise InvalidInput(
+            "corrupt_workbook",
+            f"sheet {sheet!r} can't be found or unpacked ({fault}); open the file with a spreadsheet program, "
+            "save it anew and deliver it",
+        ) from fault
+    if rows * columns > MAX_CELLS:
+        raise InvalidInput(
+            "too_large",
+            f"sheet {sheet!r} has values as far as {last}: {rows:,} rows by {columns:,} columns, more than "
+            f"{MAX_CELLS:,} cells; delete what was typed by mistake at its far end, or split it",
+        )
+
+
+def has_booleans(archive: zipfile.ZipFile, sheet: str) -> bool:
+    """Tell whether a sheet may hold TRUE or FALSE, which fastexcel takes for 1 and 0 among numbers."""
+    try:
+        return _BOOLEAN.search(archive.read(part_of(archive, sheet))) is not None
+    except DAMAGE:
+        return True
+
+
+def part_of(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Return the name of the part that holds a sheet; what `DAMAGE` lists is raised if there is none."""
+    # expat refuses entity bombs by itself, and the sizes were checked.
+    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
+    links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+    targets = {link.get("Id"): link.get("Target", "") for link in links}
+    for entry in book.iterfind(".//{*}sheet"):
+        if entry.get("name") == sheet:
+            link_id = next((value for name, value in entry.items() if name.endswith("}id")), None)
+            target = targets.get(link_id, "")
+            return posixpath.normpath(posixpath.join("/xl", target)).lstrip("/")
+    raise KeyError(f"the workbook lists no sheet {sheet!r}")
+
+
+def _declared(archive: zipfile.ZipFile, part: str) -> tuple[int, int, str]:
+    """Return rows, columns and last cell as the sheet states them; more than any sheet has if it doesn't."""
+    with archive.open(part) as xml:
+        found = _DIMENSION.search(xml.read(8192))
+    if found is None:
+        return 1 << 20, 1 << 14, ""
+    first_column, first_row, last_column, last_row = (
+        text.decode() if text else "" for text in found.groups()
+    )
+    last_column, last_row = last_column or first_column, last_row or first_row
+    columns = column_index(last_column) - column_index(first_column) + 1
+    return int(last_row) - int(first_row) + 1, columns, f"{last_column}{last_row}"
+
+
+def _counted(archive: zipfile.ZipFile, part: str) -> tuple[int, int, str]:
+    """Return rows, columns and last cell of the rectangle around the cells that hold something."""
+    rows: set[bytes] = set()
+    columns: set[bytes] = set()
+    rest = b""
+    with archive.open(part) as xml:
+        while piece := xml.read(_PIECE_BYTES):
+            rest += piece
+            whole = rest.rfind(b">") + 1
+            for column, row in _CELL.findall(rest, 0, whole):
+                columns.add(column)
+                rows.add(row)
+            rest = rest[whole:]
+    if not rows:
+        return 0, 0, ""
+    numbers = [int(row) for row in rows]
+    places = [column_index(column.decode()) for column in columns]
+    return (
+        max(numbers) - min(numbers) + 1,
+        max(places) - min(places) + 1,
+        f"{column_letters(max(places))}{max(numbers)}",
+    )

@@ -1,0 +1,263 @@
+"""The rows of a CSV or JSON file as text columns with the header's own names."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import jmespath
+import polars as pl
+
+from tnt_platform.errors import InvalidInput
+from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress
+from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
+from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.served_page import refuse_page
+from tnt_platform.series.readers.cells import REFUSED, filled, stripped, template_names
+from tnt_platform.series.readers.layouts import TableLayout
+
+_FRAME_COLUMNS: Final = 3
+_RAW_LIMIT_CHARS: Final = 10_000
+# The column of dates that are put together from several columns.
+DATES: Final = "dates"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file.
+
+    names: the header's names in order, stripped, "" for a column without one.
+    frame: line_no (Int64) and c0, c1, ... (String, stripped, blank ones null), one column for each name.
+    refused: `REFUSED`, the rows that could not be taken apart.
+    kind: what a row is called, "line" or "record".
+    """
+
+    names: tuple[str, ...]
+    frame: pl.DataFrame
+    refused: pl.DataFrame
+    kind: str
+
+    def column(self, name: str) -> str:
+        """Return the column of the frame that has a name; white space around it doesn't count.
+
+        Raises:
+            InvalidInput: missing_column or duplicate_column.
+        """
+        found = [at for at, label in enumerate(self.names) if label == name.strip()]
+        if len(found) == 1:
+            return f"c{found[0]}"
+        if found:
+            raise InvalidInput(
+                "duplicate_column",
+                f"the header has {name!r} {len(found)} times, as columns {', '.join(str(at + 1) for at in found)}; "
+                "rename one in the file",
+            )
+        listed = ", ".join(repr(label) for label in self.names[:60] if label) or "none"
+        raise InvalidInput(
+            "missing_column",
+            f"the file has no column {name!r}; it has {listed}. Correct the name, header_row or separator, or ask the "
+            "publisher where the column went",
+        )
+
+    def dated(self, name: str) -> tuple[Table, str, frozenset[str]]:
+        """Return a table with the column of dates, its name, and the columns that it is made of.
+
+        `name` is the name of a column, or a template of several, such as {year}-{month}: a row that lacks one of them
+        has no date.
+
+        Raises:
+            InvalidInput: missing_column or duplicate_column.
+        """
+        parts = template_names(name)
+        if not parts or name.strip() in self.names:
+            column = self.column(name)
+            return self, column, frozenset({column})
+        columns = [self.column(part) for part in parts]
+        pattern = filled(name.replace("{}", ""), dict.fromkeys(parts, "{}"))
+        dates = pl.format(pattern, *columns).alias(DATES)
+        return replace(self, frame=self.frame.with_columns(dates)), DATES, frozenset(columns)
+
+    def above_footer(self, footer: str | None, *first_cells: str) -> Table:
+        """Return the rows above the first whose cell in one of the columns holds a match of `footer`."""
+        if footer is None:
+            return self
+        hit = pl.any_horizontal(
+            pl.col(name).str.contains(footer).fill_null(False) for name in set(first_cells)
+        )
+        notes = [*self.frame.filter(hit)["line_no"], *_noted(self.refused, footer)]
+        if not notes:
+            return self
+        above = pl.col("line_no") < min(notes)
+        return replace(self, frame=self.frame.filter(above), refused=self.refused.filter(above))
+
+
+def read_table(data: bytes, layout: TableLayout) -> Table:
+    """Read a table, compressed or not; see `Table` for the frames.
+
+    Raises:
+        InvalidInput: what `decompress` raises, html_page, no_rows; for CSV what `read_rows` says of a whole file; for
+            JSON not_json, no_records.
+    """
+    data = decompress(data, limit_bytes=MEMBER_LIMIT_BYTES, max_ratio=MEMBER_MAX_RATIO)
+    refuse_page(data)
+    table = _csv_table(data, layout) if layout.format == "csv" else _json_table(data, layout)
+    if table.frame.is_empty() and table.refused.is_empty():
+        raise InvalidInput("no_rows", f"the file has a header but no {table.kind} of data; fetch it again")
+    return table
+
+
+def _noted(refused: pl.DataFrame, footer: str) -> list[int]:
+    """Return the lines of refused rows whose first cell holds a match of `footer`."""
+    first_cell = pl.col("raw").str.strip_chars('" \t').str.contains(footer)
+    return refused.filter(first_cell)["line_no"].to_list()
+
+
+def _csv_table(data: bytes, layout: TableLayout) -> Table:
+    header = _csv_header(data, layout)
+    named = len(header)
+    while named > 1 and not header[named - 1]:
+        named -= 1
+    delimited = DelimitedLayout(
+        separator=layout.separator,
+        header=True,
+        quote=layout.quote,
+        encoding=layout.encoding,
+        skip_rows=layout.header_row - 1,
+        min_columns=named,
+        max_columns=len(header),
+    )
+    rows = read_rows([RawFile("file", data)], delimited)
+    whole = rows.bad.filter(pl.col("line_no") == 0)
+    if not whole.is_empty():
+        raise InvalidInput(whole["reason_code"][0], whole["reason"][0])
+    names = rows.good.columns[_FRAME_COLUMNS:]
+    if len(names) != len(header):
+        raise InvalidInput(
+            "malformed_header",
+            f"the header on line {layout.header_row} has {len(header)} or {len(names)} columns, depending on how "
+            "its quotes are meant; correct them",
+        )
+    cells = [stripped(pl.col(name)).alias(f"cell {at}") for at, name in enumerate(names)]
+    frame = rows.good.select("line_no", *cells).rename({f"cell {at}": f"c{at}" for at in range(len(names))})
+    return Table(tuple(header), frame, rows.bad.select(list(REFUSED)), "line")
+
+
+def _csv_header(data: bytes, layout: TableLayout) -> list[str]:
+    """Return the cells of the header, stripped."""
+    text = decode(data, declared=layout.encoding).text_utf8.decode("utf-8", "backslashreplace")
+    lines = (line[0] for line in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n|$)", text))
+    for _ in range(layout.header_row - 1):
+        next(lines, None)
+    padding = " \t\r\n".replace(layout.separator, "")
+    kept = _from_first(lines, padding)
+    try:
+        if layout.quote is None:
+            reader = csv.reader(kept, delimiter=layout.separator, quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.reader(kept, delimiter=layout.separator, quotechar=layout.quote)
+        cells = next(reader, None)
+    except csv.Error as fault:
+        raise InvalidInput(
+            "malformed_header", f"the header on line {layout.header_row} can't be read ({fault}); correct it"
+        ) from fault
+    if cells is None:
+        raise InvalidInput(
+            "empty_file",
+            f"the file has no line {layout.header_row} with a header; fetch it again, or correct header_row",
+        )
+    return [cell.strip() for cell in cells]
+
+
+def _from_first(lines: Iterable[str], padding: str) -> Iterable[str]:
+    """Yield the lines from the first that isn't blank on."""
+    begun = False
+    for line in lines:
+        begun = begun or bool(line.strip(padding))
+        if begun and line:
+            yield line
+
+
+class _Number(float):
+    """A number of a JSON text that remembers how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> _Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def _json_table(data: bytes, layout: TableLayout) -> Table:
+    records = _records(data, layout.records)
+    names = list(dict.fromkeys(name for record in records if isinstance(record, dict) for name in record))
+    rows: list[tuple[int | str | None, ...]] = []
+    refused: list[tuple[int, str, str, str]] = []
+    for line_no, record in enumerate(records, start=1):
+        fault = _record_fault(record)
+        if fault is None:
+            rows.append((line_no, *(_json_text(record.get(name)) for name in names)))
+        else:
+            raw = json.dumps(record, ensure_ascii=False, default=str)[:_RAW_LIMIT_CHARS]
+            refused.append((line_no, raw, *fault))
+    schema: dict[str, Any] = {"line_no": pl.Int64()} | {f"c{at}": pl.String() for at in range(len(names))}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    return Table(
+        names=tuple(name.strip() for name in names),
+        frame=frame.select(
+            "line_no", *(stripped(pl.col(f"c{at}")).alias(f"c{at}") for at in range(len(names)))
+        ),
+        refused=pl.DataFrame(refused, schema=REFUSED, orient="row"),
+        kind="record",
+    )
+
+
+def _records(data: bytes, path: str) -> list[Any]:
+    try:
+        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+        document = json.loads(text, parse_float=_Number, parse_constant=str)
+    except (ValueError, RecursionError) as fault:
+        raise InvalidInput(
+            "not_json",
+            f"the file is no JSON ({fault}); it starts with {data[:60]!r}. Fetch it again, or choose another format",
+        ) from fault
+    try:
+        records = jmespath.search(path, document)
+    except jmespath.exceptions.JMESPathError as fault:
+        raise InvalidInput(
+            "no_records", f"records: {path!r} can't be applied to the file ({fault}); correct the path"
+        ) from fault
+    if not isinstance(records, list):
+        has = f"has the fields {sorted(document)[:40]}" if isinstance(document, dict) else "is a list"
+        raise InvalidInput(
+            "no_records",
+            f"records: {path!r} is no list in the file, which {has}; correct the path to the list of records",
+        )
+    return records
+
+
+def _record_fault(record: Any) -> tuple[str, str] | None:
+    if not isinstance(record, dict):
+        return "not_an_object", (
+            f"the record is no object with named fields but a {type(record).__name__}; name its parts in `records`, "
+            "such as data[*].{date: [0], value: [1]}"
+        )
+    nested = [name for name, value in record.items() if isinstance(value, (dict, list))]
+    if nested:
+        return "nested_value", (
+            f"{', '.join(map(repr, nested[:5]))} holds an object or a list where a text or number is expected; pick "
+            "the part that is meant in `records`, such as [].{country: country.id, date: date, value: value}"
+        )
+    return None
+
+
+def _json_text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    return value.text if isinstance(value, _Number) else str(value)

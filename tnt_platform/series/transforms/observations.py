@@ -1,0 +1,235 @@
+"""Observations: the cells of every series become one value for each canonical period, or are refused by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import polars as pl
+
+from tnt_platform.errors import ConfigError
+from tnt_platform.readers.printed_dates import DateOrder, dates_of
+from tnt_platform.readers.printed_marks import without_marks
+from tnt_platform.readers.printed_numbers import DECIMAL_MARKS, THOUSANDS_MARKS, numbers_of
+from tnt_platform.series.transforms.periods import FREQUENCIES, period_of, period_starts
+from tnt_platform.series.transforms.reasons import contradictions, unread_reasons
+
+DuplicateRule = Literal["refuse", "first", "last"]
+
+# What publishers print where there is no value; compared without regard to case.
+DEFAULT_NA: Final = (
+    "", "NA", "N/A", "n/a", "n.d.", "s/d", "-", "--", "..", "...", "…", "///", "#N/A", "#N/D", "null", "NaN", "ND",
+)  # fmt: skip
+KEY: Final = ("internal_series_code", "period")
+SHOWN_CODES: Final = 5
+
+REFUSED: Final[Mapping[str, pl.DataType]] = {
+    "series_code": pl.String(),
+    "line_no": pl.Int64(),
+    "place": pl.String(),
+    "period": pl.Date(),
+    "raw": pl.String(),
+    "reason_code": pl.String(),
+    "reason": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a dataset's publisher writes numbers and dates, and what to do where it contradicts itself.
+
+    date_order: how all-digit dates such as 01/02/2024 are meant; None refuses the ambiguous ones. na_tokens: texts
+    that stand for no value. duplicates: of several different values of one period "refuse" takes none, "first" and
+    "last" take one in the order of the file. marks: texts that may stand at either end of a value or a date that can't
+    be read with them, such as "(p)", "*" or "%": they are left out. negative_parentheses: (1.5) is -1.5.
+
+    Raises:
+        ConfigError: a mark, an order or a rule isn't one of those there are, or both marks are the same.
+    """
+
+    timezone: str
+    decimal: str = "."
+    thousands: str | None = None
+    date_order: DateOrder | None = None
+    na_tokens: tuple[str, ...] = DEFAULT_NA
+    duplicates: DuplicateRule = "refuse"
+    numbers_as_such: bool = False
+    marks: tuple[str, ...] = ()
+    negative_parentheses: bool = False
+
+    def __post_init__(self) -> None:
+        _expect("decimal", self.decimal, DECIMAL_MARKS)
+        _expect("thousands", self.thousands, (None, *THOUSANDS_MARKS))
+        _expect("date_order", self.date_order, (None, *get_args(DateOrder)))
+        _expect("duplicates", self.duplicates, get_args(DuplicateRule))
+        for mark in self.marks:
+            if not mark.strip() or re.search("[0-9]", re.sub(r"\(.*?\)|\[.*?\]", "", mark)):
+                raise ConfigError(
+                    f"marks: {mark!r} is blank or a number; write what stands beside one, such as (p) or *"
+                )
+        if self.numbers_as_such and self.thousands == ".":
+            raise ConfigError(
+                "thousands: '.' can't be told from the decimal point of cells that are numbers; leave it out, or "
+                "export the file as CSV"
+            )
+        if self.decimal == self.thousands:
+            raise ConfigError(
+                f"decimal and thousands are both {self.decimal!r}; they must be different marks"
+            )
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """What became of every cell: cells = observations + refused + filtered + deduplicated.
+
+    observations: see `observation_schema`, sorted by key. refused: REFUSED, in the order of the cells; the period is
+    null where the date wasn't read. filtered: cells without a value. deduplicated: cells that repeat a key.
+    dst_gaps, dst_repeats: observations whose period starts at a midnight that doesn't exist or exists twice.
+    """
+
+    observations: pl.DataFrame
+    refused: pl.DataFrame
+    filtered: int
+    deduplicated: int
+    dst_gaps: int
+    dst_repeats: int
+
+
+def observation_schema(timezone: str) -> dict[str, pl.DataType]:
+    """Return the columns of observations; their key is internal_series_code and period."""
+    return {
+        "internal_series_code": pl.String(),
+        "period": pl.Date(),
+        "obs_time": pl.Datetime("us", timezone),
+        "value": pl.Float64(),
+        "unit": pl.String(),
+        "frequency": pl.String(),
+        "printed_date": pl.String(),
+        "place": pl.String(),
+        "line_no": pl.Int64(),
+    }
+
+
+def observations_of(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) -> Normalized:
+    """Turn cells into observations at canonical periods, with a reason for every cell that can't be one.
+
+    cells: series_code, date_text, value_text, place (String), line_no (Int64), in the order of the file;
+    codes: series_code, unit, frequency of every series. Reason codes are missing_date, bad_date, bad_value and
+    contradictory_duplicate. A cell without a value is filtered if its date is readable or blank.
+
+    Raises:
+        ConfigError: a series has no, an unknown or two frequencies, or the timezone is unknown.
+    """
+    _check_codes(cells, codes)
+    read = _read(cells, codes, conventions)
+    filtered = read.filter(pl.col("fault") == "filtered").height
+    unread = read.filter(pl.col("fault") != "filtered")
+    sound = read.filter(pl.col("fault").is_null()).sort(KEY, maintain_order=True)
+    kept, contradictory = _without_duplicates(sound, conventions.duplicates)
+    refused = pl.concat([unread_reasons(unread, conventions), contradictions(contradictory)]).sort("at")
+    starts = period_starts(kept["period"], conventions.timezone)
+    observations = kept.join(starts, on="period", how="left", maintain_order="left")
+    return Normalized(
+        observations=observations.select(list(observation_schema(conventions.timezone))),
+        refused=refused.select(list(REFUSED)),
+        filtered=filtered,
+        deduplicated=sound.height - kept.height - contradictory.height,
+        dst_gaps=int(observations["dst_gap"].sum()),
+        dst_repeats=int(observations["dst_repeat"].sum()),
+    )
+
+
+def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}: {value!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def _check_codes(cells: pl.DataFrame, codes: pl.DataFrame) -> None:
+    undeclared = cells.select(pl.col("series_code").unique().sort()).join(codes, on="series_code", how="anti")
+    if undeclared.height:
+        raise ConfigError(
+            f"series {_listed(undeclared)} have no unit and frequency: declare them under `series:`"
+        )
+    twice = codes.filter(pl.col("series_code").is_duplicated()).unique("series_code", keep="first")
+    if twice.height:
+        raise ConfigError(f"series {_listed(twice)} are declared twice: give each one unit and one frequency")
+    unknown = codes.filter(~pl.col("frequency").is_in(list(FREQUENCIES)).fill_null(False))
+    if unknown.height:
+        raise ConfigError(f"series {_listed(unknown)}: the frequency is not one of {', '.join(FREQUENCIES)}")
+
+
+def _listed(rows: pl.DataFrame) -> str:
+    return ", ".join(map(repr, rows["series_code"].head(SHOWN_CODES)))
+
+
+def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
+    """Add at, unit, frequency, period, value and what is wrong: `fault`, null for a sound cell."""
+    rows = cells.with_row_index("at").join(codes, on="series_code", how="left", maintain_order="left")
+    # A file prints the same dates for each of its series: each text is read once.
+    texts = rows.filter(pl.col("date_text").is_not_null()).select("date_text", "frequency").unique()
+    periods = pl.concat(
+        group.with_columns(period=period_of(_dates(frequency, conventions), frequency))
+        for (frequency,), group in texts.partition_by("frequency", as_dict=True).items() or [(("D",), texts)]
+    )
+    rows = rows.join(periods, on=["date_text", "frequency"], how="left", maintain_order="left").with_columns(
+        value=_values(conventions),
+        na=_is_na(conventions),
+    )
+    undated, blank = pl.col("period").is_null(), pl.col("date_text").is_null()
+    fault = (
+        pl.when(pl.col("na") & (~undated | blank))
+        .then(pl.lit("filtered"))
+        .when(blank)
+        .then(pl.lit("missing_date"))
+        .when(undated)
+        .then(pl.lit("bad_date"))
+        .when(pl.col("value").is_null())
+        .then(pl.lit("bad_value"))
+    )
+    return rows.with_columns(fault=fault).rename({"series_code": KEY[0], "date_text": "printed_date"})
+
+
+def _dates(frequency: str, conventions: Conventions) -> pl.Expr:
+    text, order = pl.col("date_text"), conventions.date_order
+    day = dates_of(text, frequency, order)
+    if not conventions.marks:
+        return day
+    # A mark is one only where the text can't be read as it stands: "p" is not what ends "sep".
+    return pl.coalesce(day, dates_of(without_marks(text, conventions.marks), frequency, order))
+
+
+def _values(conventions: Conventions) -> pl.Expr:
+    printed = [pl.col("value_text")]
+    if conventions.marks:
+        printed.append(without_marks(pl.col("value_text"), conventions.marks))
+    decimal, thousands = conventions.decimal, conventions.thousands
+    parentheses = conventions.negative_parentheses
+    found = [numbers_of(text, decimal, thousands, negative_parentheses=parentheses) for text in printed]
+    return pl.coalesce(numbers_of(printed[0]), *found) if conventions.numbers_as_such else pl.coalesce(found)
+
+
+def _is_na(conventions: Conventions) -> pl.Expr:
+    tokens = sorted({token.lower() for token in conventions.na_tokens})
+    text = pl.col("value_text")
+    na = text.is_null() | text.str.to_lowercase().is_in(tokens)
+    if not conventions.marks:
+        return na
+    # A mark alone says that there is something, so it is no blank.
+    bare = without_marks(text, conventions.marks)
+    return na | ((bare != "") & bare.str.to_lowercase().is_in(tokens))
+
+
+def _without_duplicates(sound: pl.DataFrame, rule: DuplicateRule) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part rows sorted by key into one for each key and, under "refuse", those of keys with different values."""
+    repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(False)
+    is_repeated = repeats | repeats.shift(-1, fill_value=False)
+    repeated = sound.filter(is_repeated)
+    if repeated.is_empty():
+        return sound, repeated
+    contradicts = pl.col("value").n_unique().over(KEY) > 1 if rule == "refuse" else pl.lit(False)
+    agreeing = repeated.filter(~contradicts).unique(
+        KEY, keep="last" if rule == "last" else "first", maintain_order=True
+    )
+    return pl.concat([sound.filter(~is_repeated), agreeing]).sort(KEY), repeated.filter(contradicts)

@@ -1,0 +1,136 @@
+"""The answers of the rate API as a published dataset of its own, written while they come in."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import polars as pl
+
+from tnt_platform.errors import PublishConflict
+from tnt_platform.lake.publishing import CONFLICT_RETRIES, Place
+from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.services.http import HttpAnswer
+from tnt_platform.transit.transforms.answers import AnswerExpression, read_answer
+
+# A killed run asks at most this many requests again.
+CHECKPOINT_ANSWERS = 2_000
+# Beyond this many parts, reading them all costs more than writing them once as one.
+MAX_PARTS = 16
+
+# Said by the API about the shipment itself; asking again gives the same, so only `tnt replay` does.
+FINAL_REASONS = ("no_ground_rate", "no_rates_map")
+
+ANSWER_SCHEMA: dict[str, pl.DataType] = {
+    "request_id": pl.String(),
+    "response_payload": pl.String(),
+    "actual_transit_days": pl.Int32(),
+    "reason_code": pl.String(),
+    "reason": pl.String(),
+    "time_taken_ms": pl.Float64(),
+    "attempts": pl.Int32(),
+    "asked_at": pl.Datetime("us", "UTC"),
+}
+KEY = ("request_id",)
+
+
+def answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, object]:
+    """One answer as a row of ANSWER_SCHEMA: the days it gives, or why it gives none."""
+    reason_code, reason, days = answer.reason_code, answer.reason, None
+    if reason_code is None:
+        reading = read_answer(answer.body, expression)
+        reason_code, reason, days = reading.reason_code, reading.reason, reading.days
+    return {
+        "request_id": answer.request_id,
+        "response_payload": (answer.body or b"").decode("utf-8", "replace"),
+        "actual_transit_days": days,
+        "reason_code": reason_code,
+        "reason": reason,
+        "time_taken_ms": round(answer.latency_ms, 3),
+        "attempts": answer.attempts,
+        "asked_at": answer.asked_at,
+    }
+
+
+def read_again(answers: pl.DataFrame, expression: AnswerExpression) -> pl.DataFrame:
+    """Answers of earlier runs as `expression` reads them: it may have been corrected since they came in."""
+    payloads = answers["response_payload"]
+    readings = {text: read_answer(text.encode(), expression) for text in payloads.unique()}
+    found = [readings[text] for text in payloads]
+    schema = {name: ANSWER_SCHEMA[name] for name in ("actual_transit_days", "reason_code", "reason")}
+    rows = [(reading.days, reading.reason_code, reading.reason) for reading in found]
+    return answers.with_columns(pl.DataFrame(rows, schema=schema, orient="row").get_columns())
+
+
+class AnswerJournal:
+    """Keeps one date's answers; leaving the `with` block, also by an error, publishes what is still buffered."""
+
+    def __init__(self, place: Place, dataset: str, partition: str, run_id: str) -> None:
+        self._place = place
+        self._dataset = dataset
+        self._partition = partition
+        self._run_id = run_id
+        self._buffer: list[dict[str, object]] = []
+
+    def __enter__(self) -> AnswerJournal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._flush()
+
+    def read(self) -> pl.DataFrame:
+        """Every answer of the date (ANSWER_SCHEMA); key: request_id."""
+        snapshot = self._place.store.current(self._dataset)
+        if snapshot is None:
+            return pl.DataFrame(schema=ANSWER_SCHEMA)
+        return snapshot.scan([self._partition]).collect()
+
+    def add(self, row: dict[str, object]) -> None:
+        """Keep one answer; every CHECKPOINT_ANSWERS of them are published."""
+        self._buffer.append(row)
+        if len(self._buffer) >= CHECKPOINT_ANSWERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._buffer:
+            return
+        fresh = (
+            pl.DataFrame(self._buffer, schema=ANSWER_SCHEMA)
+            .unique("request_id", keep="last")
+            .sort("request_id")
+        )
+        for attempt in range(CONFLICT_RETRIES):
+            try:
+                self._publish(fresh)
+                break
+            except PublishConflict:
+                # Another run of the same date published answers meanwhile: ours are added to its.
+                if attempt == CONFLICT_RETRIES - 1:
+                    raise
+        self._buffer.clear()
+
+    def _publish(self, fresh: pl.DataFrame) -> None:
+        base = self._place.store.current(self._dataset)
+        before = base.scan([self._partition]).collect() if base else fresh.clear()
+        others = before.join(fresh, on="request_id", how="anti")
+        live = base.files.filter(pl.col("partition") == self._partition)["path"].to_list() if base else []
+        append = others.height == before.height and len(live) < MAX_PARTS
+        rows = others.height + fresh.height
+        self._place.store.publish(
+            self._dataset,
+            base=base,
+            changes=[
+                PartitionChange(
+                    partition=self._partition,
+                    data=fresh if append else pl.concat([others, fresh]).sort("request_id"),
+                    keep=live if append else (),
+                    inputs=pl.DataFrame(),
+                    quarantine=pl.DataFrame(),
+                    counts=RowCounts(rows_in=rows, published=rows),
+                    inputs_digest="",
+                )
+            ],
+            key=KEY,
+            run_id=self._run_id,
+        )

@@ -1,0 +1,203 @@
+"""Pure: the files of one batch -> typed rows, refused rows, and what each file held."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from tnt_platform.readers.columns import output_schema, parse_columns
+from tnt_platform.readers.delimited import RawFile, Sections, take_apart
+from tnt_platform.readers.plain_cells import type_plain_cells
+from tnt_platform.transit.spec import FileLayout, TransitSpec
+from tnt_platform.transit.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
+
+# An Enum of so many texts takes one byte a row.
+MAX_TEXTS = 255
+FEW_LINES = 5_000
+FILE_SCHEMA: dict[str, pl.DataType] = {
+    "file_key": pl.String(),
+    "sha256": pl.String(),
+    "rows_in": pl.Int64(),
+    "rows_out": pl.Int64(),
+    "rows_quarantined": pl.Int64(),
+    "rows_filtered": pl.Int64(),
+    "rows_deduplicated": pl.Int64(),
+    "status": pl.String(),
+    "encoding": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class ParsedBatch:
+    """Typed rows, refused rows and what each file of the batch held.
+
+    good: `shipments_schema`, but Enum for the texts of the key and for columns with few texts, which are written as
+    one small number a row.
+    """
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+    files: pl.DataFrame
+
+
+def shipments_schema(spec: TransitSpec) -> dict[str, pl.DataType]:
+    """Columns of `<dataset>/shipments`: where the row came from, what the key says, what the row says."""
+    named = {name: pl.Utf8() for name in _key_fields(spec)}
+    columns = output_schema(spec.layouts[0].columns)
+    return {"file_key": pl.Utf8(), "line_no": pl.Int64(), **named, **columns}
+
+
+def parse_batch(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
+    """Pure: the files of one batch -> typed rows, refused rows, counts by file."""
+    good: list[pl.DataFrame] = []
+    bad: list[pl.DataFrame] = [pl.DataFrame(schema=QUARANTINE_SCHEMA)]
+    files: list[pl.DataFrame] = []
+    labels = _labels(spec, batch)
+    by_layout: dict[int, list[RawFile]] = {}
+    for file in batch:
+        layout = spec.layout_of(file.key)
+        by_layout.setdefault(spec.layouts.index(layout) if layout else -1, []).append(file)
+    for index, members in by_layout.items():
+        if index < 0:
+            parsed = _no_layout(spec, members)
+        else:
+            parsed = _parse_layout(spec, spec.layouts[index], members, labels)
+            good.append(parsed.good)
+        bad.append(parsed.bad)
+        files.append(parsed.files)
+    empty = pl.DataFrame(schema={**shipments_schema(spec), **labels.schema})
+    return ParsedBatch(_stacked([empty, *good]), pl.concat(bad), pl.concat(files))
+
+
+def _labels(spec: TransitSpec, batch: Sequence[RawFile]) -> pl.DataFrame:
+    """What the key of each file says, a row a file: file_key and the fields of the key pattern, as Enum."""
+    named = {"file_key": pl.Utf8, **dict.fromkeys(_key_fields(spec), pl.Utf8)}
+    texts = pl.DataFrame([{"file_key": f.key, **_fields_of(spec, f.key)} for f in batch], schema=named)
+    return texts.cast({c.name: pl.Enum(c.drop_nulls().unique(maintain_order=True)) for c in texts})
+
+
+def _parse_layout(
+    spec: TransitSpec, layout: FileLayout, members: Sequence[RawFile], labels: pl.DataFrame
+) -> ParsedBatch:
+    sections = take_apart(members, layout.layout)
+    keys = pl.Series("file_key", [file.key for file in members], dtype=labels.schema["file_key"])
+    labels = keys.to_frame().join(labels, on="file_key", how="left", maintain_order="left")
+    quick, sections = _quick_rows(sections, layout, labels)
+    rows = sections.rows()
+    typed, refused = parse_columns(rows.good_cells, layout.columns, few=sections.lines_left <= FEW_LINES)
+    careful = typed.cast({"file_key": keys.dtype}).join(
+        labels, on="file_key", how="left", maintain_order="left"
+    )
+    good = _in_order([*quick, careful]).select(list(shipments_schema(spec)))
+    bad = pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
+    return ParsedBatch(good, bad, _count_files(members, rows.files, good, bad))
+
+
+def _quick_rows(
+    sections: Sections, layout: FileLayout, labels: pl.DataFrame
+) -> tuple[list[pl.DataFrame], Sections]:
+    """Type what most lines are in bulk, without their raw text; the sections returned hold all others."""
+    quick = []
+    for lines in sections.plain():
+        typed, taken = type_plain_cells(lines.cells, layout.columns)
+        origin = labels[lines.file_at].with_columns(line_no=lines.line_no)
+        quick.append(pl.concat([origin.filter(taken), typed], how="horizontal"))
+        sections = sections.without(lines, but=taken.not_().arg_true().to_numpy())
+    return quick, sections
+
+
+def _in_order(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all frames in the order of the files, then of the lines; each frame is so already."""
+    filled = sum(not frame.is_empty() for frame in frames)
+    rows = _stacked(frames)
+    return rows.sort("file_key", "line_no") if filled > 1 else rows
+
+
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The frames that have rows, one on the other, with a type for each text column that holds those of all."""
+    filled = [frame for frame in frames if not frame.is_empty()] or frames[:1]
+    schema = filled[0].schema
+    mixed = [name for name in schema if any(frame.schema[name] != schema[name] for frame in filled)]
+    types = pl.Schema({name: _type_of_texts([frame[name] for frame in filled]) for name in mixed})
+    return pl.concat([frame.select(list(schema)).cast(types) for frame in filled])
+
+
+def _type_of_texts(columns: Sequence[pl.Series]) -> pl.DataType:
+    texts: set[str] = set()
+    for column in columns:
+        few = column.dtype.categories if isinstance(column.dtype, pl.Enum) else column.drop_nulls().unique()
+        texts.update(few)
+    return pl.Enum(sorted(texts)) if len(texts) <= MAX_TEXTS else pl.String()
+
+
+def _count_files(
+    members: Sequence[RawFile], read: pl.DataFrame, good: pl.DataFrame, bad: pl.DataFrame
+) -> pl.DataFrame:
+    # In Python: a batch has few files, and each step of a frame costs more than all of them.
+    found = {row["file_key"]: row for row in read.iter_rows(named=True)}
+    out, refused = _rows_by_file(good["file_key"]), _rows_by_file(bad["file_key"])
+    counts = [
+        {
+            "file_key": file.key,
+            "sha256": _sha256(file.data),
+            "rows_in": found[file.key]["rows_in"],
+            "rows_out": out[file.key],
+            "rows_quarantined": refused[file.key],
+            "rows_filtered": found[file.key]["blank_lines"],
+            "rows_deduplicated": 0,
+            "status": "accepted",
+            "encoding": found[file.key]["encoding"],
+        }
+        for file in members
+    ]
+    return pl.DataFrame(counts, schema=FILE_SCHEMA)
+
+
+def _rows_by_file(file_keys: pl.Series) -> Counter[str]:
+    """How many rows each file has; the rows of a file stand together, so runs are few and quick to find."""
+    runs = file_keys.rle()
+    rows: Counter[str] = Counter()
+    for key, height in zip(runs.struct["value"].to_list(), runs.struct["len"].to_list(), strict=True):
+        rows[key] += height
+    return rows
+
+
+def _no_layout(spec: TransitSpec, members: Sequence[RawFile]) -> ParsedBatch:
+    globs = ", ".join(layout.files for layout in spec.layouts)
+    reason = (
+        f"no layout of {spec.name} fits this name (known: {globs}); rename it or add a layout to the YAML"
+    )
+    return refused_whole(spec, members, "unknown_kind_of_file", reason)
+
+
+def refused_whole(spec: TransitSpec, members: Sequence[RawFile], code: str, reason: str) -> ParsedBatch:
+    """A file that can't be read at all is itself one row in and one row quarantined, at line 0."""
+    keys = [file.key for file in members]
+    bad = refused_files(keys, code, reason)
+    files = whole_files(keys, [_sha256(file.data) for file in members])
+    return ParsedBatch(pl.DataFrame(schema=shipments_schema(spec)), bad, files)
+
+
+def whole_files(keys: Sequence[str], hashes: Sequence[str | None]) -> pl.DataFrame:
+    counts = {"rows_in": 1, "rows_out": 0, "rows_quarantined": 1, "rows_filtered": 0, "rows_deduplicated": 0}
+    return pl.DataFrame(
+        {"file_key": keys, "sha256": hashes, **counts, "status": "accepted", "encoding": None},
+        schema=FILE_SCHEMA,
+    )
+
+
+def _key_fields(spec: TransitSpec) -> list[str]:
+    return [name for name in spec.source.key_pattern.groupindex if name != "date"]
+
+
+def _fields_of(spec: TransitSpec, key: str) -> dict[str, str | None]:
+    found = spec.source.key_pattern.fullmatch(key)
+    return {name: found[name] if found else None for name in _key_fields(spec)}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

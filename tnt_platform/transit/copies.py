@@ -1,0 +1,75 @@
+"""The same export dropped twice (`same_file_again: skip`): whose rows are published, and who takes over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.transit.spec import TransitSpec
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The ledgers of the dataset's other dates, read once a run; None where every file counts by itself."""
+
+    base: Snapshot | None
+    others: pl.DataFrame | None
+
+    @classmethod
+    def read(cls, spec: TransitSpec, base: Snapshot | None, date: str) -> Copies:
+        """Read them, if the YAML says that the same export may be dropped twice."""
+        if base is None or spec.same_file_again == "read":
+            return cls(base, None)
+        return cls(base, base.all_inputs().filter(pl.col("partition") != date))
+
+    def published(self, ledger: pl.DataFrame) -> frozenset[str]:
+        """Hashes of the files whose rows are published: those of other dates, and of `ledger` for this one."""
+        if self.others is None:
+            return frozenset()
+        # A copy of a file that gave no row is refused for the same reason, not counted as a duplicate.
+        gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
+        every = pl.concat([self.others, ledger], how="diagonal_relaxed")
+        return frozenset(every.filter(gave_rows)["sha256"].to_list())
+
+    def orphaned(self, ledger: pl.DataFrame) -> list[str]:
+        """Keys of this date's copies of a file that is not published any more, given the rest of `ledger`."""
+        return _orphans(ledger, self.published(ledger))["key"].to_list()
+
+    def released(self, ledger: pl.DataFrame) -> list[PartitionChange]:
+        """Changes of other dates: copies whose original is gone with `ledger` are as if never read.
+
+        Published together with the change of this date, they are found as new files at the next tick.
+        """
+        if self.base is None or self.others is None:
+            return []
+        orphans = _orphans(self.others, self.published(ledger))
+        by_date = orphans.group_by("partition", maintain_order=True)
+        return [_without(self.base, str(name), rows["key"].to_list()) for (name,), rows in by_date]
+
+
+def _orphans(ledger: pl.DataFrame, published: frozenset[str]) -> pl.DataFrame:
+    return ledger.filter((pl.col("status") == "duplicate") & ~pl.col("sha256").is_in(list(published)))
+
+
+def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange:
+    ledger = base.inputs(partition).filter(~pl.col("key").is_in(keys))
+    live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
+    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
+    return PartitionChange(
+        partition=partition,
+        data=[] if live else base.scan([partition]).collect(),
+        keep=live,
+        inputs=ledger,
+        quarantine=base.quarantine([partition]).drop("partition"),
+        counts=RowCounts(
+            rows_in=sums["rows_in"],
+            published=sums["rows_out"],
+            quarantined=sums["rows_quarantined"],
+            deduplicated=sums["rows_deduplicated"],
+            filtered=sums["rows_filtered"],
+        ),
+        inputs_digest="",
+    )

@@ -1,0 +1,276 @@
+"""Third link: ask the rate API for each case, once for identical requests, and keep what it said.
+
+Answers are published (`<dataset>/answers`) as they come in, before the cases that use them: a run that is
+killed half-way has lost none of them, and a date that is materialized again asks nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+
+from tnt_platform.lake.publishing import (
+    Check,
+    CheckOutcome,
+    Place,
+    Published,
+    publish_checked,
+    unique_keys,
+    values_in_range,
+)
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.upstream import Upstream, published_unchanged
+from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.services.http import HttpAnswer, HttpClient, HttpRequest
+from tnt_platform.settings import Settings
+from tnt_platform.transit.answers import (
+    ANSWER_SCHEMA,
+    FINAL_REASONS,
+    AnswerJournal,
+    answer_row,
+    read_again,
+)
+from tnt_platform.transit.reference import Shippers, read_shippers
+from tnt_platform.transit.spec import (
+    ANSWERS,
+    ENRICHED,
+    MAX_TRANSIT_DAYS,
+    SHIPMENTS,
+    RateApi,
+    TransitSpec,
+)
+from tnt_platform.transit.transforms.answers import compile_answer
+from tnt_platform.transit.transforms.request_template import read_template
+from tnt_platform.transit.transforms.requests import build_requests, with_ship_dates
+from tnt_platform.transit.transforms.transit import distinct_cases, identify, refused_rows, sample_rows
+
+KEY = ("file_key", "line_no")
+PROGRESS_EVERY = 1_000
+# The API could not be reached or was not itself: asked again whenever the date is materialized.
+TRANSIENT_REASONS = (
+    "timeout",
+    "connection",
+    "throttled",
+    "server_error",
+    "circuit_open",
+    "html_instead_of_json",
+    "invalid_json",
+)
+ENRICHED_COLUMNS = (
+    "ship_profile",
+    "request_id",
+    "request_payload",
+    "response_payload",
+    "actual_transit_days",
+    "time_taken_ms",
+    "attempts",
+    "asked_at",
+)
+
+
+@dataclass
+class Asked:
+    """What a run asked and got; `failed` maps a request to why it has no answer that could be kept."""
+
+    requests: int = 0
+    reused: int = 0
+    attempts: int = 0
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Cases ready to be asked (with request_id) and what became of the others."""
+
+    rows: pl.DataFrame
+    requests: pl.DataFrame
+    refused: pl.DataFrame
+    deduplicated: int
+    filtered: int
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """One date of one dataset on its way through the API."""
+
+    spec: TransitSpec
+    api: RateApi
+    date: str
+    place: Place
+    settings: Settings
+    run_id: str
+    ask_again: str
+    progress: Callable[[str], None]
+    client: HttpClient
+
+    def publish(self) -> Published:
+        """Publish one row a case with its answer; a case without one is quarantined with the reason.
+
+        Columns: those of shipments, then ship_profile, request_id, request_payload, response_payload,
+        actual_transit_days (Int32), time_taken_ms, attempts, asked_at (UTC). Key: file_key, line_no.
+
+        Raises:
+            CheckFailed: fewer than `min_coverage` of the cases were answered.
+        """
+        upstream = Upstream.read(self.place.store, self.spec.dataset(SHIPMENTS), self.date)
+        base = self.place.store.current(self.spec.dataset(ENRICHED))
+        shippers = read_shippers(self.place.raw, self.api.reference)
+        recipe = self._recipe(shippers)
+        finished = published_unchanged(base, upstream, self.date, recipe)
+        if finished and self.ask_again == "none" and not _awaits_answers(finished.snapshot, self.date):
+            return finished
+        cases = upstream.frame
+        prepared = self._prepare(cases, upstream.file_times, shippers)
+        asked = Asked()
+        rows = _with_answers(prepared, self._answers(prepared.requests, asked), asked)
+        frame = rows.filter(pl.col("actual_transit_days").is_not_null())
+        refused = pl.concat([prepared.refused, _unanswered(rows, self.spec.identity)])
+        coverage = _coverage(rows)
+        change = PartitionChange(
+            partition=self.date,
+            data=frame.select([*cases.columns, *ENRICHED_COLUMNS]).sort(KEY),
+            inputs=upstream.ledger(recipe),
+            quarantine=refused,
+            counts=RowCounts(
+                cases.height, frame.height, refused.height, prepared.deduplicated, prepared.filtered
+            ),
+            inputs_digest=upstream.inputs_digest,
+        )
+        checks = [
+            unique_keys(KEY, self.date),
+            values_in_range(self.date, "actual_transit_days", 0, MAX_TRANSIT_DAYS),
+            _answer_coverage(coverage, self.api.min_coverage),
+        ]
+        dataset = self.spec.dataset(ENRICHED)
+        published = publish_checked(
+            self.place, base=base, dataset=dataset, change=change, key=KEY, checks=checks, run_id=self.run_id
+        )
+        return published.with_facts(
+            {
+                "requests_asked": asked.requests,
+                "answers_reused": asked.reused,
+                "request_attempts": asked.attempts,
+                "answer_coverage": round(coverage, 4),
+                "reference_sha256": shippers.sha256,
+            }
+        )
+
+    def _recipe(self, shippers: Shippers) -> str:
+        """What, besides the shipments, decides the outcome; a change of it is a reason to compute again."""
+        parts = (
+            self.api.template.read_text(),
+            self.api.answer,
+            self.spec.sample,
+            self.spec.identity,
+            shippers.sha256,
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _prepare(self, cases: pl.DataFrame, file_times: pl.DataFrame, shippers: Shippers) -> Prepared:
+        distinct = distinct_cases(cases, file_times, self.spec.identity)
+        chosen = distinct.kept
+        if self.spec.sample:
+            chosen = sample_rows(chosen, rows_per_file=self.spec.sample.rows, seed=self.spec.sample.seed)
+        matched, unmatched = shippers.match(chosen, self.spec.identity)
+        rows = with_ship_dates(matched, date.fromisoformat(self.date))
+        rows = rows.with_columns(identify(rows, ["ship_date", "shipper_sha256"]).alias("ship_profile"))
+        template = read_template(self.api.template.read_bytes(), source=str(self.api.template))
+        built = build_requests(rows, template, {"api_url": self.settings.resolve(self.api.url).rstrip("/")})
+        rows = pl.concat([rows, built.asked_by], how="horizontal").join(
+            built.requests.select("request_id", "request_payload"),
+            on="request_id",
+            how="left",
+            maintain_order="left",
+        )
+        askable = pl.col("request_id").is_not_null()
+        unaskable = refused_rows(
+            rows.filter(~askable), self.spec.identity, pl.col("reason_code"), pl.col("reason")
+        )
+        return Prepared(
+            rows.filter(askable).drop("reason_code", "reason"),
+            built.requests,
+            pl.concat([distinct.refused, unmatched, unaskable]),
+            distinct.deduplicated,
+            distinct.kept.height - chosen.height,
+        )
+
+    def _answers(self, requests: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+        """ANSWER_SCHEMA of every request that has an answer worth keeping, asking for what is missing."""
+        journal = AnswerJournal(self.place, self.spec.dataset(ANSWERS), self.date, self.run_id)
+        expression = compile_answer(self.api.answer, where=f"{self.spec.name}: rate_api.answer")
+        known = read_again(journal.read().join(requests, on="request_id", how="semi"), expression)
+        if self.ask_again == "all":
+            known = known.clear()
+        elif self.ask_again == "quarantined":
+            known = known.filter(pl.col("actual_transit_days").is_not_null())
+        missing = requests.join(known, on="request_id", how="anti")
+        asked.reused, asked.requests = known.height, missing.height
+        if missing.is_empty():
+            return known
+        fresh: list[dict[str, object]] = []
+
+        def keep(answer: HttpAnswer) -> None:
+            asked.attempts += answer.attempts
+            row = answer_row(answer, expression)
+            if row["reason_code"] is None or row["reason_code"] in FINAL_REASONS:
+                fresh.append(row)
+                journal.add(row)
+            else:
+                asked.failed[answer.request_id] = (str(row["reason_code"]), str(row["reason"]))
+            done = len(fresh) + len(asked.failed)
+            if done % PROGRESS_EVERY == 0:
+                self.progress(f"{self.date}: {done} of {missing.height} requests answered")
+
+        with journal:
+            self.client.ask_many(self._http_requests(missing), on_answer=keep)
+        return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
+
+    def _http_requests(self, requests: pl.DataFrame) -> Iterator[HttpRequest]:
+        template = read_template(self.api.template.read_bytes(), source=str(self.api.template))
+        headers = {
+            name: self.settings.resolve(text)
+            for name, text in {**template.headers, **self.api.headers}.items()
+        }
+        for request_id, method, url, payload in requests.iter_rows():
+            yield HttpRequest(request_id, method, url, headers, None if payload is None else payload.encode())
+
+
+def _with_answers(prepared: Prepared, answers: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+    failed = pl.DataFrame(
+        [(key, code, reason) for key, (code, reason) in asked.failed.items()],
+        schema={"request_id": pl.Utf8, "reason_code": pl.Utf8, "reason": pl.Utf8},
+        orient="row",
+    )
+    every = pl.concat([answers, failed], how="diagonal")
+    return prepared.rows.join(every, on="request_id", how="left", maintain_order="left")
+
+
+def _unanswered(rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+    without = rows.filter(pl.col("actual_transit_days").is_null())
+    return refused_rows(without, [*identity, "request_id"], pl.col("reason_code"), pl.col("reason"))
+
+
+def _coverage(rows: pl.DataFrame) -> float:
+    """The share of cases the API had its say on; 1.0 when none was asked."""
+    said = pl.col("actual_transit_days").is_not_null() | pl.col("reason_code").is_in(FINAL_REASONS)
+    return rows.select(said.mean()).item() if rows.height else 1.0
+
+
+def _answer_coverage(coverage: float, least: float) -> Check:
+    """An outage must not look like a finished date."""
+
+    def check(draft: Snapshot) -> CheckOutcome:
+        said = f"{coverage:.1%} of the cases were answered; at least {least:.1%} are wanted"
+        return CheckOutcome("answer_coverage", coverage >= least, said)
+
+    return check
+
+
+def _awaits_answers(published: Snapshot, partition: str) -> bool:
+    """Whether some case has no answer only because the API could not be reached."""
+    reasons = published.quarantine([partition])["reason_code"]
+    return bool(reasons.is_in(TRANSIENT_REASONS).any())

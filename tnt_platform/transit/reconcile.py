@@ -1,0 +1,98 @@
+"""What is in the bucket against what the published data says it was made from: the difference is the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import polars as pl
+
+from tnt_platform.discovery.discovery import (
+    differing_partitions,
+    list_all,
+    list_partition,
+    list_since,
+)
+from tnt_platform.discovery.survey import Survey, Work
+from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.upstream import digest_after, raw_digest
+from tnt_platform.transit.files import as_compared, undated_homes
+from tnt_platform.transit.spec import SHIPMENTS, TransitSpec
+
+
+def survey(spec: TransitSpec, place: Place, *, since: str | None = None, named: Sequence[str] = ()) -> Survey:
+    """Compare the bucket with the last link of the chain.
+
+    With `since`, only dates from then on are listed, and those in `named`; without, everything is.
+    Dates whose chain stopped half-way are found without any listing.
+    """
+    links = [place.store.current(spec.dataset(step)) for step in spec.steps]
+    held = next((link.manifest.held_because for link in links if link and link.manifest.held_because), None)
+    files, first = links[0], links[spec.steps.index(SHIPMENTS)]
+    listing, outside = _listed(spec, place, undated_homes(files), since, named)
+    seen = listing["partition"].n_unique()
+    if held:
+        return Survey([], listing.height, seen, held)
+    found = _differing(spec, listing, first, since, outside)
+    work = {item.date: item for item in (*_half_way(links), *found)}
+    return Survey([work[date] for date in sorted(work)], listing.height, seen)
+
+
+def _differing(
+    spec: TransitSpec,
+    listing: pl.DataFrame,
+    first: Snapshot | None,
+    since: str | None,
+    outside: Sequence[str],
+) -> list[Work]:
+    """Dates whose files are not those that shipments were read from."""
+    listing = as_compared(spec, listing)
+    published = first.partitions if first else None
+    is_outside = pl.col("partition").is_in(outside)
+
+    def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
+        return as_compared(spec, first.all_inputs(partitions)) if first else pl.DataFrame()
+
+    found = differing_partitions(
+        listing.filter(~is_outside), published, ledgers, spec.source, complete_since=since or ""
+    )
+    if outside:
+        # Each of these was listed whole as well, so that one without any file has lost them all.
+        known = published.filter(is_outside) if published is not None else None
+        found += differing_partitions(
+            listing.filter(is_outside), known, ledgers, spec.source, complete_since=""
+        )
+    return [Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found]
+
+
+def _listed(
+    spec: TransitSpec, place: Place, homes: Mapping[str, str], since: str | None, named: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """Every object to look at, with its partition, and the named dates that are older than the window."""
+    if since is None:
+        listing, outside = list_all(place.raw, spec.source, homes), []
+    else:
+        outside = sorted({date for date in named if date < since})
+        listing = list_since(place.raw, spec.source, since, homes)
+    older = [list_partition(place.raw, spec.source, date, homes) for date in outside]
+    return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
+
+
+def _half_way(links: Sequence[Snapshot | None]) -> list[Work]:
+    """Dates of which some link, from shipments on, was not made from what the link before it holds now."""
+    behind: dict[str, Work] = {}
+    for link, following in pairwise(links[1:]):
+        if link is None:
+            break
+        done = following.partitions if following is not None else link.partitions.clear()
+        ahead = link.partitions.select("partition", raw=raw_digest(), wanted=digest_after()).join(
+            done.select("partition", raw_done=raw_digest(), made_from="inputs_digest"),
+            on="partition",
+            how="left",
+        )
+        for row in ahead.filter(pl.col("wanted").ne_missing(pl.col("made_from"))).iter_rows(named=True):
+            # The same files, read or answered in another way, are a piece of work of their own.
+            digest = row["wanted"] if row["raw"] == row["raw_done"] else row["raw"]
+            behind.setdefault(row["partition"], Work(row["partition"], digest, 0, 0, 0))
+    return list(behind.values())

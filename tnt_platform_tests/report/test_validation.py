@@ -1,0 +1,79 @@
+"""What `tnt validate` finds in daily reports, and where: a sound one is spoilt at one place, marked with §."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tnt_platform.kinds import DEFS, validate_datasets
+from tnt_platform.settings import Settings
+from tnt_platform.specs.validate import Report
+from tnt_platform_tests.specs.dataset_files import MARK, marked_line, spoilt, write_dataset
+
+SOUND = """\
+type: tnt_platform.components.DailyReportDataset
+attributes:
+  description: What came.
+  owners: ["team:web-data"]
+  tags: {domain: operations}
+  start_date: "2026-01-01"
+  source:
+    prefix: in/
+    key_pattern: (?P<date>[0-9]{8})/.+[.]csv
+    date_format: "%Y%m%d"
+  totals: [amount, weight]
+  empty_days: missing
+  cron: "0 6 * * *"
+  stale_after_hours: 25
+"""
+
+MISTAKES = {
+    "an unknown key": ("  totals:", "  §total:", "unknown key total", "did you mean totals?"),
+    "an unknown word": ("empty_days: missing", "empty_days: §fine", "missing, normal"),
+    "a total given twice": ("[amount, weight]", "[amount, §amount]", "totals: amount occurs twice"),
+    "a total that the reader needs": (
+        "[amount, weight]",
+        "[amount, §raw]",
+        "raw is a name that the reader uses",
+    ),
+    "a prefix that is no folder": ("prefix: in/", "prefix: §in", "is no folder", "write in/"),
+    "a pattern without a date": ("(?P<date>[0-9]{8})", "§([0-9]{8})", "has no group date"),
+    "a pattern that is none": ("(?P<date>[0-9]{8})", "§(?P<date>[0-9{8})", "not a regular expression"),
+    "a format of no day": ('"%Y%m%d"', '"%Y%m"', "does not name one day"),
+    "an impossible date": ('"2026-01-01"', '§"2026-02-30"', "is no date"),
+    "a freshness that normal days break": (
+        "empty_days: missing\n",
+        "empty_days: normal\n",
+        "days without files are normal",
+    ),
+}
+
+
+def check(root: Path) -> Report:
+    return validate_datasets(root, Settings.from_environment({}), strict_env=True)
+
+
+@pytest.mark.parametrize("case", MISTAKES.values(), ids=MISTAKES.keys())
+def test_one_mistake_is_one_fault_on_its_own_line(case: tuple[str, ...], tmp_path: Path) -> None:
+    old, new, *said = case
+    text = spoilt(SOUND, old, new)
+    write_dataset(tmp_path, "daily", text, request=None)
+    faults = check(tmp_path).faults
+    assert len(faults) == 1, "\n".join(map(str, faults)) or "nothing was found"
+    for piece in said:
+        assert piece in str(faults[0])
+    if MARK in text:
+        assert faults[0].line == marked_line(text), str(faults[0])
+
+
+def test_a_report_in_order_has_no_faults(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "daily", SOUND, request=None)
+    report = check(tmp_path)
+    assert (report.datasets, report.faults, report.warnings) == (1, [], [])
+
+
+def test_the_shipped_report_is_in_order(tmp_path: Path) -> None:
+    text = (DEFS / "daily_report" / "defs.yaml").read_text(encoding="utf-8")
+    write_dataset(tmp_path, "daily_report", text, request=None)
+    assert (check(tmp_path).faults, check(tmp_path).warnings) == ([], [])
