@@ -18,7 +18,7 @@ from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
-from tnt_platform.specs.fields import SensorModel
+from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.sensor import reconciling_sensor
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results" / "sensor_tick.json"
-PATTERN = r"raw/(?P<date>\d{4}-\d{2}-\d{2})/(?P<shipper_id>[^/]+)\.txt"
+PATTERN = r"(?P<date>\d{4}-\d{2}-\d{2})/(?P<shipper_id>[^/]+)\.txt"
 FIRST_DAY = date(2026, 1, 1)
 DAYS = 365
 WINDOW_DAYS = 7
@@ -71,7 +71,7 @@ def _ours(
     from tnt_platform.discovery.discovery import RawSource, differing_partitions
     from tnt_platform.storage.objects import Objects
 
-    source = RawSource("raw/", re.compile(PATTERN))
+    source = RawSource(prefix="raw/", key_pattern=PATTERN)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return pl.concat([pl.read_parquet(folder / f"{name}.parquet") for name in partitions])
@@ -169,7 +169,7 @@ def prepare(endpoint: str, folder: Path, keys: Sequence[str]) -> None:
     objects = {key: ["rows", f"etag{number:032}", modified] for number, key in enumerate(keys)}
     post(endpoint, "fill", {"bucket": "lake", "objects": objects})
     listing = list_all(
-        Objects.open("s3://lake", options=s3_options(endpoint)), RawSource("raw/", re.compile(PATTERN))
+        Objects.open("s3://lake", options=s3_options(endpoint)), RawSource(prefix="raw/", key_pattern=PATTERN)
     )
     earlier = pl.when(pl.col("key").is_in(changed_keys(keys))).then(pl.lit("earlier")).otherwise("etag")
     listing = listing.with_columns(etag=earlier, status=pl.lit("accepted"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,73 +16,101 @@ from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.records.dataset import RecordsDataset
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.records.validation import RECORDS_VARIABLES_IN, records_faults
-from tnt_platform.report.dataset import DailyReportDataset
 from tnt_platform.report.spec import ReportSpec
-from tnt_platform.report.validation import REPORT_VARIABLES_IN, report_faults
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.series.validation.series import SERIES_VARIABLES_IN, series_faults
 from tnt_platform.settings import Settings
-from tnt_platform.specs.validate import Report, Rules, validate_folder
+from tnt_platform.specs.fields import listed, meant
 from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform.transit.validation.transit import VARIABLES_IN, transit_faults
+from tnt_platform.validation.validate import Kind, Report, Rules, validate_file, validate_folder
 
+# LibYAML reads six times as fast, where it is there.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFS = Path(__file__).parent / "defs"
-KINDS: dict[
-    str, type[TransitDataset | SeriesDataset | DirectoryDataset | RecordsDataset | DailyReportDataset]
-] = {
-    f"tnt_platform.components.{kind.__name__}": kind
-    for kind in (TransitDataset, SeriesDataset, DirectoryDataset, RecordsDataset, DailyReportDataset)
+# What a defs.yaml has as its `type`, and the spec that its `attributes` are.
+KINDS: dict[str, Kind] = {
+    "tnt_platform.components.DailyReportDataset": ReportSpec,
+    "tnt_platform.components.DirectoryDataset": Rules(
+        DirectoryDataset, directory_faults, DIRECTORY_VARIABLES_IN
+    ),
+    "tnt_platform.components.RecordsDataset": Rules(RecordsDataset, records_faults, RECORDS_VARIABLES_IN),
+    "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
+    "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
 }
 Spec = TransitSpec | SeriesSpec | DirectorySpec | RecordsSpec | ReportSpec
 S = TypeVar("S")
 
 
-RULES: dict[str, Rules] = {
-    f"tnt_platform.components.{model.__name__}": Rules(model, faults, variables)
-    for model, faults, variables in (
-        (DailyReportDataset, report_faults, REPORT_VARIABLES_IN),
-        (DirectoryDataset, directory_faults, DIRECTORY_VARIABLES_IN),
-        (RecordsDataset, records_faults, RECORDS_VARIABLES_IN),
-        (SeriesDataset, series_faults, SERIES_VARIABLES_IN),
-        (TransitDataset, transit_faults, VARIABLES_IN),
-    )
-}
+@dataclass(frozen=True)
+class Datasets:
+    """The datasets of a folder by name: those that can be loaded, and why the others can't."""
+
+    specs: Mapping[str, Spec]
+    broken: Mapping[str, ConfigError]
+
+
+def load_datasets(folder: Path = DEFS) -> Datasets:
+    """Load every dataset on its own: one that is broken does not keep the others from loading."""
+    specs: dict[str, Spec] = {}
+    broken: dict[str, ConfigError] = {}
+    for path in sorted(folder.glob("*/defs.yaml")):
+        try:
+            specs[path.parent.name] = load_spec(path)
+        except ConfigError as error:
+            broken[path.parent.name] = error
+    return Datasets(specs, broken)
+
+
+def load_spec(path: Path) -> Spec:
+    """Read one `defs.yaml`.
+
+    Raises:
+        ConfigError: it is broken; the message is what `tnt validate` prints of it.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - a safe loader
+        kind, attributes = KINDS[document["type"]], document["attributes"]
+        if isinstance(kind, Rules):
+            return kind.model.resolve_from_dict(attributes).spec(path.parent)  # type: ignore[attr-defined, no-any-return]
+        return kind.model_validate(attributes).placed_in(path.parent)  # type: ignore[return-value]
+    except Exception as error:
+        faults = validate_file(path, Settings.from_environment(), KINDS).faults
+        reason = "\n".join(map(str, faults)) or f"{path} can't be loaded: {error}"
+        raise ConfigError(reason) from error
 
 
 def validate_datasets(folder: Path, settings: Settings, *, strict_env: bool = False) -> Report:
     """Check every dataset below `folder`; see `validate_folder`."""
-    return validate_folder(folder, settings, RULES, strict_env=strict_env)
+    return validate_folder(folder, settings, KINDS, strict_env=strict_env)
 
 
-def dataset_specs(folder: Path = DEFS) -> dict[str, Spec]:
+def dataset_specs(folder: Path = DEFS) -> Mapping[str, Spec]:
     """Every dataset by name.
 
     Raises:
-        ConfigError: a defs.yaml can't be read; `tnt validate` says where.
+        ConfigError: one of them is broken.
     """
-    specs: dict[str, Spec] = {}
-    for path in sorted(folder.glob("*/defs.yaml")):
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            kind = KINDS.get(document["type"])
-            if kind is not None:
-                specs[path.parent.name] = kind.resolve_from_dict(document["attributes"]).spec(path.parent)
-        except Exception as error:
-            raise ConfigError(
-                f"{path} can't be read: {error}\nRun `tnt validate` for file and line."
-            ) from error
-    return specs
+    found = load_datasets(folder)
+    if found.broken:
+        raise ConfigError("\n".join(map(str, found.broken.values())))
+    return found.specs
 
 
-def dataset_spec(name: str) -> Spec:
-    """One dataset of any kind.
+def dataset_spec(name: str, folder: Path = DEFS) -> Spec:
+    """One dataset of any kind, whatever the state of the others.
 
     Raises:
-        NotFound: there is no such dataset; the message says which exist.
+        NotFound: there is no such dataset; the message names the nearest.
+        ConfigError: it is broken.
     """
-    return _named(name, dataset_specs())
+    path = folder / name / "defs.yaml"
+    if not path.is_file():
+        names = [path.parent.name for path in folder.glob("*/defs.yaml")]
+        raise NotFound(f"there is no dataset {name!r}; {meant(name, names, f'known: {listed(names)}')}")
+    return load_spec(path)
 
 
 def transit_specs(folder: Path = DEFS) -> dict[str, TransitSpec]:

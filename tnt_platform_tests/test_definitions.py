@@ -18,7 +18,7 @@ import tnt_platform
 from tnt_platform.kinds import DEFS
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.transit.dataset import TransitDataset
-from tnt_platform_tests.specs.dataset_files import DATES
+from tnt_platform_tests.validation.dataset_files import DATES
 
 GOLDEN = Path(__file__).parent / "golden" / "definitions.txt"
 REWRITE = "TNT_REWRITE_GOLDEN"

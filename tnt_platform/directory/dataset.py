@@ -11,8 +11,9 @@ from pydantic import Field
 
 from tnt_platform.directory.assets import directory_assets
 from tnt_platform.directory.spec import DirectorySource, DirectorySpec
-from tnt_platform.orchestration.dataset import Dataset, newest_definitions
-from tnt_platform.specs.fields import Cron, TimeZone
+from tnt_platform.orchestration.component import newest_definitions
+from tnt_platform.orchestration.legacy_dataset import Dataset
+from tnt_platform.specs.legacy_fields import Cron, TimeZone
 
 
 class DirectorySourceModel(dg.Model, dg.Resolvable):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, lookups_of
 from tnt_platform.errors import ConfigError
-from tnt_platform.specs.fault import DatasetFile, Findings, shown
-from tnt_platform.specs.texts import PLACEHOLDER, credential_faults, header_faults
+from tnt_platform.validation.fault import DatasetFile, Findings, shown
+from tnt_platform.validation.texts import PLACEHOLDER, credential_faults, header_faults
 
 # Where `${VARIABLES}` are resolved when a run starts.
 DIRECTORY_VARIABLES_IN = (("source", "url"), ("source", "headers"), ("source", "cookies"), ("database_url",))

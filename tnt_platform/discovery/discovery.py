@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 import polars as pl
 
 from tnt_platform.discovery.file_plan import FilePlan, digests_by_partition, inputs_digest, plan_files
-from tnt_platform.discovery.raw_source import RawSource, located
+from tnt_platform.discovery.raw_source import OnDelete, OnOverwrite, RawSource, located
 from tnt_platform.storage.objects import LISTING_SCHEMA, Objects
 
 __all__ = [
@@ -129,9 +129,10 @@ def differing_partitions(
     listing: pl.DataFrame,
     published: pl.DataFrame | None,
     ledgers: Callable[[Sequence[str]], pl.DataFrame],
-    source: RawSource,
     *,
     complete_since: str | None = None,
+    on_overwrite: OnOverwrite = "latest",
+    on_delete: OnDelete = "keep",
 ) -> list[Difference]:
     """The partitions whose files are not those that were published, in order of date.
 
@@ -151,15 +152,15 @@ def differing_partitions(
         before, left_on=["partition", "digest"], right_on=["partition", "inputs_digest"], how="anti"
     )
     digests = dict(differing.iter_rows())
-    if complete_since is not None and source.on_delete == "remove":
+    if complete_since is not None and on_delete == "remove":
         emptied = before.filter(pl.col("partition") >= complete_since).join(now, on="partition", how="anti")
         digests |= dict.fromkeys(emptied["partition"], inputs_digest(listing.clear()))
     known = sorted(digests.keys() & set(before["partition"]))
     plan = plan_files(
         listing.filter(pl.col("partition").is_in(list(digests))),
         _known_files(ledgers(known) if known else None),
-        on_overwrite=source.on_overwrite,
-        on_delete=source.on_delete,
+        on_overwrite=on_overwrite,
+        on_delete=on_delete,
     )
     return _differences(digests, plan)
 
@@ -212,7 +213,7 @@ def partitions_named_by(
     undated: list[str] = []
     foreign: list[str] = []
     for key in dict.fromkeys(keys):
-        match = source.key_pattern.fullmatch(key) if key.startswith(source.prefix) else None
+        match = source.whole_key.fullmatch(key) if key.startswith(source.prefix) else None
         text = match.groupdict().get("date") if match else None
         home = source.day(text) if text is not None else undated_homes.get(key)
         if home is not None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from functools import cached_property
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import Field
 
-from tnt_platform.errors import ConfigError
+from tnt_platform.errors import Refused
+from tnt_platform.specs.fields import Regex
+from tnt_platform.specs.spec import Mistake, Spec, rule
 from tnt_platform.storage.keys import UNUSABLE_KEY, checked_prefix
 
 OnOverwrite = Literal["latest", "reject"]
@@ -30,42 +34,67 @@ class DateFolders:
     optional: bool  # keys without a date folder belong to the dataset too
 
 
-@dataclass(frozen=True)
-class RawSource:
-    """The raw files of one dataset: `prefix` to look under, and a pattern that whole keys must match.
+class RawSource(Spec):
+    """Where a dataset's raw files are, and which date each of them belongs to."""
 
-    The pattern's group `date`, read by `date_format`, is the partition; without it the UTC date of
-    last_modified is. Other groups, such as `shipper_id`, become columns.
+    prefix: Annotated[str, Field(description="Where in the raw files to look, such as `transit/`.")]
+    key_pattern: Annotated[
+        Regex,
+        Field(
+            description="Regular expression for all of a key that follows the prefix. Its group `date` is the date; "
+            "without it, the day (UTC) the file was written is. Other groups become columns."
+        ),
+    ]
+    date_format: Annotated[str, Field(description="How the group `date` spells a day.")] = "%Y-%m-%d"
 
-    Raises:
-        ConfigError: a group's name is taken, or the format does not name one day.
-    """
+    @rule
+    def _prefix_is_usable(self) -> Iterator[Mistake]:
+        try:
+            checked_prefix(self.prefix)
+        except Refused as error:
+            wrong, fix = f"prefix: {str(error).partition(':')[0]}", "write it like transit/"
+            yield Mistake(wrong, "a folder in the raw bucket", fix, at=("prefix",))
 
-    prefix: str
-    key_pattern: re.Pattern[str]
-    date_format: str = "%Y-%m-%d"
-    on_overwrite: OnOverwrite = "latest"
-    on_delete: OnDelete = "keep"
-    date_folders: DateFolders | None = field(init=False, compare=False)
+    @rule
+    def _pattern_follows_the_prefix(self) -> Iterator[Mistake]:
+        at = ("key_pattern",)
+        if self.prefix and self.key_pattern.removeprefix("^").startswith(
+            (self.prefix, re.escape(self.prefix))
+        ):
+            fix = f"delete {self.prefix} from its start"
+            yield Mistake("key_pattern repeats the prefix", "what follows the prefix", fix, at)
+        try:
+            groups = self.whole_key.groupindex
+        except re.error:
+            # It is valid alone, so what is wrong is where it stands: flags for all of it must come first.
+            fix = "write them inside, (?i:...), or as [Aa]"
+            wrong = "key_pattern starts with flags for all of it"
+            yield Mistake(wrong, "a pattern that can follow the prefix", fix, at)
+            return
+        for name in sorted(_RESERVED & set(groups)):
+            wrong = f"key_pattern: the group {name} has a name of the platform's own"
+            yield Mistake(wrong, "a free name", f"rename it, for example to key_{name}", at)
 
-    def __post_init__(self) -> None:
-        checked_prefix(self.prefix)
-        if taken := _RESERVED & set(self.key_pattern.groupindex):
-            raise ConfigError(f"key_pattern: the group names {sorted(taken)} are taken; choose others")
+    @rule
+    def _date_format_names_one_day(self) -> Iterator[Mistake]:
         if any(self.day(day.strftime(self.date_format)) != day.isoformat() for day in _SOME_DAYS):
-            raise ConfigError(
-                f"date_format {self.date_format!r} does not name one day; write it like %Y-%m-%d"
-            )
-        if self.on_overwrite not in ("latest", "reject"):
-            raise ConfigError(f"on_overwrite is {self.on_overwrite!r}; write latest or reject")
-        if self.on_delete not in ("keep", "remove"):
-            raise ConfigError(f"on_delete is {self.on_delete!r}; write keep or remove")
-        object.__setattr__(self, "date_folders", _date_folders(self.prefix, self.key_pattern))
+            wrong = f"date_format {self.date_format!r} does not name one day"
+            yield Mistake(wrong, "year, month and day", "write it like %Y-%m-%d", at=("date_format",))
+
+    @cached_property
+    def whole_key(self) -> re.Pattern[str]:
+        """The pattern of whole keys, prefix included."""
+        return re.compile(re.escape(self.prefix) + self.key_pattern)
+
+    @cached_property
+    def date_folders(self) -> DateFolders | None:
+        """Whether, and where, dates are folders right under the prefix."""
+        return _date_folders(self.prefix, self.whole_key)
 
     @property
     def fields(self) -> list[str]:
         """The groups of the key pattern other than the date: columns of every listing."""
-        return [name for name in self.key_pattern.groupindex if name != "date"]
+        return [name for name in self.whole_key.groupindex if name != "date"]
 
     def day(self, text: str) -> str | None:
         """`2026-11-20` for what the key says, None when it is no date."""
@@ -95,7 +124,7 @@ def located(listing: pl.DataFrame, source: RawSource, undated_homes: Mapping[str
         and the pattern's other groups (String).
     """
     keys = listing["key"].to_list()
-    matches = [source.key_pattern.fullmatch(key) for key in keys]
+    matches = [source.whole_key.fullmatch(key) for key in keys]
     texts = (
         [match["date"] if match else None for match in matches] if _has_date(source) else [None] * len(keys)
     )
@@ -115,7 +144,7 @@ def located(listing: pl.DataFrame, source: RawSource, undated_homes: Mapping[str
 
 
 def _has_date(source: RawSource) -> bool:
-    return "date" in source.key_pattern.groupindex
+    return "date" in source.whole_key.groupindex
 
 
 def _problem(
@@ -127,9 +156,7 @@ def _problem(
             "upload the file under another name"
         )
     if match is None:
-        return (
-            f"the key does not match {source.key_pattern.pattern!r}; rename the file or correct key_pattern"
-        )
+        return f"the key does not match {source.whole_key.pattern!r}; rename the file or correct key_pattern"
     if text is not None and day is None:
         return (
             f"{text!r} in the key is no date of the form {source.date_format}; upload it under its real date"

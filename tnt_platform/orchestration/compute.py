@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-
-import dagster as dg
-from pydantic import model_validator
 
 from tnt_platform.services.cost import Hardware
 from tnt_platform.settings import Settings
+from tnt_platform.specs.dataset import Compute, fargate_sizes
 
 # What dagster_aws's EcsRunLauncher reads off a run.
 CPU_TAG, MEMORY_TAG, RUN_TASK_TAG = "ecs/cpu", "ecs/memory", "ecs/run_task_kwargs"
@@ -29,65 +24,12 @@ def _on(provider: str) -> str:
 SPOT, ON_DEMAND = _on("FARGATE_SPOT"), _on("FARGATE")
 
 
-class ComputeModel(dg.Model, dg.Resolvable):
-    """The ECS task of a dataset's runs: units of processor (1024 is one), memory in MB, and whether on Spot.
-
-    `cpu` and `memory_mb` are given together, as a pair that Fargate has, or left to the environment's own size.
-    """
-
-    cpu: int | None = None
-    memory_mb: int | None = None
-    spot: bool = False
-
-    @model_validator(mode="after")
-    def _is_a_size_of_fargate(self) -> ComputeModel:
-        sizes = fargate_sizes()
-        if (self.cpu is None) != (self.memory_mb is None):
-            given, other = ("cpu", "memory_mb") if self.memory_mb is None else ("memory_mb", "cpu")
-            raise ValueError(
-                f"{given} without {other}; expected both or neither; add {other}, or delete {given}"
-            )
-        if self.cpu is not None and self.cpu not in sizes:
-            allowed = ", ".join(map(str, sizes))
-            raise ValueError(
-                f"Fargate has no cpu {self.cpu}; expected one of {allowed}; 1024 is one processor"
-            )
-        if self.cpu is not None and self.memory_mb not in sizes[self.cpu]:
-            raise ValueError(
-                f"Fargate has no memory_mb {self.memory_mb} with cpu {self.cpu}; expected "
-                f"{_ranges(self.cpu)}; take one of these, or another cpu"
-            )
-        return self
-
-    def tags(self) -> dict[str, str]:
-        """What the op of the dataset carries, for `RunCoordinator` to hand to each of its runs."""
-        size = {} if self.cpu is None else {CPU_TAG: str(self.cpu), MEMORY_TAG: str(self.memory_mb)}
-        return size | ({RUN_TASK_TAG: SPOT} if self.spot else {})
-
-
-@cache
-def fargate_sizes() -> dict[int, tuple[int, ...]]:
-    """Memory in MB that Fargate offers with each number of processor units."""
-    sizes: dict[int, tuple[int, ...]] = {}
-    for row in _size_rows():
-        steps = range(row["from_mb"], row["to_mb"] + 1, row["step_mb"])
-        sizes[row["cpu"]] = (*sizes.get(row["cpu"], ()), *steps)
-    return sizes
-
-
-def _size_rows() -> list[dict[str, int]]:
-    text = files(__package__).joinpath("fargate_sizes.csv").read_text(encoding="utf-8")
-    return [{name: int(value) for name, value in row.items()} for row in csv.DictReader(text.splitlines())]
-
-
-def _ranges(cpu: int) -> str:
-    rows = [row for row in _size_rows() if row["cpu"] == cpu]
-    return " or ".join(
-        str(row["from_mb"])
-        if row["from_mb"] == row["to_mb"]
-        else f"{row['from_mb']} to {row['to_mb']} in steps of {row['step_mb']}"
-        for row in rows
-    )
+def launcher_tags(compute: Compute | None) -> dict[str, str]:
+    """What the op of a dataset carries, for `SizedRunCoordinator` to hand to each of its runs."""
+    if compute is None:
+        return {}
+    size = {} if compute.cpu is None else {CPU_TAG: str(compute.cpu), MEMORY_TAG: str(compute.memory_mb)}
+    return size | ({RUN_TASK_TAG: SPOT} if compute.spot else {})
 
 
 def tags_of_run(ops: Iterable[Mapping[str, str]], default: tuple[int, int]) -> dict[str, str]:

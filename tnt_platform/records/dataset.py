@@ -8,7 +8,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import model_validator
 
-from tnt_platform.orchestration.dataset import Dataset, newest_definitions
+from tnt_platform.orchestration.component import newest_definitions
+from tnt_platform.orchestration.legacy_dataset import Dataset
 from tnt_platform.records.assets import records_assets
 from tnt_platform.records.model import (
     JmesPath,
@@ -20,7 +21,7 @@ from tnt_platform.records.model import (
 from tnt_platform.records.readers.items import ItemsLayout
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.records.transforms.records import RecordMapping
-from tnt_platform.specs.fields import Cron
+from tnt_platform.specs.legacy_fields import Cron
 
 
 class RecordsDataset(Dataset):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import DatasetFile, Findings, shown
-from tnt_platform.specs.texts import (
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import DatasetFile, Findings, shown
+from tnt_platform.validation.texts import (
     PLACEHOLDER,
     credential_faults,
     header_faults,

@@ -32,9 +32,7 @@ def survey_reports(spec: ReportSpec, place: Place) -> Survey:
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()
 
-    found = differing_partitions(
-        listing, files.partitions if files else None, ledgers, spec.source, complete_since=""
-    )
+    found = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
     work = {date: Work(date, digest, 0, 0, 0) for date, digest in _behind(spec, files, reports)}
     work |= {d.partition: Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found}
     return Survey([work[date] for date in sorted(work)], listing.height, seen)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field, model_validator
 
-from tnt_platform.orchestration.dataset import Dataset, newest_definitions
+from tnt_platform.orchestration.component import newest_definitions
+from tnt_platform.orchestration.legacy_dataset import Dataset
 from tnt_platform.series.assets import series_assets
 from tnt_platform.series.model import (
     Frequency,
@@ -22,7 +23,7 @@ from tnt_platform.series.model import (
 from tnt_platform.series.scaffold import SeriesScaffolder
 from tnt_platform.series.spec import Reader, SeriesSpec, Strategy
 from tnt_platform.series.transforms.observations import DEFAULT_NA, Conventions
-from tnt_platform.specs.fields import Cron, Regex, TimeZone
+from tnt_platform.specs.legacy_fields import Cron, Regex, TimeZone
 
 
 @dg.scaffold_with(SeriesScaffolder)

@@ -22,7 +22,7 @@ from tnt_platform.series.readers.layouts import (
     WideSeries,
 )
 from tnt_platform.series.spec import Layout, Reader, SeriesSource
-from tnt_platform.specs.fields import Regex
+from tnt_platform.specs.legacy_fields import Regex
 
 Frequency = Literal["D", "W", "M", "Q", "A"]
 

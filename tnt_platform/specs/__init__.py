@@ -1,1 +1,1 @@
-"""What a dataset's YAML may say, and every fault of it at once, each with its file and line."""
+"""What a dataset may declare: the fields of its YAML, their types and rules, for validation, docs and flows."""

@@ -1,85 +1,182 @@
-"""Types of fields that several kinds of datasets have in their YAML."""
+"""Types of fields that several kinds of datasets declare, each with the mistake that a wrong value is."""
 
 from __future__ import annotations
 
+import difflib
 import re
-from datetime import date
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
-import dagster as dg
-from pydantic import AfterValidator, Field
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BeforeValidator
+
+from tnt_platform.specs.spec import Mistake, mistake, mistakes
+
+SHOWN_CHARS = 60
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# A default may hold marks of its own, such as the {MM} of a URL.
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^{}]|\{[A-Za-z]+\})*))?\}")
+_CRON_NAMES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
+_CREDENTIAL = re.compile(
+    r"auth(?!or(?!i))|token|secret|passw|cookie|credential|key|signature|session", re.IGNORECASE
+)
+_USER_INFO = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_SECRET_PARAMETER = re.compile(r"[?&][^=&]*(?:key|token|secret|passw|auth|sig)[^=&]*=([^&]+)", re.IGNORECASE)
 
 
-# What a value is refused with: what is wrong; what was expected; how to mend it. `tnt validate` adds file and line.
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a field's number, for the field tables of the docs."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class MayHoldVariables:
+    """Marks a field whose strings may hold `${VARIABLES}`, resolved when a run starts."""
+
+
+@dataclass(frozen=True)
+class Confidential:
+    """Marks a field whose values no message shows."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was most likely meant to be."""
+    by_lower = {text.lower(): text for text in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def meant(name: str, known: Iterable[str], otherwise: str) -> str:
+    """`did you mean ...?` where a known name is near, else what to do instead."""
+    close = nearest(name, known)
+    return f"did you mean {close}?" if close else otherwise
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in order, separated by commas."""
+    return ", ".join(sorted(names)) or "none"
+
+
 def _regex(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise ValueError(
-            f"{text!r} is not a regular expression: {error}; expected Python's syntax; "
-            "mend that place, with a backslash before a character that is meant as it stands"
+        raise mistake(
+            f"{shown(text)} is not a regular expression: {error}",
+            "Python's syntax",
+            "fix that position; put a backslash before a character that stands for itself",
         ) from error
     return text
 
 
-def _iso_date(text: str) -> str:
+def _iso_date(value: object) -> object:
+    text = value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
+    if not isinstance(text, str):
+        return value
+    reason = ""
     try:
         if ISO_DATE.fullmatch(text):
-            date.fromisoformat(text)
-            return text
-        why = ""
+            return date.fromisoformat(text)
     except ValueError as error:
-        why = f" ({error})"
-    raise ValueError(
-        f"{text!r} is no date{why}; expected a day of the calendar as YYYY-MM-DD; write it like 2026-02-28"
+        reason = f" ({error})"
+    raise mistake(
+        f"{shown(text)} is not a valid date{reason}",
+        "a calendar day as YYYY-MM-DD",
+        "write it like 2026-02-28",
     )
 
 
 def _cron(text: str) -> str:
     try:
-        dg.ScheduleDefinition(name="any", job_name="any", cron_schedule=text)
-    except dg.DagsterInvalidDefinitionError:
-        raise ValueError(
-            f"{text!r} is not a cron schedule; expected five fields (minute hour day month weekday) that come true; "
-            "write it like 0 3 * * *"
+        if text not in _CRON_NAMES:
+            if len(text.split()) != 5:
+                raise CronSimError("five fields")
+            next(CronSim(text, datetime(2024, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration):
+        raise mistake(
+            f"{shown(text)} is not a cron schedule",
+            "five fields (minute hour day month weekday) that name some time",
+            'write it like "0 3 * * *"',
         ) from None
     return text
 
 
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-Regex = Annotated[str, AfterValidator(_regex)]
-IsoDate = Annotated[str, AfterValidator(_iso_date)]
-Cron = Annotated[str, AfterValidator(_cron)]
-
-
-class SensorModel(dg.Model, dg.Resolvable):
-    """How often the bucket is compared with what is published, and how stubbornly.
-
-    `window_days` bounds the listing when an event queue names the older dates; without a queue
-    every tick looks at everything.
-    """
-
-    interval_s: Annotated[int, Field(ge=1)] = 30
-    window_days: Annotated[int, Field(ge=1)] = 30
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
-    backoff_s: Annotated[float, Field(ge=0)] = 30
-    max_requests: Annotated[int, Field(ge=1, le=500)] = 50
-    sweep_cron: Cron = "0 3 * * *"
-
-
-# It lists a folder of the system: twenty milliseconds that each dataset would pay again.
+# Listing them reads a folder of the system, 20 ms that each dataset would pay again.
 _timezones = cache(available_timezones)
 
 
 def _timezone(text: str) -> str:
     if text not in _timezones():
-        raise ValueError(
-            f"{text!r} is not a time zone; expected a name of the IANA list; "
-            "write it like America/Argentina/Buenos_Aires"
+        fix = meant(text, _timezones(), "write it like America/Argentina/Buenos_Aires")
+        raise mistake(f"{shown(text)} is not a time zone", "a name of the IANA list", fix)
+    return text
+
+
+def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Refuse secrets in plain text; they come from the environment, and no message shows one."""
+    found: list[Mistake] = []
+    for name, value in headers.items():
+        variables = VARIABLE.findall(value)
+        if not _CREDENTIAL.search(name) or not value.strip():
+            continue
+        variable = re.sub(r"\W+", "_", name).strip("_").upper()
+        expected = f"the secret in the environment: {name}: ${{{variable}}}"
+        fix = "put it there, and replace it at the other end if this file was ever shared"
+        if not variables:
+            found.append(Mistake(f"header {name} holds a secret in plain text", expected, fix, at=(name,)))
+        elif any(default for _, default in variables):
+            found.append(
+                Mistake(f"the default of header {name} is a secret in plain text", expected, fix, at=(name,))
+            )
+    if found:
+        raise mistakes(found)
+    return headers
+
+
+def refuse_credentials(text: str) -> str:
+    """Return a URL that holds no user name, password or key.
+
+    Raises:
+        PydanticCustomError: it does; a `defs.yaml` is shared.
+    """
+    if _USER_INFO.search(plain := VARIABLE.sub("", text)) or _SECRET_PARAMETER.search(plain):
+        raise mistake(
+            "the URL holds a credential in plain text",
+            "a URL without secrets",
+            "put the credential into a header whose value is a ${VARIABLE}",
         )
     return text
 
 
+def _web_url(text: str) -> str:
+    refuse_credentials(VARIABLE.sub(lambda variable: variable[2] or "", text))
+    address = VARIABLE.sub(lambda variable: variable[2] or "https://unknown", text)
+    if not address.startswith(("http://", "https://")):
+        raise mistake(
+            f"{shown(text)} is not a web address",
+            "http:// or https://",
+            "write it like https://api.example.com/items, or as a ${VARIABLE}",
+        )
+    return text
+
+
+Regex = Annotated[str, AfterValidator(_regex)]
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+Cron = Annotated[str, AfterValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
+Headers = Annotated[Mapping[str, str], MayHoldVariables(), Confidential(), AfterValidator(_headers)]
+WebUrl = Annotated[str, MayHoldVariables(), AfterValidator(_web_url)]
+SharedUrl = Annotated[str, MayHoldVariables(), AfterValidator(refuse_credentials)]
+WithVariables = Annotated[str, MayHoldVariables()]

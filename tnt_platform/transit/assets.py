@@ -108,7 +108,7 @@ def transit_assets(spec: TransitSpec, about: About) -> dg.AssetsDefinition:
 
 def _story(spec: TransitSpec, about: About) -> StepStory:
     kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.results_table else set())}
-    source = {"source": f"{spec.source.prefix} {spec.source.key_pattern.pattern}"}
+    source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
     return StepStory(DESCRIPTIONS, kinds, about, source)
 
 

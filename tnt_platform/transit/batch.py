@@ -191,11 +191,11 @@ def whole_files(keys: Sequence[str], hashes: Sequence[str | None]) -> pl.DataFra
 
 
 def _key_fields(spec: TransitSpec) -> list[str]:
-    return [name for name in spec.source.key_pattern.groupindex if name != "date"]
+    return [name for name in spec.source.whole_key.groupindex if name != "date"]
 
 
 def _fields_of(spec: TransitSpec, key: str) -> dict[str, str | None]:
-    found = spec.source.key_pattern.fullmatch(key)
+    found = spec.source.whole_key.fullmatch(key)
     return {name: found[name] if found else None for name in _key_fields(spec)}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field, model_validator
 
-from tnt_platform.orchestration.dataset import Dataset
-from tnt_platform.specs.fields import IsoDate, SensorModel
+from tnt_platform.orchestration.legacy_dataset import Dataset
+from tnt_platform.specs.legacy_fields import IsoDate, SensorModel
 from tnt_platform.transit.assets import transit_assets
 from tnt_platform.transit.model import (
     ColumnModel,

@@ -31,7 +31,7 @@ def undated_homes(published: Snapshot | None) -> dict[str, str]:
 
 def _undated(spec: TransitSpec, files: pl.DataFrame) -> dict[str, datetime]:
     def has_date(key: str) -> bool:
-        found = spec.source.key_pattern.fullmatch(key)
+        found = spec.source.whole_key.fullmatch(key)
         text = found.groupdict().get("date") if found else None
         return text is not None and spec.source.day(text) is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,12 +9,11 @@ from typing import Annotated, Literal
 import dagster as dg
 from pydantic import Field
 
-from tnt_platform.discovery.discovery import RawSource
 from tnt_platform.readers.column import Column, Note
 from tnt_platform.readers.delimited import DelimitedLayout
 from tnt_platform.services.http import HttpLimits
-from tnt_platform.specs.fields import Regex
-from tnt_platform.transit.spec import FileLayout, RateApi, ShipperReference
+from tnt_platform.specs.legacy_fields import Regex
+from tnt_platform.transit.spec import FileLayout, RateApi, ShipperReference, TransitSource
 
 
 class SourceModel(dg.Model, dg.Resolvable):
@@ -169,12 +167,6 @@ def rate_api_of(model: RateApiModel, folder: Path) -> RateApi:
     )
 
 
-def source_of(model: SourceModel) -> RawSource:
+def source_of(model: SourceModel) -> TransitSource:
     """The source as discovery knows it."""
-    return RawSource(
-        prefix=model.prefix,
-        key_pattern=re.compile(re.escape(model.prefix) + model.key_pattern),
-        date_format=model.date_format,
-        on_overwrite=model.on_overwrite,
-        on_delete=model.on_delete,
-    )
+    return TransitSource(**model.model_dump(exclude={"same_file_again"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import polars as pl
@@ -54,15 +55,14 @@ def _differing(
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return as_compared(spec, first.all_inputs(partitions)) if first else pl.DataFrame()
 
-    found = differing_partitions(
-        listing.filter(~is_outside), published, ledgers, spec.source, complete_since=since or ""
+    differ = partial(
+        differing_partitions, on_overwrite=spec.source.on_overwrite, on_delete=spec.source.on_delete
     )
+    found = differ(listing.filter(~is_outside), published, ledgers, complete_since=since or "")
     if outside:
         # Each of these was listed whole as well, so that one without any file has lost them all.
         known = published.filter(is_outside) if published is not None else None
-        found += differing_partitions(
-            listing.filter(is_outside), known, ledgers, spec.source, complete_since=""
-        )
+        found += differ(listing.filter(is_outside), known, ledgers, complete_since="")
     return [Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found]
 
 

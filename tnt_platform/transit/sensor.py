@@ -18,7 +18,7 @@ from tnt_platform.orchestration.dated_sensor import (
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
 from tnt_platform.settings import Settings
-from tnt_platform.specs.fields import SensorModel
+from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.files import undated_homes
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import FILES, TransitSpec

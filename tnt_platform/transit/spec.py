@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
-from tnt_platform.discovery.discovery import RawSource
+from pydantic import Field
+
+from tnt_platform.discovery.raw_source import OnDelete, OnOverwrite, RawSource
 from tnt_platform.readers.column import Column
 from tnt_platform.readers.delimited import DelimitedLayout
 from tnt_platform.services.http import HttpLimits
@@ -72,12 +75,27 @@ class Sample:
     seed: int
 
 
+class TransitSource(RawSource):
+    """Where shipper files arrive, and what an overwritten or deleted one means."""
+
+    on_overwrite: Annotated[
+        OnOverwrite,
+        Field(
+            description="`latest` reads an overwritten file again; `reject` keeps the rows of its first content."
+        ),
+    ] = "latest"
+    on_delete: Annotated[
+        OnDelete,
+        Field(description="`keep` leaves the rows of a file that was deleted; `remove` withdraws them."),
+    ] = "keep"
+
+
 @dataclass(frozen=True)
 class TransitSpec:
     """One transit dataset. With `api`, actual days are asked for; without, both dates are columns."""
 
     name: str
-    source: RawSource
+    source: TransitSource
     layouts: tuple[FileLayout, ...]
     identity: tuple[str, ...]
     passes_when: PassRule
@@ -102,7 +120,7 @@ class TransitSpec:
             )
             for layout in self.layouts
         ]
-        text = json.dumps([read_by, self.source.key_pattern.pattern], sort_keys=True, default=_in_one_order)
+        text = json.dumps([read_by, self.source.whole_key.pattern], sort_keys=True, default=_in_one_order)
         object.__setattr__(self, "parse_recipe", hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def dataset(self, step: str) -> str:

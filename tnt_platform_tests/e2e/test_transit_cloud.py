@@ -25,7 +25,7 @@ from tnt_platform.sandbox.running import RunningRateApi, running_rate_api
 from tnt_platform.services.aws import aws_client
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
 from tnt_platform.services.queue import EventQueue, QueueDepth, sqs_client
-from tnt_platform.specs.fields import SensorModel
+from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.sensor import reconciling_sensor
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.s3_server import S3Server

@@ -16,15 +16,15 @@ from tnt_platform.orchestration.compute import (
     ON_DEMAND,
     RUN_TASK_TAG,
     SPOT,
-    ComputeModel,
     TaskSize,
-    fargate_sizes,
+    launcher_tags,
     tags_of_run,
 )
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.platform import open_place
 from tnt_platform.services.cost import Prices
 from tnt_platform.settings import Settings
+from tnt_platform.specs.dataset import Compute, fargate_sizes
 
 PAIRS = st.sampled_from([(cpu, memory) for cpu, offered in fargate_sizes().items() for memory in offered])
 DEFAULT = (1024, 2048)
@@ -35,7 +35,7 @@ DEFAULT = (1024, 2048)
     [(256, 512), (256, 2048), (512, 4096), (1024, 8192), (2048, 16384), (4096, 30720), (8192, 61440)],
 )
 def test_the_smallest_and_largest_tasks_that_aws_documents_are_allowed(cpu: int, memory_mb: int) -> None:
-    tags = ComputeModel(cpu=cpu, memory_mb=memory_mb).tags()
+    tags = launcher_tags(Compute(cpu=cpu, memory_mb=memory_mb))
     assert tags == {CPU_TAG: str(cpu), MEMORY_TAG: str(memory_mb)}
 
 
@@ -44,11 +44,11 @@ def test_the_smallest_and_largest_tasks_that_aws_documents_are_allowed(cpu: int,
 )
 def test_what_fargate_lacks_is_refused_with_what_it_has(cpu: int, memory_mb: int) -> None:
     with pytest.raises(ValueError, match=r"Fargate has no .*expected .*"):
-        ComputeModel(cpu=cpu, memory_mb=memory_mb)
+        Compute(cpu=cpu, memory_mb=memory_mb)
 
 
 def test_spot_is_a_capacity_provider_and_nothing_else_of_the_task() -> None:
-    assert ComputeModel(spot=True).tags() == {RUN_TASK_TAG: SPOT}
+    assert launcher_tags(Compute(spot=True)) == {RUN_TASK_TAG: SPOT}
     assert json.loads(SPOT) == {
         "capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
     }

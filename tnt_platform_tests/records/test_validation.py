@@ -8,8 +8,8 @@ import pytest
 
 from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.specs.validate import Report
-from tnt_platform_tests.specs.dataset_files import MARK, marked_line, spoilt, write_dataset
+from tnt_platform.validation.validate import Report
+from tnt_platform_tests.validation.dataset_files import MARK, marked_line, spoilt, write_dataset
 
 SOUND = """\
 type: tnt_platform.components.RecordsDataset

@@ -12,7 +12,6 @@ from typing import Any
 from tnt_platform.lake.publishing import Place, Published
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.report.chain import ReportChain
-from tnt_platform.report.dataset import DailyReportDataset
 from tnt_platform.report.reconcile import survey_reports
 from tnt_platform.report.spec import ReportSpec
 from tnt_platform.settings import Settings
@@ -23,7 +22,7 @@ DAY = "2026-11-20"
 
 def report_spec(**changes: object) -> ReportSpec:
     """A report as its YAML would say it."""
-    return DailyReportDataset.resolve_from_dict({"totals": ["amount"], **changes}).spec(Path("daily"))
+    return ReportSpec.model_validate({"totals": ["amount"], **changes}).placed_in(Path("daily"))
 
 
 @dataclass

@@ -11,11 +11,8 @@ import dagster as dg
 import pytest
 
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About
-from tnt_platform.report.assets import CHECKS, report_assets
-from tnt_platform.report.sensor import daily_schedule, report_sensor, sweep_schedule
+from tnt_platform.report.component import CHECKS, daily_schedule, report_assets, report_sensor, sweep_schedule
 from tnt_platform.report.spec import ReportSpec
-from tnt_platform.specs.fields import SensorModel
 from tnt_platform_tests.report.scene import report_spec
 
 DAY, NEXT = "2026-11-18", "2026-11-19"
@@ -34,7 +31,7 @@ def put(raw: Path, day: str, text: str = "amount\n1\n", name: str = "a.csv") -> 
 
 
 def assets(spec: ReportSpec) -> dg.AssetsDefinition:
-    return report_assets(spec, About("What came.", ["team:x"], {"a": "b"}))
+    return report_assets(spec)
 
 
 def run(spec: ReportSpec | None = None, first: str = DAY, last: str = DAY) -> dg.ExecuteInProcessResult:
@@ -95,7 +92,7 @@ def test_the_sensor_asks_for_each_date_that_differs_and_then_for_nothing(raw: Pa
     put(raw, DAY)
     put(raw, NEXT)
     spec = report_spec()
-    sensor = report_sensor(spec, SensorModel(), dg.AssetSelection.assets(*assets(spec).keys))
+    sensor = report_sensor(spec, dg.AssetSelection.assets(*assets(spec).keys))
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick() -> dg.SensorResult:
@@ -118,7 +115,7 @@ def test_the_sensor_asks_for_each_date_that_differs_and_then_for_nothing(raw: Pa
 
 def test_the_daily_schedule_asks_for_the_day_before_also_without_files(raw: Path) -> None:
     spec = report_spec()
-    schedules = [daily_schedule(spec, "0 6 * * *"), sweep_schedule(spec, SensorModel())]
+    schedules = [daily_schedule(spec, "0 6 * * *"), sweep_schedule(spec)]
     job = dg.define_asset_job(f"{spec.name}_job", dg.AssetSelection.assets(*assets(spec).keys))
     definitions = dg.Definitions(
         [assets(spec)], schedules=schedules, jobs=[job], resources={"platform": Platform()}

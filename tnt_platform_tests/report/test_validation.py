@@ -8,8 +8,8 @@ import pytest
 
 from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.specs.validate import Report
-from tnt_platform_tests.specs.dataset_files import MARK, marked_line, spoilt, write_dataset
+from tnt_platform.validation.validate import Report
+from tnt_platform_tests.validation.dataset_files import MARK, marked_line, spoilt, write_dataset
 
 SOUND = """\
 type: tnt_platform.components.DailyReportDataset
@@ -37,11 +37,11 @@ MISTAKES = {
         "[amount, §raw]",
         "raw is a name that the reader uses",
     ),
-    "a prefix that is no folder": ("prefix: in/", "prefix: §in", "is no folder", "write in/"),
+    "a prefix that is no folder": ("prefix: in/", "prefix: §in", "'in'", "in/"),
     "a pattern without a date": ("(?P<date>[0-9]{8})", "§([0-9]{8})", "has no group date"),
     "a pattern that is none": ("(?P<date>[0-9]{8})", "§(?P<date>[0-9{8})", "not a regular expression"),
     "a format of no day": ('"%Y%m%d"', '"%Y%m"', "does not name one day"),
-    "an impossible date": ('"2026-01-01"', '§"2026-02-30"', "is no date"),
+    "an impossible date": ('"2026-01-01"', '§"2026-02-30"', "start_date", "2026-02-30"),
     "a freshness that normal days break": (
         "empty_days: missing\n",
         "empty_days: normal\n",

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tnt_platform.kinds import validate_datasets
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.settings import Settings
-from tnt_platform.specs.document import read_document
-from tnt_platform.specs.fault import Fault
-from tnt_platform.specs.validate import Report
+from tnt_platform.validation.document import read_document
+from tnt_platform.validation.fault import Fault
+from tnt_platform.validation.validate import Report
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.dataset_files import BCRA, IPC, LONG, WIDE, days, workbook
 from tnt_platform_tests.series.mistakes import MISTAKES
-from tnt_platform_tests.specs.dataset_files import MARK, marked_line, spoilt, write_dataset
+from tnt_platform_tests.validation.dataset_files import MARK, marked_line, spoilt, write_dataset
 
 
 def check(root: Path, environment: dict[str, str] | None = None, *, strict_env: bool = False) -> Report:

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.kinds import DEFS, dataset_specs, transit_spec, transit_specs
-from tnt_platform.specs.fields import SensorModel
+from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.model import ColumnModel, LayoutModel, SourceModel, column_of, layout_of, source_of
 from tnt_platform.transit.spec import TransitSpec
-from tnt_platform_tests.specs.dataset_files import DATES, RATES, spoilt, write_dataset
+from tnt_platform_tests.validation.dataset_files import DATES, RATES, spoilt, write_dataset
 
 ORIGIN = ColumnModel(name="origin", required=True)
 ZONE = ColumnModel(name="zone")

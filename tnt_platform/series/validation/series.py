@@ -14,10 +14,10 @@ from tnt_platform.series.readers.layouts import column_index
 from tnt_platform.series.transforms.observations import Conventions
 from tnt_platform.series.validation.series_file import file_faults
 from tnt_platform.series.validation.series_source import source_faults
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import DatasetFile, Findings, meant, shown
-from tnt_platform.specs.schema import read_part, refusal
-from tnt_platform.specs.texts import ENCODINGS
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import DatasetFile, Findings, meant, shown
+from tnt_platform.validation.legacy_schema import read_part, refusal
+from tnt_platform.validation.texts import ENCODINGS
 
 # Where `${VARIABLES}` are resolved when a run starts.
 SERIES_VARIABLES_IN = (("source", "url"), ("source", "headers"), ("notify_topic",))

@@ -11,8 +11,8 @@ from urllib.request import url2pathname
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.normalized import read_capture
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import DatasetFile
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import DatasetFile
 
 # The key of a series that is wrong, by what the reader says.
 _AT_FAULT = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import Findings, meant, shown
-from tnt_platform.specs.texts import PLACEHOLDER, credential_faults, header_faults
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import Findings, meant, shown
+from tnt_platform.validation.texts import PLACEHOLDER, credential_faults, header_faults
 
 SCHEMES = ("file:///", "http://", "https://", "s3://")
 MONTH_MARKS = ("MM", "YY", "YYYY")

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from tnt_platform.readers.column import Column, Note
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import Findings
-from tnt_platform.specs.schema import read_part, refusal
 from tnt_platform.transit.model import ColumnModel, NoteModel, column_of
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import Findings
+from tnt_platform.validation.legacy_schema import read_part, refusal
 
 # Options that are checked together because one rule is about both.
 _TOGETHER = (("true_values", "false_values"), ("thousands", "decimal"))

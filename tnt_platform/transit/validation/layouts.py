@@ -8,11 +8,11 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from tnt_platform.readers.layout import DelimitedLayout, column_name, normalised
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import Findings, listed, meant, shown
-from tnt_platform.specs.schema import refusal
-from tnt_platform.specs.texts import ENCODINGS
 from tnt_platform.transit.model import ColumnModel, LayoutModel, layout_of
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import Findings, listed, meant, shown
+from tnt_platform.validation.legacy_schema import refusal
+from tnt_platform.validation.texts import ENCODINGS
 
 COMPRESSED = (".gz", ".zip", ".bz2", ".xz")
 # Samples of a glob are made with a character that no other glob names.

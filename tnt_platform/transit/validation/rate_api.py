@@ -7,11 +7,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.specs.document import Document, Node
-from tnt_platform.specs.fault import DatasetFile, Findings, listed, meant, shown
-from tnt_platform.specs.texts import header_faults, url_faults
 from tnt_platform.transit.transforms.answers import compile_answer
 from tnt_platform.transit.validation.request import request_faults
+from tnt_platform.validation.document import Document, Node
+from tnt_platform.validation.fault import DatasetFile, Findings, listed, meant, shown
+from tnt_platform.validation.texts import header_faults, url_faults
 
 SHIPPER_ID = "shipper_id"
 ANSWER_PARTS = ("days", "ground", "rates")

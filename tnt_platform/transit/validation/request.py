@@ -8,11 +8,11 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.specs.document import Node, read_document
-from tnt_platform.specs.fault import DatasetFile, Findings, listed, meant, nearest, shown
-from tnt_platform.specs.schema import refusal
-from tnt_platform.specs.texts import header_faults, placeholder_faults
 from tnt_platform.transit.transforms.request_template import RequestTemplate, read_template
+from tnt_platform.validation.document import Node, read_document
+from tnt_platform.validation.fault import DatasetFile, Findings, listed, meant, nearest, shown
+from tnt_platform.validation.legacy_schema import refusal
+from tnt_platform.validation.texts import header_faults, placeholder_faults
 
 # Likeness from which a name that is not known here is taken for a misspelt one that is.
 TYPING_ERROR = 0.85

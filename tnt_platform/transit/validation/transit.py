@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tnt_platform.discovery.discovery import RawSource
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import DatasetFile, Findings
-from tnt_platform.specs.schema import read_part, refusal
-from tnt_platform.specs.texts import name_faults
-from tnt_platform.transit.model import ColumnModel, LayoutModel, SourceModel, source_of
+from tnt_platform.transit.model import ColumnModel, LayoutModel, SourceModel
+from tnt_platform.transit.spec import TransitSource
 from tnt_platform.transit.validation.columns import column_faults
 from tnt_platform.transit.validation.layouts import glob_faults, layout_faults
 from tnt_platform.transit.validation.rate_api import api_faults
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import DatasetFile, Findings
+from tnt_platform.validation.legacy_schema import read_part
+from tnt_platform.validation.schema import spec_mistakes
+from tnt_platform.validation.texts import name_faults
 
 # Where `${VARIABLES}` are resolved when a run starts.
 VARIABLES_IN = (("rate_api", "url"), ("rate_api", "headers"), ("dynamodb", "table"))
@@ -125,37 +126,18 @@ def _source_faults(parts: Parts, findings: Findings) -> None:
     source, node = parts.source, parts.attributes.get("source")
     if source is None or node is None:
         return
-    any_file = re.compile("x")
-    if said := refusal(RawSource, source.prefix, any_file):
-        expected = "a folder below the raw bucket"
-        findings.add(
-            node.children["prefix"], f"prefix: {said.partition(': ')[0]}", expected, "write it like transit/"
-        )
+    assert isinstance(node.value, dict)
+    own = {name: value for name, value in node.value.items() if name != "same_file_again"}
+    for found in spec_mistakes(TransitSource, own)[0]:
+        findings.add(node.nearest(found.at), found.wrong, found.expected, found.fix)
     pattern = node.children["key_pattern"]
-    if source.prefix and source.key_pattern.removeprefix("^").startswith(
-        (source.prefix, re.escape(source.prefix))
-    ):
-        mend = f"delete {source.prefix} from its start"
-        findings.add(pattern, "key_pattern repeats the prefix", "what follows the prefix", mend)
-    bare = source.model_copy(update={"prefix": "p/", "date_format": "%Y-%m-%d"})
-    said = refusal(source_of, bare) or ""
-    if "global flags" in said:
-        mend = "write them inside, (?i:...), or as [Aa]"
-        findings.add(
-            pattern, "key_pattern starts with flags for all of it", "a pattern that follows the prefix", mend
-        )
-    elif said and not re.search(r"group names .* taken", said):
-        findings.add(pattern, f"key_pattern: {said}", "a pattern that follows the prefix", "mend it")
     for name in parts.groups:
         if name in parts.column_names:
             wrong = f"key_pattern: the group {name} is also a column"
             findings.add(pattern, wrong, "each name once", "rename one of them")
-        if name in parts.taken | {"line_no", "raw"} or f"'{name}'" in said:
+        if name in parts.taken | {"line_no", "raw"}:
             wrong = f"key_pattern: the group {name} has a name of the platform's own"
             findings.add(pattern, wrong, "a free name", f"rename it, for example to key_{name}")
-    if said := refusal(RawSource, "p/", any_file, source.date_format):
-        wrong = f"date_format: {said.partition('; ')[0]}"
-        findings.add(node.get("date_format") or node, wrong, "year, month and day", "write it like %Y-%m-%d")
 
 
 def _column_set_faults(parts: Parts, findings: Findings) -> None:

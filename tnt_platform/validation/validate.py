@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from pydantic import BaseModel
 
 from tnt_platform.errors import NotFound
 from tnt_platform.settings import Settings
-from tnt_platform.specs.document import Document, Node, read_document
-from tnt_platform.specs.fault import DatasetFile, Fault, Findings, listed, meant, shown
-from tnt_platform.specs.schema import refusal, schema_faults
-from tnt_platform.specs.texts import ownership_faults, placeholder_faults, template_faults
+from tnt_platform.specs.dataset import DatasetSpec
+from tnt_platform.specs.fields import VARIABLE, MayHoldVariables
+from tnt_platform.specs.spec import Mistake
+from tnt_platform.specs.spec import Path as Path_
+from tnt_platform.validation.document import Document, Node, read_document
+from tnt_platform.validation.fault import DatasetFile, Fault, Findings, listed, meant, shown
+from tnt_platform.validation.legacy_schema import refusal, schema_faults
+from tnt_platform.validation.schema import marks_at, spec_mistakes
+from tnt_platform.validation.texts import ownership_faults, placeholder_faults, template_faults
 
 FILE = "defs.yaml"
 # What Dagster lets a defs.yaml say besides its type and attributes.
@@ -33,6 +39,9 @@ class Rules:
     variables_in: tuple[tuple[str, ...], ...]
 
 
+Kind = Rules | type[DatasetSpec]
+
+
 @dataclass(frozen=True)
 class Report:
     """How many datasets were looked at, and what was found, by file and line."""
@@ -43,7 +52,7 @@ class Report:
 
 
 def validate_folder(
-    folder: Path, settings: Settings, kinds: Mapping[str, Rules], *, strict_env: bool = False
+    folder: Path, settings: Settings, kinds: Mapping[str, Kind], *, strict_env: bool = False
 ) -> Report:
     """Check every dataset below `folder` without touching network, bucket or lake.
 
@@ -55,7 +64,21 @@ def validate_folder(
     paths = sorted(folder.rglob(FILE)) if folder.is_dir() else []
     if not paths:
         raise NotFound(f"there is no {FILE} below {folder}; give a folder such as tnt_platform/defs")
-    found: list[Findings] = [_folders_without_file(folder, paths)]
+    return _report(paths, settings, kinds, strict_env, [_folders_without_file(folder, paths)])
+
+
+def validate_file(path: Path, settings: Settings, kinds: Mapping[str, Kind]) -> Report:
+    """Check one dataset alone."""
+    return _report([path], settings, kinds, False, [])
+
+
+def _report(
+    paths: list[Path],
+    settings: Settings,
+    kinds: Mapping[str, Kind],
+    strict_env: bool,
+    found: list[Findings],
+) -> Report:
     datasets = []
     for path in paths:
         document, findings = read_document(path.read_bytes()), Findings(path)
@@ -91,7 +114,7 @@ def _attributes(document: Document, path: Path, findings: Findings) -> Node | No
     return attributes
 
 
-def _check_alone(dataset: DatasetFile, kinds: Mapping[str, Rules]) -> list[Findings]:
+def _check_alone(dataset: DatasetFile, kinds: Mapping[str, Kind]) -> list[Findings]:
     """Check one dataset; returns what was found in files beside its YAML."""
     attributes, findings = dataset.attributes, dataset.findings
     for _, node in attributes.leaves():
@@ -99,6 +122,9 @@ def _check_alone(dataset: DatasetFile, kinds: Mapping[str, Rules]) -> list[Findi
     assert dataset.document.root is not None, "it has attributes"
     kind = _kind_of(dataset.document.root, kinds, findings)
     if kind is None:
+        return []
+    if isinstance(kind, type):
+        _check_spec(kind, dataset)
         return []
     allowed = kind.variables_in
     places = listed(".".join(place) for place in allowed)
@@ -114,7 +140,48 @@ def _check_alone(dataset: DatasetFile, kinds: Mapping[str, Rules]) -> list[Findi
     return beside
 
 
-def _kind_of(root: Node, known: Mapping[str, Rules], findings: Findings) -> Rules | None:
+def _check_spec(kind: type[DatasetSpec], dataset: DatasetFile) -> None:
+    """Note what the spec's types and rules, its variables and the files beside it have wrong."""
+    attributes = dataset.attributes
+    found, spec = spec_mistakes(kind, attributes.value)
+    if isinstance(spec, DatasetSpec):
+        with suppress(AttributeError) if found else nullcontext():
+            found += spec.placed_in(dataset.folder).mistakes_beside(dataset.settings)
+    for path, node in attributes.leaves():
+        if isinstance(node.value, str) and "${" in node.value:
+            found += variable_mistakes(node.value, path, kind, attributes.value, dataset.settings)
+    for one in found:
+        warning = one.warning or (one.unset and not dataset.strict_env)
+        if one.file:
+            fault = Fault(dataset.folder / one.file, one.line, one.wrong, one.expected, one.fix, warning)
+        else:
+            line = attributes.nearest(one.at).line
+            fault = Fault(dataset.path, line, one.wrong, one.expected, one.fix, warning)
+        if fault not in dataset.findings.faults:
+            dataset.findings.faults.append(fault)
+
+
+def variable_mistakes(
+    text: str, path: Path_, kind: type[DatasetSpec], attributes: object, settings: Settings
+) -> Iterator[Mistake]:
+    """`${VARIABLES}` of one string: whether the field may hold any, how they are spelled, and whether they are set."""
+    if not any(isinstance(mark, MayHoldVariables) for mark in marks_at(kind, attributes, path)):
+        wrong = f"{shown(text)} holds a variable"
+        yield Mistake(
+            wrong, "the value itself: variables of this field are not resolved", "write it out", path
+        )
+        return
+    if "${" in VARIABLE.sub("", text):
+        yield Mistake(
+            "a variable is misspelled", "${NAME} or ${NAME:-default}", "fix the braces and the name", path
+        )
+    for name in settings.missing(text):
+        fix = f"set {name}, or give a default: ${{{name}:-value}}"
+        wrong = f"environment variable {name} is not set"
+        yield Mistake(wrong, "a value in the environment of the runs", fix, path, unset=True)
+
+
+def _kind_of(root: Node, known: Mapping[str, Kind], findings: Findings) -> Kind | None:
     for name, node in root.entries().items():
         if name not in ("type", "attributes", *OTHER_KEYS):
             expected = f"one of {listed(('type', 'attributes', *OTHER_KEYS))}"

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import Findings, listed, meant, shown
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import Findings, listed, meant, shown
 
 M = TypeVar("M", bound=BaseModel)
 

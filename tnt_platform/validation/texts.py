@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from tnt_platform.specs.document import Node
-from tnt_platform.specs.fault import DatasetFile, Findings, listed, meant, shown
-from tnt_platform.specs.schema import refusal
+from tnt_platform.validation.document import Node
+from tnt_platform.validation.fault import DatasetFile, Findings, listed, meant, shown
+from tnt_platform.validation.legacy_schema import refusal
 
 # A default may hold marks of its own, such as the {MM} of a URL.
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^{}]|\{[A-Za-z]+\})*))?\}")

@@ -7,10 +7,24 @@ from datetime import timedelta
 from typing import Annotated, Self
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
-from tnt_platform.orchestration.compute import ComputeModel
-from tnt_platform.orchestration.steps import About, schedule_status
+from tnt_platform.orchestration.compute import launcher_tags
+from tnt_platform.orchestration.steps import About
+from tnt_platform.specs.dataset import Compute
+
+
+class ComputeModel(dg.Model, dg.Resolvable):
+    """`Compute` for the kinds that are not declared by a spec yet."""
+
+    cpu: int | None = None
+    memory_mb: int | None = None
+    spot: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_size(self) -> ComputeModel:
+        Compute(**self.model_dump())
+        return self
 
 
 class Dataset(dg.Component, dg.Model, dg.Resolvable):
@@ -38,24 +52,5 @@ class Dataset(dg.Component, dg.Model, dg.Resolvable):
             if self.stale_after_hours
             else None
         )
-        compute = self.compute.tags() if self.compute else {}
+        compute = launcher_tags(Compute(**self.compute.model_dump())) if self.compute else {}
         return About(self.description, self.owners, self.tags, stale, compute)
-
-
-def newest_definitions(
-    assets: dg.AssetsDefinition, name: str, cron: str | None, timezone: str
-) -> dg.Definitions:
-    """Assets, job and schedule of a dataset that has only a newest state; one run of it at a time."""
-    job = dg.define_asset_job(f"{name}_job", dg.AssetSelection.assets(*assets.keys), tags={"tnt/lane": name})
-    schedule = (
-        dg.ScheduleDefinition(
-            name=f"{name}_schedule",
-            job=job,
-            cron_schedule=cron,
-            execution_timezone=timezone,
-            default_status=schedule_status(),
-        )
-        if cron
-        else None
-    )
-    return dg.Definitions(assets=[assets], jobs=[job], schedules=[schedule] if schedule else [])

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.cli.validation import validate
-from tnt_platform.kinds import DEFS, RULES, validate_datasets
+from tnt_platform.kinds import DEFS, KINDS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.specs.document import read_document
-from tnt_platform.specs.fault import Fault
-from tnt_platform.specs.validate import Report
 from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.validation.layouts import hides
+from tnt_platform.validation.document import read_document
+from tnt_platform.validation.fault import Fault
+from tnt_platform.validation.validate import Report
 from tnt_platform_tests.rounds import tries
-from tnt_platform_tests.specs.dataset_files import (
+from tnt_platform_tests.validation.dataset_files import (
     DATES,
     MARK,
     RATES,
@@ -33,7 +33,7 @@ from tnt_platform_tests.specs.dataset_files import (
     spoilt,
     write_dataset,
 )
-from tnt_platform_tests.specs.mistakes import IN_REQUEST, IN_YAML, PARENT_LINES, SEVERAL
+from tnt_platform_tests.validation.mistakes import IN_REQUEST, IN_YAML, PARENT_LINES, SEVERAL
 
 SET = {"RATES_URL": "http://localhost", "RATES_TOKEN": "token of this test"}
 
@@ -326,7 +326,7 @@ def test_a_fault_of_a_whole_dataset_that_no_rule_foresees_is_still_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "tnt_platform.components.TransitDataset"
-    monkeypatch.setitem(RULES, name, replace(RULES[name], faults=lambda dataset: []))
+    monkeypatch.setitem(KINDS, name, replace(KINDS[name], faults=lambda dataset: []))
     write_dataset(
         tmp_path, "dates", spoilt(DATES, "identity: [delivery]", "identity: [nothing]"), request=None
     )

@@ -53,6 +53,15 @@ class Node:
             node = node.children.get(part) if node else None
         return node
 
+    def nearest(self, path: tuple[str | int, ...]) -> Node:
+        """The value at `path`, or the innermost one on the way to it that is there."""
+        node = self
+        for part in path:
+            if part not in node.children:
+                break
+            node = node.children[part]
+        return node
+
     def items(self, *path: str | int) -> list[Node]:
         """The items of the list at `path`; none when it is no list."""
         node = self.get(*path)

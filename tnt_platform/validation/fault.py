@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tnt_platform.settings import Settings
-from tnt_platform.specs.document import Document, Node
+from tnt_platform.validation.document import Document, Node
 
 SHOWN_CHARS = 60
 
