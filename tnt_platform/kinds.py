@@ -21,6 +21,7 @@ from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.series.validation.series import SERIES_VARIABLES_IN, series_faults
 from tnt_platform.settings import Settings
+from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import listed, meant
 from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.spec import TransitSpec
@@ -39,6 +40,9 @@ KINDS: dict[str, Kind] = {
     "tnt_platform.components.RecordsDataset": Rules(RecordsDataset, records_faults, RECORDS_VARIABLES_IN),
     "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
     "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
+}
+SPECS: Mapping[str, type[DatasetSpec]] = {
+    name: kind for name, kind in KINDS.items() if not isinstance(kind, Rules)
 }
 Spec = TransitSpec | SeriesSpec | DirectorySpec | RecordsSpec | ReportSpec
 S = TypeVar("S")
@@ -114,22 +118,23 @@ def dataset_spec(name: str, folder: Path = DEFS) -> Spec:
 
 
 def transit_specs(folder: Path = DEFS) -> dict[str, TransitSpec]:
-    """Every transit dataset by name; raises as `dataset_specs`."""
-    return {name: spec for name, spec in dataset_specs(folder).items() if isinstance(spec, TransitSpec)}
+    """Every transit dataset that can be loaded, by name."""
+    specs = load_datasets(folder).specs
+    return {name: spec for name, spec in specs.items() if isinstance(spec, TransitSpec)}
 
 
 def transit_spec(name: str) -> TransitSpec:
-    """One transit dataset; raises as `dataset_spec`."""
-    return _named(name, transit_specs())
+    """One transit dataset; raises as `dataset_spec`, also for another kind."""
+    return _of_kind(name, TransitSpec)
 
 
 def series_spec(name: str) -> SeriesSpec:
-    """One dataset of series; raises as `dataset_spec`."""
-    specs = {name: spec for name, spec in dataset_specs().items() if isinstance(spec, SeriesSpec)}
-    return _named(name, specs)
+    """One dataset of series; raises as `dataset_spec`, also for another kind."""
+    return _of_kind(name, SeriesSpec)
 
 
-def _named(name: str, specs: Mapping[str, S]) -> S:
-    if name not in specs:
-        raise NotFound(f"there is no dataset {name!r}; known: {', '.join(specs)}")
-    return specs[name]
+def _of_kind(name: str, kind: type[S]) -> S:
+    spec = dataset_spec(name)
+    if not isinstance(spec, kind):
+        raise NotFound(f"{name} is a {type(spec).__name__}; this needs a {kind.__name__}")
+    return spec

@@ -11,10 +11,10 @@ import click
 import dagster as dg
 
 from tnt_platform.cli.execution import execute_job
-from tnt_platform.cli.tables import console, show_frame, show_rows
+from tnt_platform.cli.tables import console, show_frame
 from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import NotFound
-from tnt_platform.kinds import dataset_spec, transit_spec, transit_specs
+from tnt_platform.kinds import dataset_spec, transit_spec
 from tnt_platform.lake.publishing import Place
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.orchestration.platform import open_place
@@ -23,7 +23,6 @@ from tnt_platform.report.chain import run_date
 from tnt_platform.report.spec import ReportSpec
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
-from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import ENRICHED, RESULTS, TransitSpec
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
@@ -33,35 +32,6 @@ OPTIONS: Mapping[type, tuple[str, ...]] = {
     RecordsSpec: ("by_hand",),
     ReportSpec: (),
 }
-
-
-@click.command()
-@click.argument("prefix", default="")
-@click.option("--run", "do_it", is_flag=True, help="Materialize the dates that differ.")
-def scan(prefix: str, do_it: bool) -> None:
-    """Compare the files below PREFIX (default: of every dataset) with what is published."""
-    place = open_place(Settings.from_environment())
-    for spec in transit_specs().values():
-        if not (spec.source.prefix.startswith(prefix) or prefix.startswith(spec.source.prefix)):
-            continue
-        with console.status(f"comparing {spec.name}"):
-            found = survey(spec, place)
-        work = [item for item in found.work if not prefix or _below(spec, item.date, prefix)]
-        seen = (
-            f"{spec.name}: {found.files_seen:,} files on {found.dates_seen} dates below {spec.source.prefix}"
-        )
-        console.print(f"{seen}; {len(work)} dates differ" if work else f"{seen}; nothing to do")
-        if work:
-            rows = [(item.date, item.new, item.changed, item.vanished, item.reason) for item in work]
-            show_rows(["date", "new", "changed", "gone", "why"], rows)
-        if work and do_it:
-            materialize(spec, [item.date for item in work], {})
-
-
-def _below(spec: TransitSpec, partition: str, prefix: str) -> bool:
-    """A prefix that reaches into the dates names those that start with its last part."""
-    tail = prefix.removeprefix(spec.source.prefix).split("/", 1)[0]
-    return not tail or len(prefix) <= len(spec.source.prefix) or partition.startswith(tail)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -31,6 +32,14 @@ class DatasetComponent(dg.Component, Generic[S]):
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> Self:
         """Take the attributes that Dagster read; the folder names the dataset."""
         return cls(attributes.placed_in(context.path))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Build what Dagster loads; nothing depends on where it is loaded from."""
+        return self.definitions()
+
+    @abstractmethod
+    def definitions(self) -> dg.Definitions:
+        """The dataset's assets, checks, sensors, schedules and jobs."""
 
 
 def about(spec: DatasetSpec) -> About:

@@ -48,7 +48,7 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
 
     spec_type = ReportSpec
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def definitions(self) -> dg.Definitions:
         """Build assets, checks, sensor, schedules and job of the dataset."""
         spec = self.spec
         assets = report_assets(spec)

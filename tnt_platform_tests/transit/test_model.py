@@ -49,7 +49,7 @@ def test_texts_that_look_like_numbers_or_templates_stay_as_they_are_written(tmp_
     columns = {column.name: column for column in spec.layouts[0].columns}
     assert columns["weight"].nulls == ("0", "None")
     assert columns["service"].values == ("1", "2")
-    assert "{{1}}" in spec.source.key_pattern.pattern
+    assert "{{1}}" in spec.source.whole_key.pattern
     assert spec.api is not None
     assert spec.api.url == "${RATES_URL}"
 

@@ -1,0 +1,25 @@
+"""A dataset whose `defs.yaml` is invalid, as Dagster shows it: one asset that fails and says why."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+
+def broken_dataset(name: str, reason: str) -> dg.Definitions:
+    """An asset `<dataset>/invalid_defs_yaml` whose description, and whose failure, is what `tnt validate` prints."""
+    description = (
+        f"**The `defs.yaml` of {name} is invalid, so none of its assets can be loaded.** Fix it and reload the "
+        f"definitions:\n\n```\n{reason}\n```"
+    )
+
+    @dg.asset(
+        key=[name, "invalid_defs_yaml"],
+        group_name=name if name.isidentifier() else "invalid",
+        kinds={"yaml"},
+        tags={"tnt/state": "invalid"},
+        description=description,
+    )
+    def invalid() -> None:
+        raise dg.Failure(reason, allow_retries=False)
+
+    return dg.Definitions(assets=[invalid])
