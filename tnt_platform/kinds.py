@@ -13,9 +13,7 @@ from tnt_platform.directory.dataset import DirectoryDataset
 from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.directory.validation import DIRECTORY_VARIABLES_IN, directory_faults
 from tnt_platform.errors import ConfigError, NotFound
-from tnt_platform.records.dataset import RecordsDataset
 from tnt_platform.records.spec import RecordsSpec
-from tnt_platform.records.validation import RECORDS_VARIABLES_IN, records_faults
 from tnt_platform.report.spec import ReportSpec
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.spec import SeriesSpec
@@ -37,7 +35,7 @@ KINDS: dict[str, Kind] = {
     "tnt_platform.components.DirectoryDataset": Rules(
         DirectoryDataset, directory_faults, DIRECTORY_VARIABLES_IN
     ),
-    "tnt_platform.components.RecordsDataset": Rules(RecordsDataset, records_faults, RECORDS_VARIABLES_IN),
+    "tnt_platform.components.RecordsDataset": RecordsSpec,
     "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
     "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
 }

@@ -11,7 +11,7 @@ import yaml
 
 from tnt_platform.directory.dataset import DirectoryDataset
 from tnt_platform.orchestration.component import DatasetComponent
-from tnt_platform.records.dataset import RecordsDataset
+from tnt_platform.records.component import RecordsDataset
 from tnt_platform.report.component import DailyReportDataset
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.specs.dataset import DatasetSpec
@@ -19,7 +19,7 @@ from tnt_platform.transit.dataset import TransitDataset
 
 __all__ = ["DailyReportDataset", "DirectoryDataset", "RecordsDataset", "SeriesDataset", "TransitDataset"]
 
-_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset,)
+_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset, RecordsDataset)
 
 
 def component_of(spec: DatasetSpec) -> DatasetComponent[Any]:

@@ -43,14 +43,14 @@ class Reading:
 def read_capture(spec: RecordsSpec, body: bytes) -> Reading:
     """Pure: the bytes of a capture -> records or refusals; nothing in them makes this raise."""
     try:
-        items = read_items(body, spec.layout)
+        items = read_items(body, spec.items, spec.count)
     except InvalidInput as fault:
         return refused_whole(spec, fault, first_text(body)[:_RAW_CHARS])
-    return Reading(len(items), map_items(items, spec.mapping))
+    return Reading(len(items), map_items(items, spec, spec.name))
 
 
 def refused_whole(spec: RecordsSpec, fault: InvalidInput, raw: str) -> Reading:
     """A capture of which no item can be told apart: one row in, one refused."""
     row = (0, raw, fault.reason_code, str(fault))
     refused = pl.DataFrame([row], schema=dict(REFUSED), orient="row")
-    return Reading(1, Mapped(pl.DataFrame(schema=spec.mapping.schema), refused))
+    return Reading(1, Mapped(pl.DataFrame(schema=spec.schema_of_records), refused))

@@ -27,7 +27,7 @@ def upsert_records(spec: RecordsSpec, place: Place, settings: Settings) -> dict[
     Raises:
         TntError: the table can't be reached or refuses; the published data is not affected.
     """
-    name = settings.resolve(spec.table) if spec.table else ""
+    name = settings.resolve(spec.dynamodb_table) if spec.dynamodb_table else ""
     current = place.store.current(spec.dataset(RECORDS))
     if not name or current is None:
         return {}

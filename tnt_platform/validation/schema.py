@@ -173,7 +173,8 @@ def _of_type(value: object, error: ErrorDetails) -> tuple[str, str]:
         return f"one of {listed(allowed)}", meant(str(value), allowed, "write one of them")
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        expected = words.format(context[bound])
+        limit = context[bound]
+        expected = words.format(f"{limit:g}" if isinstance(limit, float) else limit)
         return expected, f"write {expected}"
     expected, fix = _EXPECTED.get(kind.split("_", maxsplit=1)[0], ("another value", "change it"))
     return expected, f"{fix}, or delete the key" if value is None else fix

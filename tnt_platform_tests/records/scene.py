@@ -14,7 +14,6 @@ import polars as pl
 from tnt_platform.lake.publishing import Place, Published
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.records.chain import RecordsChain
-from tnt_platform.records.dataset import RecordsDataset
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
@@ -40,7 +39,12 @@ USERS: Mapping[str, Any] = {
 
 def records_spec(kind: Mapping[str, Any] = POSTS, name: str = "posts", **changes: object) -> RecordsSpec:
     """A dataset as its YAML would say it."""
-    return RecordsDataset.resolve_from_dict({**kind, **changes}).spec(Path(name))
+    return RecordsSpec.model_validate({**kind, **changes}).placed_in(Path(name))
+
+
+def with_source(spec: RecordsSpec, **changes: object) -> RecordsSpec:
+    """The same dataset, its source declared otherwise."""
+    return spec.model_copy(update={"source": spec.source.model_copy(update=changes)})
 
 
 @dataclass

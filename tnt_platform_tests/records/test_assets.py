@@ -10,8 +10,7 @@ import dagster as dg
 import pytest
 
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About
-from tnt_platform.records.assets import CHECKS, records_assets
+from tnt_platform.records.component import CHECKS, records_assets
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
 from tnt_platform_tests.records.scene import records_spec
 
@@ -25,7 +24,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordsApi]
 
 
 def assets(name: str = "posts") -> dg.AssetsDefinition:
-    return records_assets(records_spec(name=name), About("Posts.", ["team:x"], {"a": "b"}))
+    return records_assets(records_spec(name=name))
 
 
 def run(**options: Any) -> dg.ExecuteInProcessResult:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_
 from tnt_platform.sandbox.records_samples import sample_posts
 from tnt_platform.services.download import DownloadLimits
 from tnt_platform_tests.dying_writes import Died, die_at_write
-from tnt_platform_tests.records.scene import POSTS, USERS, RecordsScene, records_spec
+from tnt_platform_tests.records.scene import POSTS, USERS, RecordsScene, records_spec, with_source
 
 
 @pytest.fixture
@@ -74,9 +73,7 @@ def test_the_same_answer_captured_100_times_gives_the_same_records_and_no_new_ve
     for number in range(99):
         if number % 3 == 0:
             # Without a validator the bytes come again, and their hash tells.
-            scene.spec = replace(
-                scene.spec, source=replace(scene.spec.source, headers={"If-None-Match": '"none"'})
-            )
+            scene.spec = with_source(scene.spec, headers={"If-None-Match": '"none"'})
         done = scene.run()
         assert not done["records"].changed
     assert scene.rows().equals(first)
@@ -320,7 +317,7 @@ def test_records_without_a_capture_say_what_to_do_first(scene: RecordsScene) -> 
 
 
 def test_a_refusal_by_the_source_is_not_tried_again(scene: RecordsScene) -> None:
-    scene.spec = replace(scene.spec, source=replace(scene.spec.source, url=f"{scene.url}/api/?results=0"))
+    scene.spec = with_source(scene.spec, url=f"{scene.url}/api/?results=0")
     with pytest.raises(Refused):
         scene.run()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import jmespath
@@ -15,16 +14,12 @@ from tnt_platform.readers.served_page import refuse_page
 _SHOWN_CHARS: Final = 80
 
 
-@dataclass(frozen=True)
-class ItemsLayout:
-    """Where an answer keeps its items: JMESPaths of the list, and of the number the answer itself gives."""
+def read_items(data: bytes, items_path: str = "@", count_path: str | None = None) -> list[Any]:
+    """Return every item of a JSON response, in order; NaN and Infinity are not JSON numbers.
 
-    items: str = "@"
-    count: str | None = None
-
-
-def read_items(data: bytes, layout: ItemsLayout) -> list[Any]:
-    """Return every item as the JSON has it, in order; numbers beyond JSON's (NaN, Infinity) are no JSON.
+    Args:
+        items_path: JMESPath of the list.
+        count_path: JMESPath of the number of items that the response itself gives.
 
     Raises:
         InvalidInput: html_page, not_json, no_items (the path gives no list: an error in place of the data), no_count,
@@ -32,15 +27,15 @@ def read_items(data: bytes, layout: ItemsLayout) -> list[Any]:
     """
     refuse_page(data)
     document = _document(data)
-    items = _found(layout.items, document, "items")
+    items = _found(items_path, document, "items")
     if not isinstance(items, list):
         raise InvalidInput(
             "no_items",
-            f"items: {layout.items!r} is no list in the answer, which {_described(document)}; look at the capture: the "
+            f"items: {items_path!r} is no list in the answer, which {_described(document)}; look at the capture: the "
             "source may be in trouble, or correct the path",
         )
-    if layout.count is not None:
-        _refuse_other_count(_found(layout.count, document, "count"), len(items), layout.count)
+    if count_path is not None:
+        _refuse_other_count(_found(count_path, document, "count"), len(items), count_path)
     return items
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import jmespath
 import jmespath.exceptions
 import polars as pl
+from pydantic import AfterValidator, Field
+
+from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 FieldType = Literal["text", "integer", "number", "boolean"]
 
@@ -53,26 +57,71 @@ _RAW_LIMIT_CHARS: Final = 10_000
 _INT64: Final = range(-(2**63), 2**63)
 
 
-@dataclass(frozen=True)
-class RecordField:
-    """One field of a record: where an item has it (JMESPath), and its type; `required` refuses null."""
-
-    name: str
-    path: str
-    type: FieldType = "text"
-    required: bool = False
+# Columns that every record has, whatever its fields.
+_TAKEN: Final = frozenset({*RECORD, "partition", "last_seen_at"})
 
 
-@dataclass(frozen=True)
-class RecordMapping:
-    """How the items of one source become records; `item_id` is the JMESPath of the item's own id."""
+def _path(text: str) -> str:
+    try:
+        jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        wrong = f"{text!r} is not a JMESPath: {' '.join(str(error).split())}"
+        raise mistake(wrong, "a path such as login.uuid", "fix that position") from error
+    return text
 
-    source: str
-    item_id: str
-    fields: tuple[RecordField, ...]
+
+def _field_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
+        raise mistake(
+            f"{text!r} can't name a column", "a letter, then letters, digits and _", "rename the field"
+        )
+    if text in _TAKEN:
+        raise mistake(f"{text!r} is a column of every record", "another name", "rename the field")
+    return text
+
+
+JmesPath = Annotated[str, AfterValidator(_path)]
+
+
+class RecordField(Spec):
+    """One column of the records."""
+
+    name: Annotated[str, AfterValidator(_field_name), Field(description="Name of the column.")]
+    path: Annotated[
+        JmesPath | None,
+        Field(description="Where an item has the value, as a JMESPath; its `name` by default."),
+    ] = None
+    type: Annotated[
+        FieldType, Field(description="Type of the column; an item with another one is rejected.")
+    ] = "text"
+    required: Annotated[bool, Field(description="Reject an item that lacks the value.")] = False
 
     @property
-    def schema(self) -> dict[str, pl.DataType]:
+    def where(self) -> str:
+        """The JMESPath of the value in an item."""
+        return self.path or self.name
+
+
+class RecordMapping(Spec):
+    """How the items of a source become records."""
+
+    item_id: Annotated[JmesPath, Field(description="Where an item has its own id, as a JMESPath.")]
+    fields: Annotated[tuple[RecordField, ...], Field(description="The columns of the records.")]
+
+    @rule
+    def _fields_have_names_of_their_own(self) -> Iterator[Mistake]:
+        if not self.fields:
+            fix = "add lines such as `- {name: title}`"
+            yield Mistake("fields is empty", "what a record holds", fix, at=("fields",))
+        seen: dict[str, int] = {}
+        for position, one in enumerate(self.fields):
+            if one.name in seen:
+                wrong = f"the field {one.name} is also fields[{seen[one.name]}]"
+                yield Mistake(wrong, "each name once", "rename one, or delete it", at=("fields", position))
+            seen.setdefault(one.name, position)
+
+    @property
+    def schema_of_records(self) -> dict[str, pl.DataType]:
         """The columns that `map_items` gives."""
         return {**MAPPED, **{field.name: TYPES[field.type] for field in self.fields}}
 
@@ -99,8 +148,8 @@ class _Unfit(Exception):
         self.reason_code = reason_code
 
 
-def map_items(items: Sequence[Any], mapping: RecordMapping) -> Mapped:
-    """Map every item; one that can't be mapped, or an id with two contents, refuses the capture whole.
+def map_items(items: Sequence[Any], mapping: RecordMapping, source: str) -> Mapped:
+    """Map every item of `source`; one that can't be mapped, or an id with two contents, refuses the capture whole.
 
     Reason codes: missing_id, bad_id, missing_value, not_text, not_integer, not_number, not_boolean, bad_text,
     unmappable, conflicting_duplicate; capture_refused for the items that are refused because of others.
@@ -109,10 +158,10 @@ def map_items(items: Sequence[Any], mapping: RecordMapping) -> Mapped:
     faults: dict[int, tuple[str, str]] = {}
     for index, item in enumerate(items):
         try:
-            rows.append(_row(index, item, mapping))
+            rows.append(_row(index, item, mapping, source))
         except _Unfit as fault:
             faults[index] = (fault.reason_code, str(fault))
-    records = pl.DataFrame(rows, schema=mapping.schema, orient="row")
+    records = pl.DataFrame(rows, schema=mapping.schema_of_records, orient="row")
     faults |= _conflicts(records)
     if faults:
         return Mapped(records.clear(), _refused(items, faults))
@@ -156,12 +205,12 @@ def changed_records(
     return both.filter(is_news & is_later).with_columns(first_seen).select(*RECORD, *fields)
 
 
-def _row(index: int, item: Any, mapping: RecordMapping) -> tuple[Any, ...]:
+def _row(index: int, item: Any, mapping: RecordMapping, source: str) -> tuple[Any, ...]:
     item_id = _id_of(item, mapping)
     values = {field.name: _value(item, field) for field in mapping.fields}
     return (
-        f"{mapping.source}:{item_id}",
-        mapping.source,
+        f"{source}:{item_id}",
+        source,
         item_id,
         fingerprint(values),
         index,
@@ -189,11 +238,11 @@ def _id_of(item: Any, mapping: RecordMapping) -> str:
 
 
 def _value(item: Any, field: RecordField) -> Any:
-    value = _searched(item, field.path, field.name)
+    value = _searched(item, field.where, field.name)
     if value is None:
         if field.required:
             raise _Unfit(
-                "missing_value", f"{field.name}: {field.path!r} gives nothing, and the field is required"
+                "missing_value", f"{field.name}: {field.where!r} gives nothing, and the field is required"
             )
         return None
     kind = type(value)

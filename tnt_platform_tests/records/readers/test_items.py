@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.records.readers.items import ItemsLayout, read_items
+from tnt_platform.records.readers.items import read_items
 
-COUNTED = ItemsLayout("results", "info.results")
+COUNTED = ("results", "info.results")
 
 
-def refusal(data: bytes, layout: ItemsLayout = COUNTED) -> InvalidInput:
+def refusal(data: bytes, paths: tuple[str, str | None] = COUNTED) -> InvalidInput:
     with pytest.raises(InvalidInput) as raised:
-        read_items(data, layout)
+        read_items(data, *paths)
     return raised.value
 
 
@@ -26,14 +26,14 @@ def answer(items: object, count: object) -> bytes:
 
 
 def test_the_items_are_found_where_the_path_says() -> None:
-    assert read_items(b'[{"id": 1}, 2]', ItemsLayout()) == [{"id": 1}, 2]
-    assert read_items(answer(["a"], 1), COUNTED) == ["a"]
-    assert read_items(b"[]", ItemsLayout()) == []
+    assert read_items(b'[{"id": 1}, 2]') == [{"id": 1}, 2]
+    assert read_items(answer(["a"], 1), *COUNTED) == ["a"]
+    assert read_items(b"[]") == []
 
 
 @pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_any_unicode_is_read(mark: str) -> None:
-    assert read_items('["Zoé"]'.encode(mark), ItemsLayout()) == ["Zoé"]
+    assert read_items('["Zoé"]'.encode(mark)) == ["Zoé"]
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_refusal_says_what_the_answer_has_instead() -> None:
 @given(data=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_any_bytes_are_items_or_a_refusal(data: bytes) -> None:
     with contextlib.suppress(InvalidInput):
-        assert isinstance(read_items(data, ItemsLayout()), list)
+        assert isinstance(read_items(data), list)

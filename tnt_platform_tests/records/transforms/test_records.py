@@ -22,17 +22,17 @@ from tnt_platform.records.transforms.records import (
 )
 
 FIELDS = (
-    RecordField("title", "title"),
-    RecordField("size", "size", "integer"),
-    RecordField("price", "cost.price", "number"),
-    RecordField("sold", "sold", "boolean"),
+    RecordField(name="title"),
+    RecordField(name="size", type="integer"),
+    RecordField(name="price", path="cost.price", type="number"),
+    RecordField(name="sold", type="boolean"),
 )
-THINGS = RecordMapping("things", "id", FIELDS)
-NEEDED = RecordMapping("things", "id", (RecordField("title", "title", required=True),))
+THINGS = RecordMapping(item_id="id", fields=FIELDS)
+NEEDED = RecordMapping(item_id="id", fields=(RecordField(name="title", required=True),))
 
 
 def codes(items: list[Any], mapping: RecordMapping = THINGS) -> list[str]:
-    mapped = map_items(items, mapping)
+    mapped = map_items(items, mapping, "things")
     assert mapped.records.is_empty() or mapped.refused.is_empty()
     return mapped.refused["reason_code"].to_list()
 
@@ -43,7 +43,7 @@ def captured(hour: int) -> dict[str, pl.Expr]:
 
 
 NOTHING = changed_records(
-    map_items([], THINGS).records,
+    map_items([], THINGS, "things").records,
     pl.DataFrame(
         schema={
             "id": pl.String(),
@@ -59,19 +59,19 @@ NOTHING = changed_records(
 def apply(known: pl.DataFrame, items: list[Any], hour: int) -> pl.DataFrame:
     """The records after a capture."""
     columns = known.select("id", "fingerprint", "first_seen_at", "captured_at")
-    changed = changed_records(map_items(items, THINGS).records, columns, captured(hour))
+    changed = changed_records(map_items(items, THINGS, "things").records, columns, captured(hour))
     return pl.concat([known.join(changed, on="id", how="anti"), changed]).sort("id")
 
 
 def test_every_type_is_taken_as_the_json_has_it() -> None:
     item = {"id": 7, "title": 64265, "size": -3, "cost": {"price": 2}, "sold": False}
-    row = map_items([item], THINGS).records.row(0, named=True)
+    row = map_items([item], THINGS, "things").records.row(0, named=True)
     assert (row["id"], row["item_id"], row["item_index"]) == ("things:7", "7", 0)
     assert (row["title"], row["size"], row["price"], row["sold"]) == ("64265", -3, 2.0, False)
 
 
 def test_a_value_that_is_absent_or_null_is_null() -> None:
-    row = map_items([{"id": "a", "title": None}], THINGS).records.row(0, named=True)
+    row = map_items([{"id": "a", "title": None}], THINGS, "things").records.row(0, named=True)
     assert [row[field.name] for field in FIELDS] == [None] * 4
 
 
@@ -107,15 +107,15 @@ def test_a_required_field_without_value_refuses_the_capture() -> None:
 
 
 def test_a_path_that_cannot_be_applied_refuses_the_capture() -> None:
-    joined = RecordMapping("users", "id", (RecordField("name", "join(' ', [first, last])"),))
+    joined = RecordMapping(item_id="id", fields=(RecordField(name="name", path="join(' ', [first, last])"),))
     assert codes([{"id": 1, "first": "Ana", "last": None}], joined) == ["unmappable"]
-    assert map_items([{"id": 1, "first": "Ana", "last": "Gil"}], joined).records["name"].to_list() == [
-        "Ana Gil"
-    ]
+    assert map_items([{"id": 1, "first": "Ana", "last": "Gil"}], joined, "things").records[
+        "name"
+    ].to_list() == ["Ana Gil"]
 
 
 def test_a_refusal_shows_the_item_its_place_and_the_reason() -> None:
-    refused = map_items([{"id": 1}, {"title": "x"}], THINGS).refused
+    refused = map_items([{"id": 1}, {"title": "x"}], THINGS, "things").refused
     assert refused["line_no"].to_list() == [1, 2]
     assert refused["raw"].to_list() == ['{"id": 1}', '{"title": "x"}']
     assert "'id' gives nothing" in refused["reason"][1]
@@ -124,7 +124,7 @@ def test_a_refusal_shows_the_item_its_place_and_the_reason() -> None:
 
 def test_equal_duplicates_are_one_record_and_others_refuse_the_capture() -> None:
     same = {"id": 1, "title": "x"}
-    mapped = map_items([same, {"id": 2}, same], THINGS)
+    mapped = map_items([same, {"id": 2}, same], THINGS, "things")
     assert (mapped.records["item_id"].to_list(), mapped.deduplicated) == (["1", "2"], 1)
     assert codes([same, {"id": 2}, {"id": "1", "title": "y"}]) == [
         "conflicting_duplicate",
@@ -134,9 +134,9 @@ def test_equal_duplicates_are_one_record_and_others_refuse_the_capture() -> None
 
 
 def test_a_fingerprint_is_of_the_mapped_fields_alone() -> None:
-    one = map_items([{"id": 1, "title": "x", "seen": 1}], THINGS).records
-    same = map_items([{"seen": 2, "title": "x", "id": 1}, {"id": 2}], THINGS).records
-    other = map_items([{"id": 1, "title": "y", "seen": 1}], THINGS).records
+    one = map_items([{"id": 1, "title": "x", "seen": 1}], THINGS, "things").records
+    same = map_items([{"seen": 2, "title": "x", "id": 1}, {"id": 2}], THINGS, "things").records
+    other = map_items([{"id": 1, "title": "y", "seen": 1}], THINGS, "things").records
     assert one["fingerprint"][0] == same["fingerprint"][0] != other["fingerprint"][0]
     assert len(one["fingerprint"][0]) == 64
 
@@ -184,7 +184,7 @@ def test_the_digest_of_a_capture_ignores_the_order_of_its_items(
 ) -> None:
     shuffled = [dict(reversed(item.items())) for item in items]
     seed.shuffle(shuffled)
-    one, other = map_items(items, THINGS), map_items(shuffled, THINGS)
+    one, other = map_items(items, THINGS, "things"), map_items(shuffled, THINGS, "things")
     assert content_digest(one.records) == content_digest(other.records)
 
 
@@ -193,7 +193,7 @@ def test_the_digest_of_a_capture_ignores_the_order_of_its_items(
     items=st.lists(st.fixed_dictionaries({"id": st.none() | st.integers(0, 3), "title": st.integers(0, 1)}))
 )
 def test_every_item_is_a_record_a_repetition_or_refused(items: list[dict[str, Any]]) -> None:
-    mapped = map_items(items, THINGS)
+    mapped = map_items(items, THINGS, "things")
     assert mapped.records.height + mapped.refused.height + mapped.deduplicated == len(items)
 
 

@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from tnt_platform.lake.publishing import Published
+from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
+from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.metadata import describe, markdown_table
 from tnt_platform.orchestration.newest import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About, StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, StepStory
 from tnt_platform.records.chain import RecordsChain
-from tnt_platform.records.metadata import records_metadata
 from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 
 CHECKS = StepChecks(
@@ -41,16 +43,26 @@ STEP_KINDS: dict[str, set[str]] = {
 }
 
 
+class RecordsDataset(DatasetComponent[RecordsSpec]):
+    """Records of a JSON API."""
+
+    spec_type = RecordsSpec
+
+    def definitions(self) -> dg.Definitions:
+        """Build assets, checks, job and schedule of the dataset."""
+        return newest_definitions(records_assets(self.spec), self.spec.name, self.spec.cron, "UTC")
+
+
 class RecordsRun(dg.Config):
     """How a run goes about it. `by_hand`: go on although the dataset was rolled back."""
 
     by_hand: bool = False
 
 
-def records_assets(spec: RecordsSpec, about: About) -> dg.AssetsDefinition:
+def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
-    kinds = STEP_KINDS | ({RECORDS: {"polars", "parquet", "dynamodb"}} if spec.table else {})
-    story = StepStory(DESCRIPTIONS, kinds, about, {"source": spec.source.url})
+    kinds = STEP_KINDS | ({RECORDS: {"polars", "parquet", "dynamodb"}} if spec.dynamodb_table else {})
+    story = StepStory(DESCRIPTIONS, kinds, about(spec), {"source": spec.source.url})
 
     @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
     def materialize(
@@ -73,3 +85,31 @@ def records_assets(spec: RecordsSpec, about: About) -> dg.AssetsDefinition:
 
 def _told(published: Published) -> str:
     return f"{published.counts.deduplicated} repeated"
+
+
+def records_metadata(step: str, published: Published) -> dict[str, Any]:
+    """Counts, changes, the newest rows, and the reasons of refusals."""
+    manifest = published.snapshot.manifest
+    facts = describe(published) | {
+        "dagster/row_count": manifest.rows,
+        "size_bytes": manifest.size_bytes,
+        "preview": dg.MetadataValue.md(markdown_table(_preview(step, published))),
+    }
+    if step == RECORDS and published.changed:
+        log = manifest.changelog
+        facts |= {"rows_added": log.added, "rows_updated": log.updated, "rows_removed": log.removed}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _preview(step: str, published: Published) -> pl.DataFrame:
+    rows = published.snapshot.scan()
+    if step == SUMMARY:
+        return rows.tail(PREVIEW_ROWS).collect()
+    if step == CAPTURE:
+        day = published.snapshot.scan([published.partition]).drop("item_ids")
+        return day.sort("captured_at", descending=True).head(PREVIEW_ROWS).collect()
+    if not published.snapshot.manifest.rows:
+        return pl.DataFrame()
+    if not published.changed:
+        return rows.head(PREVIEW_ROWS).collect()
+    return rows.sort("captured_at", "id", descending=[True, False]).head(PREVIEW_ROWS).collect()

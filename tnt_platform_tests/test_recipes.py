@@ -1,0 +1,28 @@
+"""Fingerprints of what is declared: another one makes every published date be read again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tnt_platform.kinds import dataset_spec
+
+# As commit 9ad1ebe computed them.
+RECIPES = {
+    "bcra_infomondia_series": "38cf7cd06c1d9bd4",
+    "bcra_monetary_series": "9adf9eb0aa64e746",
+    "brent_oil": "f2b7c526886e6b5a",
+    "daily_report": "9e9767154df57133",
+    "deliveries": "a3b139b0c27743db",
+    "fx_monthly": "a90935bb5baf604a",
+    "indec_ipc": "2afa966069ebd118",
+    "posts": "079ee069fa2f19e5",
+    "transit": "0dbe1a2934b0ccd3",
+    "users": "94c464916233e853",
+    "world_bank_inflation": "ee9126781fb2a13b",
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_recipe_of_a_shipped_dataset_is_that_of_the_release_before(name: str) -> None:
+    spec = dataset_spec(name)
+    assert (getattr(spec, "recipe", None) or getattr(spec, "parse_recipe", None)) == RECIPES[name]
