@@ -3,7 +3,8 @@ VENV   := .venv
 PYTHON ?= python3
 TNT    := $(VENV)/bin/tnt
 UV     ?= uv
-PIP_INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check
+# Nothing is resolved here: constraints.txt lists every package (docs/decisions.md).
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps
 LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
           --custom-compile-command 'make lock' --group build pyproject.toml
 export DAGSTER_HOME := $(CURDIR)
@@ -17,8 +18,8 @@ help: ## Show this list
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tnt_platform needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --require-hashes -r constraints.txt
-	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(INSTALL) --require-hashes -r constraints.txt
+	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 demo: $(VENV)/.ready ## 1,000 shipper files through the real sensor to published results, explained
