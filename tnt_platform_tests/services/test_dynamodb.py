@@ -404,7 +404,9 @@ def test_wrong_client_options_are_refused(options: dict[str, str], complaint: st
 
 def test_the_lakes_s3_options_build_a_client_as_they_are(aws_options: dict[str, str]) -> None:
     s3_options = {f"aws_{name}": value for name, value in aws_options.items()} | {"allow_http": "true"}
-    table_of(dynamodb_client(s3_options))
+    client = dynamodb_client(s3_options)
+    table_of(client).upsert(results(1), expires_at=EXPIRES_AT)
+    assert len(stored(client)) == 1
 
 
 def test_options_may_be_spelled_as_boto3_does(
@@ -412,7 +414,10 @@ def test_options_may_be_spelled_as_boto3_does(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS["access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS["secret_access_key"])
-    table_of(dynamodb_client({"endpoint_url": aws_options["endpoint"], "region_name": "us-east-1"}))
+    client = dynamodb_client({"endpoint_url": aws_options["endpoint"], "region_name": "eu-west-3"})
+    assert (client.meta.endpoint_url, client.meta.region_name) == (aws_options["endpoint"], "eu-west-3")
+    table_of(client).upsert(results(1), expires_at=EXPIRES_AT)
+    assert len(stored(client)) == 1
 
 
 # --- properties of items ---
