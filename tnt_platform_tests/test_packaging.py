@@ -1,4 +1,4 @@
-"""What gets installed: every package pinned with hashes, and nothing in the production image that only a laptop needs."""
+"""What gets installed: every package pinned with hashes, and in production nothing that only a laptop needs."""
 
 from __future__ import annotations
 

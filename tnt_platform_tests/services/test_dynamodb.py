@@ -357,14 +357,16 @@ def test_a_missing_table_is_not_found(client: Any) -> None:
 def test_an_answer_cut_off_or_too_late_is_unavailable(
     proxied_options: dict[str, str], misbehaviour: Misbehaviour
 ) -> None:
-    client = aws_client("dynamodb", proxied_options, attempts=1, read_timeout_s=0.2)
-    table = ResultsTable("results", client, key=["test_id"], clock=lambda: NOW)
+    def table(read_timeout_s: float) -> ResultsTable:
+        client = aws_client("dynamodb", proxied_options, attempts=1, read_timeout_s=read_timeout_s)
+        return ResultsTable("results", client, key=["test_id"], clock=lambda: NOW)
+
     misbehaviour.garbage = 1
     with pytest.raises(Unavailable, match="lacks 'Responses'"):
-        table.upsert(results(1), expires_at=EXPIRES_AT)
+        table(read_timeout_s=30).upsert(results(1), expires_at=EXPIRES_AT)
     misbehaviour.delay_s = 0.6
     with pytest.raises(Unavailable, match=r"(?i)timeout"):
-        table.upsert(results(1), expires_at=EXPIRES_AT)
+        table(read_timeout_s=0.2).upsert(results(1), expires_at=EXPIRES_AT)
 
 
 def test_nobody_listening_is_unavailable(aws_options: dict[str, str]) -> None:
