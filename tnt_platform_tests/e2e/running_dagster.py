@@ -167,7 +167,7 @@ class RunningDagster:
         ended = [tick for tick in state["ticks"] if tick["status"] != "STARTED"]
         return sorted(ended, key=lambda tick: tick["timestamp"])
 
-    def next_tick(self, sensor: str = "transit_files", *, timeout_s: float = 180) -> dict[str, Any]:
+    def next_tick(self, sensor: str = "transit_files", *, timeout_s: float = 300) -> dict[str, Any]:
         """The first tick that begins from now on, ended."""
         now = time.time()
         return self.wait_for(f"a tick of {sensor}", lambda: self.ticks(sensor, after=now), timeout_s)[0]
