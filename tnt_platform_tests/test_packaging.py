@@ -36,6 +36,15 @@ def test_every_package_has_an_exact_version_and_hashes(name: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", pinned), package
 
 
+def test_every_dependency_of_production_has_its_reason_in_the_decisions() -> None:
+    cells = re.findall(
+        r"^\| ([^|]+) \|", (PROJECT / "docs" / "decisions.md").read_text("utf-8"), re.MULTILINE
+    )
+    explained = {name.strip() for cell in cells for name in cell.split(",")}
+    wanted = {name.removesuffix("-binary") for name in required(PYPROJECT["project"]["dependencies"])}
+    assert wanted <= explained
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_the_pins_name_no_index(name: str) -> None:
     assert not re.search(r"://|--(extra-)?index|--find-links", (PROJECT / name).read_text(encoding="utf-8"))
