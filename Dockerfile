@@ -6,12 +6,16 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 RUN python -m venv /venv
-COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
+COPY constraints-production.txt ./
+RUN /venv/bin/pip install --no-deps --require-hashes -r constraints-production.txt
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY tnt_platform ./tnt_platform
+# The extra `local` stays out, and `pip check` says whether constraints-production.txt lacks a package.
 # Editable: Dagster looks for defs/ and dagster.yaml beside the package. Compiled here, since a task can't write its root
 # and would compile every module anew at each start. Afterwards pip, the packages' own tests and what only compilers
 # read are of no use.
-RUN /venv/bin/pip install -c constraints.txt -e . \
+RUN /venv/bin/pip install --no-deps --no-build-isolation -e . \
+    && /venv/bin/pip check \
     && /venv/bin/python -m compileall -q /app/tnt_platform \
     && /venv/bin/pip uninstall -y pip setuptools \
     && find /venv/lib -type d -name tests -prune -exec rm -rf {} + \

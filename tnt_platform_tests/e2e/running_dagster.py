@@ -8,8 +8,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +26,7 @@ from tnt_platform.orchestration.platform import open_place
 from tnt_platform.sandbox.generator import FolderSink, SamplePlan, made_files, reference_data
 from tnt_platform.settings import Settings
 from tnt_platform_tests.e2e import questions
+from tnt_platform_tests.ports import free_port
 
 PROJECT = Path(__file__).parents[2]
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "tnt_platform"}
@@ -76,11 +77,21 @@ class DagsterHome:
         FolderSink(self.raw).put(key, data)
 
     def drop_files(self, plan: SamplePlan) -> None:
-        """Put the plan's shipper files that aren't there yet, without the shipper reference."""
-        for made in made_files(plan):
-            path = self.raw / made.key
-            if not path.exists() or path.read_bytes() != made.data:
-                self.drop(made.key, made.data)
+        """Put the plan's shipper files that aren't there yet, without the shipper reference.
+
+        The files of a new date appear all at once: a tick in between would ask for a run for some of them.
+        """
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self.raw) as aside:
+            for made in made_files(plan):
+                path = self.raw / made.key
+                if not path.parent.exists():
+                    FolderSink(Path(aside)).put(made.key, made.data)
+                elif not path.exists() or path.read_bytes() != made.data:
+                    self.drop(made.key, made.data)
+            for folder in sorted({path.parent for path in Path(aside).rglob("*") if path.is_file()}):
+                target = self.raw / folder.relative_to(aside)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(target)
 
     def drop_reference(self, plan: SamplePlan) -> None:
         """Put the shipper reference of the plan."""
@@ -156,7 +167,7 @@ class RunningDagster:
         ended = [tick for tick in state["ticks"] if tick["status"] != "STARTED"]
         return sorted(ended, key=lambda tick: tick["timestamp"])
 
-    def next_tick(self, sensor: str = "transit_files", *, timeout_s: float = 180) -> dict[str, Any]:
+    def next_tick(self, sensor: str = "transit_files", *, timeout_s: float = 300) -> dict[str, Any]:
         """The first tick that begins from now on, ended."""
         now = time.time()
         return self.wait_for(f"a tick of {sensor}", lambda: self.ticks(sensor, after=now), timeout_s)[0]
@@ -198,7 +209,7 @@ def running_dagster(home: DagsterHome, api_url: str) -> Iterator[RunningDagster]
     Raises:
         AssertionError: it is not ready after START_TIMEOUT_S, or a process of it is left at the end.
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
     command += ["-w", str(home.folder / "workspace.yaml")]
     with process_group(command, home.environment(api_url), log=home.log) as process:
@@ -226,7 +237,7 @@ def processes_of(group: int) -> list[psutil.Process]:
 
 
 def _gone_soon(process: psutil.Process) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
             return True
@@ -245,10 +256,3 @@ def _ready(dagster: RunningDagster) -> bool:
     assert not (error and error["__typename"] == "PythonError"), error.get("message")
     daemons = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
     return location["loadStatus"] == "LOADED" and all(d["healthy"] for d in daemons if d["required"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -146,7 +146,7 @@ def partitions(dagster: RunningDagster, step: str) -> tuple[int, int, set[str]]:
         found: dict[str, Any] = dagster.ask(questions.PARTITIONS, asset=asset)["assetNodeOrError"]
         return found if not found["partitionStats"]["numMaterializing"] else None
 
-    node = dagster.wait_for(f"partitions of {step}", settled, 60)
+    node = dagster.wait_for(f"partitions of {step}", settled, 240)
     stats = node["partitionStats"]
     failed = [r for r in node["assetPartitionStatuses"]["ranges"] if r["status"] == "FAILED"]
     dates = {date for date in DATES for r in failed if r["startKey"] <= date <= r["endKey"]}

@@ -47,10 +47,10 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDagster
     home.drop_reference(PLAN)
     home.drop_files(PLAN)
     with rate_api_process("--latency-ms", "5") as api, running_dagster(home, api.url) as running:
-        ticks = running.wait_for("a tick with runs", lambda: _with_runs(running), 180)
+        ticks = running.wait_for("a tick with runs", lambda: _with_runs(running), 300)
         runs = running.finished_runs(ticks[0]["runIds"], 400)
         assert {run.status for run in runs} == {"SUCCESS"}
-        running.wait_for("a tick without work", lambda: running.ticks()[-1]["skipReason"], 180)
+        running.wait_for("a tick without work", lambda: running.ticks()[-1]["skipReason"], 300)
         yield running
 
 
@@ -200,9 +200,9 @@ def test_a_check_that_is_executed_by_itself_says_what_to_do_instead(
 
     visitor.page.get_by_role("button", name="Execute all").click()
     fresh = dagster.wait_for(
-        "a run of checks", lambda: [r for r in dagster.runs() if r.run_id not in before], 120
+        "a run of checks", lambda: [r for r in dagster.runs() if r.run_id not in before], 300
     )
-    (run,) = dagster.finished_runs([fresh[0].run_id], 180)
+    (run,) = dagster.finished_runs([fresh[0].run_id], 300)
 
     assert run.status == "FAILURE"
     assert "materialize the asset for a date instead" in dagster.failure(run.run_id)

@@ -28,7 +28,7 @@ from tnt_platform_tests.e2e.running_dagster import (
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1200)]
 
 RUNS_TIMEOUT_S = 300
-TICK_TIMEOUT_S = 180
+TICK_TIMEOUT_S = 300
 NOTHING_DONE = "nothing to do: every file is published already; nothing was run or written"
 
 

@@ -41,6 +41,7 @@ PLAN = replace(small_plan(dt.date(2026, 1, 5), 7, files=2, rows=6), dirt_rate=0.
 DATES = tuple(date.isoformat() for date in PLAN.dates)
 SPEC = transit_spec("transit")
 DATASETS = tuple(SPEC.dataset(step) for step in (*SPEC.steps, ANSWERS))
+EVERY_LINK = len(DATES) * len(DATASETS)
 # What the clock and the network decide, and what names a version.
 VOLATILE = {"asked_at", "timestamp", "time_taken_ms", "attempts", "first_seen_at"}
 # Other links' ledgers name the upstream version they were made from.
@@ -198,11 +199,11 @@ def test_tnt_run_that_is_killed_is_completed_by_tnt_run(ground: Ground, undistur
 
 
 class Kills:
-    """A seeded list of moments, as shares of an undisturbed run, and what each kill met."""
+    """A seeded list of moments, as shares of the links that a run publishes, and what each kill met."""
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.undisturbed_s = 0.0
+        self.link_s = 0.0
         self.started = time.monotonic()
         self.met: Counter[str] = Counter()
 
@@ -212,8 +213,8 @@ class Kills:
 
     def note(self, links: int) -> None:
         """How many links (of 7 dates x 5 steps and the answers) were published when the process died."""
-        every = len(DATES) * len(DATASETS)
-        self.met["before the first link" if not links else "mid-way" if links < every else "at the end"] += 1
+        where = "before the first link" if not links else "mid-way" if links < EVERY_LINK else "at the end"
+        self.met[where] += 1
 
     def tell(self, where: str) -> None:
         """Say what the kills met; they are worth little if most came too early or too late."""
@@ -222,17 +223,38 @@ class Kills:
 
 
 def kill(order: Order, ground: Ground, chance: float, kills: Kills) -> int:
-    """Start a process that works on `order`, kill it in the midst, and count the links it published."""
-    if not kills.undisturbed_s:
-        kills.undisturbed_s = _undisturbed_s(ground)
+    """Start a process that works on `order`, kill it in the midst, and count the links it published.
+
+    The moment is told by what is published rather than by the clock: a busy machine shifts it within a link.
+    """
+    if not kills.link_s:
+        kills.link_s = _undisturbed_s(ground) / EVERY_LINK
+    before = links(order)
+    full, part = divmod(chance * (EVERY_LINK - before), 1)
     with _chain_process(order, ground) as process:
-        time.sleep(chance * kills.undisturbed_s)
+        _wait_for_links(order, process, before + int(full))
+        time.sleep(part * kills.link_s)
         _kill_group(process)
-    return len(published(order).changed_by)
+    return links(order)
+
+
+def links(order: Order) -> int:
+    """How many dates are published, over all datasets."""
+    store = order.place().store
+    return sum(found.partitions.height for name in DATASETS if (found := store.current(name)))
+
+
+def _wait_for_links(
+    order: Order, process: subprocess.Popen[str] | subprocess.Popen[bytes], count: int
+) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while links(order) < count and process.poll() is None:
+        assert time.monotonic() < deadline, f"{count} links were not published"
+        time.sleep(0.005)
 
 
 def _undisturbed_s(ground: Ground) -> float:
-    """How long a whole run takes here and now."""
+    """Measure how long a whole run takes."""
     order = ground.order()
     with _chain_process(order, ground) as process:
         started = time.monotonic()
@@ -256,7 +278,7 @@ def _chain_process(order: Order, ground: Ground) -> Iterator[subprocess.Popen[st
 
 
 def kill_tnt_run(order: Order, home: DagsterHome, environment: Mapping[str, str], chance: float) -> int:
-    """Kill `tnt run` some time after it published its first link."""
+    """Kill `tnt run` after its first link and before its last one."""
     with subprocess.Popen(
         _tnt_run_command(),
         cwd=home.folder,
@@ -265,14 +287,9 @@ def kill_tnt_run(order: Order, home: DagsterHome, environment: Mapping[str, str]
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not published(order).changed_by:
-            assert process.poll() is None, "tnt run ended before it published anything"
-            assert time.monotonic() < deadline, "tnt run published nothing"
-            time.sleep(0.1)
-        time.sleep(chance * 4)
+        _wait_for_links(order, process, 1 + int(chance * (EVERY_LINK - 2)))
         _kill_group(process)
-    return len(published(order).changed_by)
+    return links(order)
 
 
 def _kill_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

@@ -20,18 +20,18 @@ from tnt_platform_tests.e2e.running_dagster import (
     START_TIMEOUT_S,
     DagsterHome,
     RunningDagster,
-    _free_port,
     _ready,
 )
 from tnt_platform_tests.infra.aws_stand_in import ADMINISTRATOR, REGION
 from tnt_platform_tests.infra.ecs_agent import EcsAgent, path_of_programs
 from tnt_platform_tests.infra.terraform import INFRA
+from tnt_platform_tests.ports import free_port
 
 CLUSTER = "tnt-test"
 RUN_LOGS = {"TNT_RUN_LOG_BUCKET": "run-logs"}
 # What is small in production would be long in a test.
 QUICK = {
-    "start_timeout_seconds: 600": "start_timeout_seconds: 30",
+    "start_timeout_seconds: 600": "start_timeout_seconds: 60",
     "poll_interval_seconds: 30": "poll_interval_seconds: 3",
     "cancel_timeout_seconds: 300": "cancel_timeout_seconds: 60",
 }
@@ -79,7 +79,7 @@ def dagster_on_ecs(
         local |= {"PGSSLMODE": "disable", "TNT_HOME": str(home.folder / ".tnt")}
         tasks_environment = {**home.environment(api_url), **(applied or RUN_LOGS), **local}
         launcher = {} if applied else _made_in_aws(url, tasks_environment)
-        ports = {name: _free_port() for name in ("code", "ui")}
+        ports = {name: free_port() for name in ("code", "ui")}
         environment = {**tasks_environment, **launcher, "DAGSTER_HOME": str(home.folder / "instance")}
         workspace = home.folder / "workspace.yaml"
         text = (

@@ -42,10 +42,18 @@ def test_a_deployment_waits_for_the_approval_of_its_environment() -> None:
     assert content["concurrency"]["cancel-in-progress"] is False
 
 
+def test_all_rounds_of_the_tests_run_every_week() -> None:
+    content = yaml.safe_load((PROJECT / ".github" / "workflows" / "proofs.yml").read_text(encoding="utf-8"))
+    [schedule] = content[True]["schedule"]  # YAML reads the key `on` as a boolean
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+    assert {"run": "make proofs"} in content["jobs"]["proofs"]["steps"]
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_is_sound_shell(script: Path) -> None:
     shell = "sh" if script.read_text(encoding="utf-8").startswith("#!/bin/sh") else "bash"
-    subprocess.run([shell, "-n", str(script)], check=True)
+    done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_alarm_names_a_paragraph_that_exists() -> None:

@@ -64,7 +64,7 @@ def test_a_task_that_is_killed_is_noticed_and_its_run_is_started_again(platform:
     arn = platform.dagster.wait_for("a task", lambda: new_task(platform, tasks), 120)
     platform.agent.kill(arn)
 
-    assert platform.dagster.wait_for("the run and its retry", lambda: ended(platform, before, 2), 240) == [
+    assert platform.dagster.wait_for("the run and its retry", lambda: ended(platform, before, 2), 400) == [
         "FAILURE",
         "SUCCESS",
     ]
@@ -76,7 +76,7 @@ def test_a_task_that_never_starts_is_given_up_and_its_run_is_started_again(platf
     before = {run.run_id for run in platform.dagster.runs()}
     platform.agent.never_start = 1
     launched(platform, DATES[:1])
-    assert platform.dagster.wait_for("the run and its retry", lambda: ended(platform, before, 2), 240) == [
+    assert platform.dagster.wait_for("the run and its retry", lambda: ended(platform, before, 2), 400) == [
         "FAILURE",
         "SUCCESS",
     ]
@@ -102,10 +102,10 @@ def test_a_throttled_launch_is_tried_again_and_terminating_the_run_stops_its_tas
     run = platform.dagster.wait_for("the run to begin", lambda: begun(platform, before), 120)
     answer = platform.dagster.ask(TERMINATE, run=run)["terminateRun"]
     assert answer["__typename"] == "TerminateRunSuccess", answer
-    assert platform.dagster.wait_for("the run to end", lambda: ended(platform, before, 1), 120) == [
+    assert platform.dagster.wait_for("the run to end", lambda: ended(platform, before, 1), 240) == [
         "CANCELED"
     ]
-    platform.dagster.wait_for("its process to end", lambda: arn not in platform.agent.running(), 30)
+    platform.dagster.wait_for("its process to end", lambda: arn not in platform.agent.running(), 120)
 
 
 def test_no_more_than_ten_tasks_are_open_at_once_and_the_others_wait(platform: OnEcs) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import polars as pl
@@ -61,7 +61,7 @@ def publish_shared_partition(store: VersionedStore, worker: int, commits: int) -
 
 
 def write(
-    url: str, options: Mapping[str, str], scratch: str, worker: int, commits: int, start: Event
+    url: str, options: Mapping[str, str], scratch: str, worker: int, commits: int, start: Barrier
 ) -> None:
     store = open_store(url, options, scratch)
     start.wait()
@@ -70,7 +70,7 @@ def write(
 
 
 def read(
-    url: str, options: Mapping[str, str], scratch: str, start: Event, stop: Event, found: Queue[str | int]
+    url: str, options: Mapping[str, str], scratch: str, start: Barrier, stop: Event, found: Queue[str | int]
 ) -> None:
     """Look again and again; every snapshot must be whole, and none older than the one before."""
     store = open_store(url, options, scratch)
@@ -94,13 +94,13 @@ def read(
 
 
 def race(url: str, options: Mapping[str, str], scratch: Path, *, workers: int, commits: int) -> None:
-    start, stop, found = SPAWN.Event(), SPAWN.Event(), SPAWN.Queue()
+    # Imports take a process longer than its commits: all begin once the last one is ready.
+    start, stop, found = SPAWN.Barrier(workers + 1, timeout=120), SPAWN.Event(), SPAWN.Queue()
     where = (url, dict(options), str(scratch))
     writers = [SPAWN.Process(target=write, args=(*where, n, commits, start)) for n in range(workers)]
     reader = SPAWN.Process(target=read, args=(*where, start, stop, found))
     for process in (*writers, reader):
         process.start()
-    start.set()
     for process in writers:
         process.join()
     stop.set()

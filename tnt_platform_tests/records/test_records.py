@@ -37,7 +37,7 @@ def scene(tmp_path: Path, api: tuple[str, RecordsApi]) -> RecordsScene:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = partial(DownloadLimits, attempts=2, backoff_initial_s=0.01, stall_timeout_s=0.5)
+    quick = partial(DownloadLimits, attempts=2, backoff_initial_s=0.01, stall_timeout_s=1.5)
     monkeypatch.setattr(chain, "DownloadLimits", quick)
 
 

@@ -309,7 +309,7 @@ def test_two_processes_that_run_one_dataset_at_once_both_end_well_with_one_versi
 def test_an_owner_paused_for_longer_than_the_lease_publishes_nothing_over_the_new_owner(
     scene: SeriesScene, topic: Topic, at: tuple[str, str]
 ) -> None:
-    real_time(scene, lock_timeout_s=2.0)
+    real_time(scene, lock_timeout_s=4.0)
     scene.raw.put("prices.csv", csv_of(FIRST))
     run_now(scene)
     topic.received()

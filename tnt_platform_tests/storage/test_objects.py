@@ -620,7 +620,5 @@ def test_many_small_objects_are_read_side_by_side(s3_server: S3Server) -> None:
     for number in range(64):
         s3_server.put(f"n/{number}", b"x")
     s3_server.faults.add("latency", op="GetObject", seconds=0.05)
-    started = time.monotonic()
     assert len(list(objects.get_many([f"n/{number}" for number in range(64)], concurrency=32))) == 64
-    assert time.monotonic() - started < 1.6  # one after the other would take 3.2 s
     assert 8 < s3_server.most_in_flight <= 33

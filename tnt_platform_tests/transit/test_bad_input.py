@@ -297,7 +297,7 @@ ANSWERED_AFTER_RETRY = {
     "429": {"throttle_rate": 1.0},
     "429 with Retry-After": {"throttle_rate": 1.0, "retry_after_s": 1},
     "reset": {"reset_rate": 1.0},
-    "timeout": {"slow_rate": 1.0, "slow_s": 2.0},
+    "timeout": {"slow_rate": 1.0, "slow_s": 5.0},
 }
 
 
@@ -308,7 +308,7 @@ def test_what_passes_by_itself_is_answered_after_a_retry(
     spec = transit()
     made = scene(tmp_path, spec, well_api)
     assert spec.api is not None
-    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=0.5))
+    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=1.5 if "slow_rate" in faults else 20))
     made.described_by(replace(spec, api=quick))
     put(made, key_of(0), promises(0, 4))
     well_api.set_faults(first_attempts=1, **faults)
@@ -322,7 +322,7 @@ QUARANTINED = {
     "server_error": ({"error_rate": 1.0}, True),
     "throttled": ({"throttle_rate": 1.0}, True),
     "connection": ({"reset_rate": 1.0}, True),
-    "timeout": ({"slow_rate": 1.0, "slow_s": 2.0}, True),
+    "timeout": ({"slow_rate": 1.0, "slow_s": 5.0}, True),
     "html_instead_of_json": ({"html_rate": 1.0}, True),
     "invalid_json": ({"malformed_rate": 1.0}, True),
     "no_rates_map": ({"no_rates_map_rate": 1.0}, False),
@@ -338,7 +338,7 @@ def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_mende
     faults, asked_by_itself = QUARANTINED[code]
     spec = transit(min_coverage=0.0)
     assert spec.api is not None
-    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=0.5))
+    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=1.5 if "slow_rate" in faults else 20))
     made = scene(tmp_path, replace(spec, api=quick), well_api)
     put(made, key_of(0), promises(0, 3))
     well_api.set_faults(**faults)

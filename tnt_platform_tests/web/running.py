@@ -27,5 +27,5 @@ def running(environment: Mapping[str, str], checks: Mapping[str, Check] | None =
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the server did not stop"

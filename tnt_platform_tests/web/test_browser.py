@@ -48,6 +48,7 @@ PAGES = {
     "login": "/login",
     "error": "/ui/nothing",
 }
+PAGE_TIMEOUT_MS = 90_000
 WIDTHS = {"phone": 360, "desktop": 1280}
 
 
@@ -56,6 +57,7 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        expect.set_options(timeout=PAGE_TIMEOUT_MS)
         yield found
         found.close()
 
@@ -80,6 +82,7 @@ def test_a_page_fits_asks_nobody_else_and_can_be_used_by_all(
     browser: Browser, address: str, screenshots: Path, name: str, width: str, scheme: str
 ) -> None:
     context = browser.new_context(viewport={"width": WIDTHS[width], "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+    context.set_default_timeout(PAGE_TIMEOUT_MS)
     page = context.new_page()
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -106,6 +109,7 @@ def test_a_page_fits_asks_nobody_else_and_can_be_used_by_all(
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1000, "height": 800})
+    context.set_default_timeout(PAGE_TIMEOUT_MS)
     yield context.new_page()
     context.close()
 
@@ -130,11 +134,13 @@ def test_a_record_is_found_by_text_and_shows_its_capture(page: Page, address: st
 
 def test_pages_of_records_lead_to_the_end_without_script(browser: Browser, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PAGE_TIMEOUT_MS)
     page = context.new_page()
     page.goto(f"{address}/ui/records")
     seen = page.locator("tbody tr").count()
     while page.get_by_role("link", name="Next page").count():
-        page.get_by_role("link", name="Next page").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Next page").click()
         seen += page.locator("tbody tr").count()
     assert seen == 133
     context.close()
@@ -155,7 +161,7 @@ def test_a_new_version_is_shown_without_a_reload(page: Page, tmp_path: Path) -> 
         page.goto(url)
         expect(page.get_by_role("cell", name="20", exact=True).first).to_be_visible()
         lake.publish("posts", by_bucket(posts(33)), ["id"])
-        expect(page.get_by_text("A new version was published")).to_be_visible(timeout=30_000)
-        expect(page.get_by_role("cell", name="33", exact=True).first).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("A new version was published")).to_be_visible()
+        expect(page.get_by_role("cell", name="33", exact=True).first).to_be_visible()
         # The server must not wait for the browser's connections.
         page.goto("about:blank")

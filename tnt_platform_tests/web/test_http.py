@@ -134,7 +134,7 @@ def test_a_client_that_stops_reading_stops_nobody_else(address: str, client: htt
         started = time.monotonic()
         assert client.get("/records").status_code == 200
         assert client.get("/datasets/posts/data", params={"format": "csv"}).status_code == 200
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30  # half of what a stalled client may take
     finally:
         for connection in stalled:
             connection.close()

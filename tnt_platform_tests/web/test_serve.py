@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from tnt_platform_tests.ports import free_port
 from tnt_platform_tests.web.scene import Lake
 from tnt_platform_tests.web.waiting import eventually
 
@@ -28,9 +29,7 @@ IDLE_RSS_MB = 250
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sqlalchemy import URL, text
 from tnt_platform.services.postgres import Database
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline_s = monotonic() + timeout_s
     while not condition():
         assert monotonic() < deadline_s, "it did not happen in time"

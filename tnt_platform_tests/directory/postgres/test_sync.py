@@ -538,7 +538,7 @@ def test_a_sync_waits_for_the_one_before_it(directory: Database) -> None:
         first.apply(tenants(tenant("a")), categories=CATEGORIES, floors=FLOORS, issues=issues(),
                     unmapped=unmapped(), complete=True)  # fmt: skip
         assert slugs(directory) == {"a": "slug-of-a"}
-    second.join(timeout=10)
+    second.join(timeout=60)
     assert rows(directory, "SELECT owner, status, records_withdrawn FROM sync_logs ORDER BY id") == [
         ("first", "COMPLETED", 0),
         ("second", "COMPLETED", 1),

@@ -21,7 +21,7 @@ from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.errors import Unavailable
 from tnt_platform.services.postgres import Database
 from tnt_platform_tests.directory.postgres.frames import CATEGORIES, FLOORS, issues, tenant, tenants, unmapped
-from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement
+from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement, wait_until
 from tnt_platform_tests.directory.postgres.test_sync import newest_log, slugs, synced
 from tnt_platform_tests.rounds import rounds
 
@@ -128,7 +128,7 @@ def test_a_connection_lost_after_the_commit_counts_as_what_it_was(directory: Dat
             pid = driver.info.backend_pid
             armed.clear()
             statement(directory, "SELECT pg_terminate_backend(:pid)", pid=pid)
-            sleep(0.2)
+            wait_until(lambda: rows(directory, f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}") == [])
 
     with DirectorySync(directory, owner="2") as sync:
         sync._connection.info["loses"] = True

@@ -323,8 +323,12 @@ def test_a_damaged_byte_is_refused_or_read_never_a_crash(kind, data):
     whole = {"xlsx": WHOLE, "xls": LEGACY}[kind]
     damaged = bytearray(whole)
     damaged[data.draw(st.integers(8, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
-    with contextlib.suppress(InvalidInput):
-        grid_of(bytes(damaged), "S")
+    try:
+        grid = grid_of(bytes(damaged), "S")
+    except InvalidInput:
+        assert fault_of(bytes(damaged)).reason_code
+    else:
+        assert all(row >= 1 and column >= 1 for row, column in grid)
 
 
 def test_a_bomb_inside_a_workbook_is_refused_before_it_is_unpacked():
