@@ -9,9 +9,7 @@ from typing import TypeVar
 
 import yaml
 
-from tnt_platform.directory.dataset import DirectoryDataset
 from tnt_platform.directory.spec import DirectorySpec
-from tnt_platform.directory.validation import DIRECTORY_VARIABLES_IN, directory_faults
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.report.spec import ReportSpec
@@ -32,9 +30,7 @@ DEFS = Path(__file__).parent / "defs"
 # What a defs.yaml has as its `type`, and the spec that its `attributes` are.
 KINDS: dict[str, Kind] = {
     "tnt_platform.components.DailyReportDataset": ReportSpec,
-    "tnt_platform.components.DirectoryDataset": Rules(
-        DirectoryDataset, directory_faults, DIRECTORY_VARIABLES_IN
-    ),
+    "tnt_platform.components.DirectoryDataset": DirectorySpec,
     "tnt_platform.components.RecordsDataset": RecordsSpec,
     "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
     "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from tnt_platform.directory.dataset import DirectoryDataset
+from tnt_platform.directory.component import DirectoryDataset
 from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.records.component import RecordsDataset
 from tnt_platform.report.component import DailyReportDataset
@@ -19,7 +19,7 @@ from tnt_platform.transit.dataset import TransitDataset
 
 __all__ = ["DailyReportDataset", "DirectoryDataset", "RecordsDataset", "SeriesDataset", "TransitDataset"]
 
-_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset, RecordsDataset)
+_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset, DirectoryDataset, RecordsDataset)
 
 
 def component_of(spec: DatasetSpec) -> DatasetComponent[Any]:

@@ -251,7 +251,7 @@ class _PageReader:
         place = f"page {number} of {reading.last}" if 1 in reading.pages else f"page {number}"
         said = f"{place} can't be had: {answer.reason_code}: {self._public(answer.reason or '')}"
         if answer.reason_code == "too_large":
-            hint = "; lower `source.page_size`, or raise `max_page_bytes` if that is right"
+            hint = "; lower `source.page_size`, or raise `source.max_page_mb` if that is right"
             return InvalidInput("too_large", self._unpublished(said + hint))
         if answer.reason_code == "refused":
             return Refused(self._unpublished(said + _REFUSAL_HINTS.get(answer.status or 0, "")))

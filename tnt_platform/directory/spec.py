@@ -1,12 +1,20 @@
-"""What a directory dataset is, as its YAML says it."""
+"""What a directory is: the fields of its `defs.yaml`, and its steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
+
+from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, lookups_of
 from tnt_platform.errors import ConfigError
+from tnt_platform.specs.dataset import DatasetSpec
+from tnt_platform.specs.fields import Cron, Headers, SharedUrl, TimeZone, Unit, WebUrl
+from tnt_platform.specs.spec import Mistake, Spec
+
+if TYPE_CHECKING:
+    from tnt_platform.settings import Settings
 
 PAGES, TENANTS, DATABASE = "pages", "tenants", "database"
 STEPS = (PAGES, TENANTS, DATABASE)
@@ -14,50 +22,72 @@ STEPS = (PAGES, TENANTS, DATABASE)
 NEWEST = "newest"
 
 
-@dataclass(frozen=True)
-class DirectorySource:
-    """The API that serves the directory in pages: `{url}?page=N&limit={page_size}`.
+class DirectorySource(Spec):
+    """The API that serves the directory in pages: `{url}?page=N&limit={page_size}`."""
 
-    The url and the values of `headers` and `cookies` may hold `${SECRETS}`. `pause_s`: at least so long between two
-    requests. `readings`: so often all pages are read before a directory that keeps changing is given up; with 1, one
-    that has a uniqueId on two pages is never taken.
+    url: Annotated[WebUrl, Field(description="Address of the API, without page and limit.")]
+    headers: Annotated[Headers, Field(description="Headers of each request; secrets as `${VARIABLES}`.")] = (
+        Field(default_factory=dict, repr=False)
+    )
+    cookies: Annotated[Headers, Field(description="Cookies of each request; secrets as `${VARIABLES}`.")] = (
+        Field(default_factory=dict, repr=False)
+    )
+    page_size: Annotated[
+        int, Field(ge=1, le=10_000, description="Records per page, the API's `limit`."), Unit("records")
+    ] = 100
+    concurrency: Annotated[
+        int, Field(ge=1, le=64, description="Most pages asked for at once."), Unit("requests")
+    ] = 4
+    pause_s: Annotated[
+        float, Field(ge=0, description="Least time between two requests."), Unit("seconds")
+    ] = 0.1
+    max_page_mb: Annotated[float, Field(gt=0, description="Largest page that is taken."), Unit("MB")] = 50
+    timeout_s: Annotated[float, Field(gt=0, description="Longest wait for a page."), Unit("seconds")] = 30
+    attempts: Annotated[
+        int, Field(ge=1, le=20, description="Attempts for a page before the run fails."), Unit("attempts")
+    ] = 5
+    readings: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="How often all pages are read before a directory that keeps changing meanwhile is given up; "
+            "with 1, one that has a `uniqueId` on two pages is never taken.",
+        ),
+        Unit("readings"),
+    ] = 3
+
+    @property
+    def max_page_bytes(self) -> int:
+        """The largest page, in bytes."""
+        return int(self.max_page_mb * 1_000_000)
+
+
+class DirectorySpec(DatasetSpec):
+    """A paginated directory API whose tenants are matched, translated and upserted into PostgreSQL.
+
+    Beside the YAML are its lookups: categories.csv, floors.csv and their mappings.
     """
 
-    url: str
-    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
-    cookies: Mapping[str, str] = field(repr=False, default_factory=dict)
-    page_size: int = 100
-    concurrency: int = 4
-    pause_s: float = 0.1
-    max_page_bytes: int = 50_000_000
-    timeout_s: float = 30.0
-    attempts: int = 5
-    readings: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("page_size", "readings"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"source.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.pause_s < 0:
-            raise ConfigError(f"source.pause_s is {self.pause_s}; it can't be negative")
-
-
-@dataclass(frozen=True)
-class DirectorySpec:
-    """One directory. `lookups` is the folder of categories.csv, floors.csv and their mappings; `timezone` is where the
-    source's clocks hang.
-
-    `max_withdrawn_share`: a sync that would withdraw a larger share of the published tenants is refused.
-    `database_url` may be a `${VARIABLE}`; when empty, the embedded server is used.
-    """
-
-    name: str
-    source: DirectorySource
-    lookups: Path
-    timezone: str = "UTC"
-    max_withdrawn_share: float = 0.2
-    database_url: str = field(repr=False, default="${DATABASE_URL:-}")
-    lock_timeout_s: float = 300.0
+    timezone: Annotated[TimeZone, Field(description="Time zone of the source's dates and times.")] = "UTC"
+    source: Annotated[DirectorySource, Field(description="The API that serves the directory.")]
+    max_withdrawn_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A sync that would withdraw a larger share of the published tenants is refused.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.2
+    database_url: Annotated[
+        SharedUrl,
+        Field(description="PostgreSQL database of the tenants; the embedded server if it is empty."),
+    ] = Field(default="${DATABASE_URL:-}", repr=False)
+    lock_timeout_s: Annotated[
+        float, Field(gt=0, description="How long a sync waits for another one to end."), Unit("seconds")
+    ] = 300
+    cron: Annotated[Cron | None, Field(description="When the API is asked, in `timezone`.")] = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -67,3 +97,15 @@ class DirectorySpec:
     def dataset(self, step: str) -> str:
         """The id of a step in the lake."""
         return f"{self.name}/{step}"
+
+    def lookup_files(self) -> dict[str, bytes]:
+        """The lookups beside the YAML, by file name; only those that are there."""
+        found = {name: self.folder / name for name in LOOKUP_FILES}
+        return {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+
+    def mistakes_beside(self, settings: Settings) -> Iterator[Mistake]:
+        """Find lookups that are missing or contradict each other."""
+        try:
+            lookups_of(self.lookup_files())
+        except ConfigError as error:
+            yield Mistake(str(error), "lookup files that agree", "fix the file beside this one")

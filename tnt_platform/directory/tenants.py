@@ -57,8 +57,7 @@ def read_lookups(spec: DirectorySpec) -> Lookups:
     Raises:
         ConfigError: one is missing or contradicts itself.
     """
-    found = {name: spec.lookups / name for name in LOOKUP_FILES}
-    return lookups_of({name: path.read_bytes() for name, path in found.items() if path.is_file()})
+    return lookups_of(spec.lookup_files())
 
 
 def read_directory(spec: DirectorySpec, place: Place) -> Reading:
@@ -155,9 +154,9 @@ def directory_differences(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataF
 def _recipe(spec: DirectorySpec) -> str:
     """A fingerprint of what decides how records are read: the lookups beside the YAML."""
     digest = hashlib.sha256(spec.timezone.encode())
+    files = spec.lookup_files()
     for name in LOOKUP_FILES:
-        path = spec.lookups / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
+        digest.update(files.get(name, b""))
     return digest.hexdigest()[:16]
 
 

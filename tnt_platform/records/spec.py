@@ -26,7 +26,7 @@ class RecordsSource(Spec):
 
     url: Annotated[WebUrl, Field(description="Address that answers with the items as JSON.")]
     headers: Annotated[Headers, Field(description="Headers of the request; secrets as `${VARIABLES}`.")] = (
-        Field(default_factory=dict)
+        Field(default_factory=dict, repr=False)
     )
     max_size_mb: Annotated[
         float, Field(gt=0, le=2_000, description="Largest response that is taken."), Unit("MB")

@@ -92,7 +92,7 @@ def scene(server: Database, tmp_path: Path) -> Iterator[DirectoryScene]:
             attempts=2,
             timeout_s=5,
         )
-        spec = DirectorySpec("mall", source, DEFS / "mall_directory", lock_timeout_s=5)
+        spec = DirectorySpec(source=source, lock_timeout_s=5).placed_in(DEFS / "mall_directory")
         yield DirectoryScene(api, Settings.from_environment(environment), database, spec)
 
 

@@ -11,11 +11,12 @@ from tnt_platform.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, Direct
 from tnt_platform.directory.tenants import directory_differences
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About, StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
 
 CHECKS = StepChecks(
     blocking={
@@ -43,15 +44,26 @@ STEP_KINDS: Mapping[str, set[str]] = {PAGES: {"json"}, TENANTS: {"polars", "parq
 DIFFERENCES_SHOWN = 30
 
 
+class DirectoryDataset(DatasetComponent[DirectorySpec]):
+    """A paginated directory API whose tenants are matched, translated and upserted into PostgreSQL."""
+
+    spec_type = DirectorySpec
+
+    def definitions(self) -> dg.Definitions:
+        """Build assets, checks, job and schedule of the dataset."""
+        spec = self.spec
+        return newest_definitions(directory_assets(spec), spec.name, spec.cron, spec.timezone)
+
+
 class DirectoryRun(dg.Config):
     """How a run goes about it. `accept_vanished`: go on although a large part of the directory is gone."""
 
     accept_vanished: bool = False
 
 
-def directory_assets(spec: DirectorySpec, about: About) -> dg.AssetsDefinition:
+def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned: a directory has only a newest state."""
-    story = StepStory(DESCRIPTIONS, STEP_KINDS, about, {"source": spec.source.url})
+    story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url})
 
     @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
     def materialize(
