@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from bench.series_rows import SCHEMA_ZONE, corrected
 from tnt_platform.lake.publishing import Place, Published, as_ledger
 from tnt_platform.lake.reading import snapshot_of
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
-from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.observations import publish_observations
 from tnt_platform.series.spec import NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec, Strategy
 from tnt_platform.storage.objects import Objects
@@ -125,7 +123,7 @@ def spec_of(name: str, strategy: Strategy) -> SeriesSpec:
         "reader": "wide",
         "table": {"date_column": "date", "code": "{column}", "unit": "ARS"},
     }
-    return replace(SeriesDataset.resolve_from_dict(yaml).spec(Path(name)), strategy=strategy)
+    return SeriesSpec.model_validate({**yaml, "partition_strategy": strategy}).placed_in(Path(name))
 
 
 def open_home(home: Path) -> Place:

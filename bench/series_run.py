@@ -35,7 +35,6 @@ from bench.series_cost import cpu_s
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.series.chain import SeriesChain
-from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
@@ -92,7 +91,7 @@ def dataset(url: str) -> SeriesSpec:
         "reader": "date_column",
         "series": series,
     }
-    return SeriesDataset.resolve_from_dict(yaml).spec(Path("bench_infomondia"))
+    return SeriesSpec.model_validate(yaml).placed_in(Path("bench_infomondia"))
 
 
 def measure(environment: Mapping[str, str], url: str) -> dict[str, float]:

@@ -13,9 +13,7 @@ from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.report.spec import ReportSpec
-from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.spec import SeriesSpec
-from tnt_platform.series.validation.series import SERIES_VARIABLES_IN, series_faults
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import listed, meant
@@ -32,7 +30,7 @@ KINDS: dict[str, Kind] = {
     "tnt_platform.components.DailyReportDataset": ReportSpec,
     "tnt_platform.components.DirectoryDataset": DirectorySpec,
     "tnt_platform.components.RecordsDataset": RecordsSpec,
-    "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
+    "tnt_platform.components.SeriesDataset": SeriesSpec,
     "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
 }
 SPECS: Mapping[str, type[DatasetSpec]] = {

@@ -14,11 +14,11 @@ import yaml
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.kinds import DEFS
-from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.drafting.defs_text import defs_text
 from tnt_platform.series.drafting.draft import draft_layout
 from tnt_platform.series.drafting.drafted import UNIT, Draft
 from tnt_platform.series.normalized import Read, read_capture
+from tnt_platform.series.spec import SeriesSpec
 
 FILE = "defs.yaml"
 SERIES_SHOWN = 40
@@ -126,7 +126,7 @@ def show_reading(path: Path, data: bytes) -> None:
         InvalidInput: the file can't be read as the YAML says; the YAML stays, to be corrected.
     """
     document: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    spec = SeriesDataset.resolve_from_dict(dict(document["attributes"])).spec(path.parent)
+    spec = SeriesSpec.model_validate(document["attributes"]).placed_in(path.parent)
     try:
         read = read_capture(spec, data)
     except InvalidInput as fault:

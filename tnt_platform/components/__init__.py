@@ -13,13 +13,18 @@ from tnt_platform.directory.component import DirectoryDataset
 from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.records.component import RecordsDataset
 from tnt_platform.report.component import DailyReportDataset
-from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.component import SeriesDataset
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.transit.dataset import TransitDataset
 
 __all__ = ["DailyReportDataset", "DirectoryDataset", "RecordsDataset", "SeriesDataset", "TransitDataset"]
 
-_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset, DirectoryDataset, RecordsDataset)
+_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (
+    DailyReportDataset,
+    DirectoryDataset,
+    RecordsDataset,
+    SeriesDataset,
+)
 
 
 def component_of(spec: DatasetSpec) -> DatasetComponent[Any]:

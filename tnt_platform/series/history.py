@@ -73,9 +73,9 @@ def difference(
     fresh = _placed(fresh, spec)
     if base is None:
         return Difference(fresh.clear(), fresh, _digests(fresh, spec), (), fresh.clear())
-    renamed = strategy_of(base) != spec.strategy
+    renamed = strategy_of(base) != spec.partition_strategy
     live = base.partitions.filter(pl.col("partition") != SOURCE)
-    digests = partition_digests(fresh, spec.strategy).select("partition", "digest")
+    digests = partition_digests(fresh, spec.partition_strategy).select("partition", "digest")
     same = digests.join(
         live, left_on=["partition", "digest"], right_on=["partition", "inputs_digest"], how="semi"
     )
@@ -118,11 +118,11 @@ def strategy_of(snapshot: Snapshot) -> str:
 
 
 def _placed(rows: pl.DataFrame, spec: SeriesSpec) -> pl.DataFrame:
-    return rows.with_columns(PARTITION_STRATEGIES[spec.strategy]().alias("partition"))
+    return rows.with_columns(PARTITION_STRATEGIES[spec.partition_strategy]().alias("partition"))
 
 
 def _digests(rows: pl.DataFrame, spec: SeriesSpec) -> dict[str, str]:
-    return dict(partition_digests(rows, spec.strategy).select("partition", "digest").iter_rows())
+    return dict(partition_digests(rows, spec.partition_strategy).select("partition", "digest").iter_rows())
 
 
 def _suspicious(absent: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -68,8 +68,9 @@ def read_capture(spec: SeriesSpec, body: bytes) -> Read:
         InvalidInput: the file as a whole is not what the YAML describes.
     """
     plain = unpack_member(body, spec.source.member) if spec.source.member else body
-    cells = READERS[spec.reader](plain, spec.layout)
-    return Read(cells, observations_of(cells.cells, cells.codes, spec.conventions))
+    found = READERS[spec.reader](plain, spec.layout)
+    codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
+    return Read(replace(found, codes=codes), observations_of(found.cells, codes, spec))
 
 
 def publish_series(spec: SeriesSpec, place: Place, run_id: str) -> Published:

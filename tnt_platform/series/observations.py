@@ -115,7 +115,7 @@ def _at_rest(spec: SeriesSpec, base: Snapshot, made_from: dict[str, Any], *, by_
             f"held after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to go on"
         )
     last = base.inputs(SOURCE)
-    if last.is_empty() or by_hand or strategy_of(base) != spec.strategy:
+    if last.is_empty() or by_hand or strategy_of(base) != spec.partition_strategy:
         return None
     if last["etag"][0] == made_from["etag"]:
         return "the newest reading is what is published"
@@ -139,7 +139,7 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
         inputs=as_ledger(pl.DataFrame([made_from], schema_overrides=types)),
         quarantine=pl.DataFrame(),
         counts=RowCounts(),
-        inputs_digest=f"{made_from['etag']}@{spec.strategy}",
+        inputs_digest=f"{made_from['etag']}@{spec.partition_strategy}",
     )
 
 
@@ -233,7 +233,7 @@ def _about(
     return {
         "provider": spec.provider,
         "collection_date": str(fresh["collection_date"].max()),
-        "partition_strategy": spec.strategy,
+        "partition_strategy": spec.partition_strategy,
         "series_count": len(codes),
         "series_codes": codes,
         "previous_version": base.version if base else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import encodings.aliases
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -98,6 +99,23 @@ def _iso_date(value: object) -> object:
     )
 
 
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        fix = meant(name, _encodings(), "delete it: the bytes of each file tell")
+        raise mistake(
+            f"{shown(name)} is not a known encoding", "a name such as utf-8 or cp1252", fix
+        ) from None
+    return name
+
+
+@cache
+def _encodings() -> frozenset[str]:
+    names = {name.replace("_", "-") for name in encodings.aliases.aliases.values()}
+    return frozenset(names - {"idna", "punycode"})
+
+
 def _cron(text: str) -> str:
     try:
         if text not in _CRON_NAMES:
@@ -172,6 +190,7 @@ def _web_url(text: str) -> str:
     return text
 
 
+Encoding = Annotated[str, AfterValidator(_encoding)]
 Regex = Annotated[str, AfterValidator(_regex)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 Cron = Annotated[str, AfterValidator(_cron)]

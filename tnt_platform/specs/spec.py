@@ -36,7 +36,8 @@ class Mistake:
     """What is wrong, what was expected and how to fix it; `at` leads from the spec to the value.
 
     With `file`, it is on that `line` of a file beside the YAML. A warning does not keep a dataset from loading;
-    a variable that is `unset` is a warning on a laptop and a fault where runs need it.
+    a variable that is `unset` is a warning on a laptop and a fault where runs need it. `see` leads to another value
+    that it is about.
     """
 
     wrong: str
@@ -47,6 +48,7 @@ class Mistake:
     line: int = 1
     warning: bool = False
     unset: bool = False
+    see: Path | None = None
 
     def __str__(self) -> str:
         parts = (self.wrong, f"expected {self.expected}" if self.expected else "", self.fix)
@@ -54,7 +56,7 @@ class Mistake:
 
     def below(self, *path: str | int) -> Mistake:
         """The same mistake, seen from further up."""
-        return replace(self, at=(*path, *self.at))
+        return replace(self, at=(*path, *self.at), see=None if self.see is None else (*path, *self.see))
 
 
 def mistake(wrong: str, expected: str, fix: str) -> PydanticCustomError:
@@ -87,6 +89,11 @@ class Spec(BaseModel):
     def variant(cls, value: Mapping[str, object]) -> type[Spec]:
         """The subclass that `value` declares, where a field decides which other fields there are."""
         return cls
+
+    @classmethod
+    def variants(cls) -> tuple[type[Spec], ...]:
+        """Every spec that `variant` may return."""
+        return (cls,)
 
     @model_validator(mode="wrap")
     @classmethod

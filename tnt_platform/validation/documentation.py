@@ -30,18 +30,12 @@ _TYPE_NAMES: Mapping[object, str] = {
 }
 
 
-def variants_of(kind: type[Spec]) -> tuple[type[Spec], ...]:
-    """The specs that a YAML of this kind may turn out to be: itself, or those that one of its fields selects."""
-    chooses = kind.variant.__func__ is not Spec.variant.__func__  # type: ignore[attr-defined]
-    return tuple(kind.__subclasses__()) if chooses and kind.__subclasses__() else (kind,)
-
-
 def json_schema(kinds: Mapping[str, type[DatasetSpec]]) -> dict[str, object]:
     """The JSON Schema (draft 7) of a `defs.yaml`: editors complete, explain and check it."""
     definitions: dict[str, object] = {}
     cases = []
     for name, kind in sorted(kinds.items()):
-        own = [one.model_json_schema(ref_template="#/definitions/{model}") for one in variants_of(kind)]
+        own = [one.model_json_schema(ref_template="#/definitions/{model}") for one in kind.variants()]
         for schema in own:
             definitions |= schema.pop("$defs", {})
         attributes = own[0] if len(own) == 1 else {"anyOf": own}
@@ -68,7 +62,7 @@ def json_schema(kinds: Mapping[str, type[DatasetSpec]]) -> dict[str, object]:
 
 def with_field_tables(page: str, kinds: Sequence[type[DatasetSpec]]) -> str:
     """The page with every field table in it brought up to date."""
-    by_name = {one.__name__: one for kind in kinds for one in (kind, *variants_of(kind))}
+    by_name = {one.__name__: one for kind in kinds for one in (kind, *kind.variants())}
     return _TABLE.sub(lambda found: f"{found[1]}{field_table(by_name[found[2]])}{found[3]}", page)
 
 

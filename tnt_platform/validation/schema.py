@@ -83,7 +83,7 @@ def salvage(kind: type[Spec], value: object) -> Any:
         except ValidationError:
             if (part := _salvaged_part(field.annotation, value[name])) is not None:
                 values[name] = part
-    made = kind.model_construct(**values)
+    made = kind.model_construct(_fields_set=set(values) & set(value), **values)
     for name in set(kind.model_fields) - set(values):
         made.__dict__.pop(name, None)
     return made
@@ -128,7 +128,7 @@ def _by_place(
 
 def _has(node: Any, part: str | int) -> bool:
     return (isinstance(node, Mapping) and part in node) or (
-        isinstance(node, list) and part in range(len(node))
+        isinstance(node, list | tuple) and part in range(len(node))
     )
 
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -152,6 +152,8 @@ def _check_spec(kind: type[DatasetSpec], dataset: DatasetFile) -> None:
             found += variable_mistakes(node.value, path, kind, attributes.value, dataset.settings)
     for one in found:
         warning = one.warning or (one.unset and not dataset.strict_env)
+        if one.see is not None:
+            one = replace(one, fix=f"{one.fix} (see line {attributes.nearest(one.see).line})")
         if one.file:
             fault = Fault(dataset.folder / one.file, one.line, one.wrong, one.expected, one.fix, warning)
         else:

@@ -16,7 +16,7 @@ import tnt_platform
 from tnt_platform.cli.main import main
 from tnt_platform.kinds import dataset_specs, validate_datasets
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.component import SeriesDataset
 from tnt_platform.series.normalized import Read, read_capture
 from tnt_platform.series.scaffold import SeriesScaffolder
 from tnt_platform.series.spec import SeriesSpec

@@ -38,7 +38,7 @@ MISTAKES = {
     "a field's path that is none": ("path: cost.amount", 'path: §"cost["', "is not a JMESPath"),
     "a field that every record has": ("{name: title,", "{name: §id,", "fields[0].name", "'id'"),
     "a field that is no name": ("{name: title,", "{name: §my-title,", "fields[0].name", "my-title"),
-    "a field given twice": ("    - {name: price,", "    - §{name: title,", "title", "fields[0]"),
+    "a field given twice": ("    - {name: price,", "    - §{name: title,", "title", "line 13"),
     "no field": (
         "    - {name: title, required: true}\n    - {name: price, path: cost.amount, type: number}\n",
         "    §[]\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ import polars as pl
 from tnt_platform.lake.publishing import Place, Published
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.series.chain import SeriesChain
-from tnt_platform.series.dataset import SeriesDataset
-from tnt_platform.series.spec import SeriesSource, SeriesSpec
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 
@@ -31,8 +30,9 @@ PRICES: Mapping[str, Any] = {
 
 
 def prices(**changes: object) -> SeriesSpec:
-    """A dataset of two monthly series in a CSV, as its YAML would say it."""
-    return SeriesDataset.resolve_from_dict({**PRICES, **changes}).spec(Path("prices"))
+    """A dataset of two monthly series in a CSV, as its YAML would say it; None takes a key away."""
+    declared = {name: value for name, value in {**PRICES, **changes}.items() if value is not None}
+    return SeriesSpec.model_validate(declared).placed_in(Path("prices"))
 
 
 def csv_of(rows: Mapping[str, Sequence[object]], header: str = "date,a,b") -> bytes:
@@ -112,4 +112,4 @@ class SeriesScene:
 
 def with_url(spec: SeriesSpec, url: str, **changes: Any) -> SeriesSpec:
     """The dataset with another source."""
-    return replace(spec, source=SeriesSource(**{**vars(spec.source), "url": url, **changes}))
+    return spec.model_copy(update={"source": spec.source.model_copy(update={"url": url, **changes})})

@@ -204,7 +204,7 @@ def test_a_site_that_stays_broken_leaves_what_was_published(
     scene: SeriesScene, site: RunningDownloads, kind: str, error: type[TntError], says: str
 ) -> None:
     put(scene, "prices.csv", csv_of(SECOND))
-    scene.spec = with_url(scene.spec, scene.spec.source.url, max_size_bytes=2_000_000)
+    scene.spec = with_url(scene.spec, scene.spec.source.url, max_size_mb=2)
     site.faults.kind, site.faults.slow_s = kind, 5.0
     version = scene.current.version
     assert scene.lake is not None

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -231,7 +230,7 @@ def said(child: Connection) -> Any:
 
 def real_time(scene: SeriesScene, *, lock_timeout_s: float = 60.0) -> SeriesScene:
     """The scene at the time that its processes have."""
-    scene.spec = replace(scene.spec, lock_timeout_s=lock_timeout_s)
+    scene.spec = scene.spec.model_copy(update={"lock_timeout_s": lock_timeout_s})
     scene.now = datetime.now(UTC)
     return scene
 

@@ -1,7 +1,6 @@
 """Published files found in the wild, through the whole chain, with the figures an independent count gave."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.kinds import series_spec
-from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform_tests.paths import SHARED
 from tnt_platform_tests.series.scene import SeriesScene
 
@@ -23,7 +22,7 @@ def expected(folder: str) -> dict[str, Any]:
 
 
 def scene_of(tmp_path: Path, **attributes: Any) -> SeriesScene:
-    return SeriesScene(tmp_path, SeriesDataset.resolve_from_dict({**BASE, **attributes}).spec(Path("real")))
+    return SeriesScene(tmp_path, SeriesSpec.model_validate({**BASE, **attributes}).placed_in(Path("real")))
 
 
 def figures(rows: pl.DataFrame) -> dict[str, object]:
@@ -39,7 +38,9 @@ def figures(rows: pl.DataFrame) -> dict[str, object]:
 
 def test_vintages_of_the_argentine_price_index_add_their_months_and_revise_nothing(tmp_path):
     # Years instead of months: a tenth of the files, the same observations.
-    scene = SeriesScene(tmp_path, replace(series_spec("indec_ipc"), strategy="series_year"))
+    scene = SeriesScene(
+        tmp_path, series_spec("indec_ipc").model_copy(update={"partition_strategy": "series_year"})
+    )
     codes = {
         "Variación mensual IPC Nacional": "INDEC_IPC_VARIACION_MENSUAL_PCT_M",
         "Var. interanual IPC Nacional": "INDEC_IPC_VARIACION_INTERANUAL_PCT_M",
@@ -151,7 +152,7 @@ def test_brent_as_a_workbook_then_as_a_csv_only_adds(tmp_path, frequency, old, n
     rows = scene.published
     assert (rows.height, round(rows["value"].sum(), 2)) == (wanted["observations"], wanted["sum"])
     assert rows.sort("period")["printed_date"][0] == wanted["first"][0]
-    scene.spec = SeriesDataset.resolve_from_dict({**BASE, **table}).spec(Path("real"))
+    scene.spec = SeriesSpec.model_validate({**BASE, **table}).placed_in(Path("real"))
     scene.load(SHARED / "oil_brent" / new)
     wanted, step = expected("oil_brent")[new], expected("oil_brent")[vintage]
     rows = scene.published

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.kinds import validate_datasets
-from tnt_platform.series.dataset import SeriesDataset
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.validation.document import read_document
 from tnt_platform.validation.fault import Fault
@@ -184,4 +184,4 @@ def test_whatever_stands_in_the_place_of_a_value_validation_and_loading_agree(
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_dataset(Path(folder), "prices", yaml.safe_dump(tree, sort_keys=False), request=None)
         if not check(Path(folder)).faults:
-            assert SeriesDataset.resolve_from_dict(tree["attributes"]).spec(dataset).name == "prices"
+            assert SeriesSpec.model_validate(tree["attributes"]).placed_in(dataset).name == "prices"

@@ -116,8 +116,9 @@ class RecordMapping(Spec):
         seen: dict[str, int] = {}
         for position, one in enumerate(self.fields):
             if one.name in seen:
-                wrong = f"the field {one.name} is also fields[{seen[one.name]}]"
-                yield Mistake(wrong, "each name once", "rename one, or delete it", at=("fields", position))
+                wrong, other = f"the field {one.name} occurs twice", ("fields", seen[one.name])
+                at = ("fields", position)
+                yield Mistake(wrong, "each name once", "rename or delete one of them", at, see=other)
             seen.setdefault(one.name, position)
 
     @property

@@ -38,27 +38,25 @@ def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
     sheets: dict[str, list[ColumnSeries]] = {}
     for series in layout.series:
         sheets.setdefault(series.sheet, []).append(series)
-    found: dict[ColumnSeries, pl.DataFrame] = {}
+    found: dict[str, pl.DataFrame] = {}
     with ThreadPoolExecutor(book.sheets_at_once) as pool:
         for cells in pool.map(lambda group: _sheet_cells(book, group, layout.footer), sheets.values()):
             found.update(cells)
     return joined(
-        [found[series] for series in layout.series],
+        [found[series.code] for series in layout.series],
         ((series.code, series.unit, series.frequency) for series in layout.series),
     )
 
 
-def _sheet_cells(
-    book: Workbook, series: list[ColumnSeries], footer: str | None
-) -> dict[ColumnSeries, pl.DataFrame]:
+def _sheet_cells(book: Workbook, series: list[ColumnSeries], footer: str | None) -> dict[str, pl.DataFrame]:
     """Read the series of one sheet; those that start at the same row, together."""
     sheet = book.sheet(series[0].sheet)
     groups: dict[tuple[int, int], list[ColumnSeries]] = {}
     for one in series:
         groups.setdefault((one.header_row, one.skip_rows_after_header), []).append(one)
-    found: dict[ColumnSeries, pl.DataFrame] = {}
+    found: dict[str, pl.DataFrame] = {}
     for group in groups.values():
-        found.update(zip(group, _group_cells(sheet, group, footer), strict=True))
+        found.update(zip((one.code for one in group), _group_cells(sheet, group, footer), strict=True))
     return found
 
 
@@ -103,7 +101,7 @@ def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
 
 def _text_columns(series: ColumnSeries) -> list[str]:
     years = [] if series.year_column is None else [series.year_column]
-    return [series.date_column, *years, *(column for column, _ in series.leave_out)]
+    return [series.date_column, *years, *series.leave_out]
 
 
 def _data_above(sheet: Sheet, cells: Cells, group: list[ColumnSeries]) -> int:
@@ -185,7 +183,7 @@ def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:
 def _left_out(cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.Series:
     """Say which rows are marked as of another kind; a column that the sheet lacks marks none."""
     left_out = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
-    for letters, text in series.leave_out:
+    for letters, text in series.leave_out.items():
         marks = cells.column(column_index(letters))
         if marks is not None:
             left_out |= (marks[: rows.height] == text).fill_null(False)

@@ -13,6 +13,7 @@ from tnt_platform.series.readers.layouts import (
     YEAR_IN_TEXT,
     DateRowLayout,
     RowBlock,
+    RowEntry,
     RowSeries,
     column_index,
     column_letters,
@@ -45,6 +46,7 @@ def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
             _check_label(sheet, rows, series)
             found = [(series.code, series.values_row)]
         else:
+            assert isinstance(series, RowBlock), "an entry is a series or a block"
             found = _block_rows(sheet, rows, series, refused)
         for code, values_row in found:
             cells.append(_row_cells(sheet, rows, series, code, values_row))
@@ -114,7 +116,7 @@ def _block_rows(
 
 
 def _row_cells(
-    sheet: Sheet, rows: list[_Texts], series: RowSeries | RowBlock, code: str, values_row: int
+    sheet: Sheet, rows: list[_Texts], series: RowEntry, code: str, values_row: int
 ) -> pl.DataFrame:
     first = column_index(series.first_column)
     width = len(rows[0]) if rows else 0
@@ -134,7 +136,7 @@ def _row_cells(
     return pl.DataFrame(pairs, schema=CELLS, orient="row")
 
 
-def _dates(rows: list[_Texts], series: RowSeries | RowBlock, columns: range) -> list[str | None]:
+def _dates(rows: list[_Texts], series: RowEntry, columns: range) -> list[str | None]:
     """Return the dates of columns; a year that stands above its first month holds until the next text there."""
     dates = [_text(rows, series.dates_row, at) for at in columns]
     if series.years_row is None:

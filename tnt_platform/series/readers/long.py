@@ -19,15 +19,16 @@ def read_long(data: bytes, layout: LongLayout) -> SeriesCells:
             no_rows, duplicate_series.
     """
     table = read_table(data, layout.table)
-    table, dates, _ = table.dated(layout.date_column)
-    values = table.column(layout.value_column)
-    named = {name: table.column(name) for name in template_names(layout.code)}
-    units = {name: table.column(name) for name in template_names(layout.unit or "")}
-    kept = [pl.col(table.column(name)) == text for name, text in layout.where.items()]
-    table = table.above_footer(layout.table.footer, "c0", dates)
+    columns = layout.table
+    table, dates, _ = table.dated(columns.date_column)
+    values = table.column(columns.value_column)
+    named = {name: table.column(name) for name in template_names(columns.code)}
+    units = {name: table.column(name) for name in template_names(columns.unit)}
+    kept = [pl.col(table.column(name)) == text for name, text in columns.where.items()]
+    table = table.above_footer(layout.footer, "c0", dates)
     some = pl.col(dates).is_not_null() | pl.col(values).is_not_null()
     table = Table(table.names, table.frame.filter(some, *kept), table.refused, table.kind)
-    rows, refused = coded_rows(table, layout.code, named)
+    rows, refused = coded_rows(table, columns.code, named)
     cells = rows.select(
         "series_code",
         pl.col(dates).alias("date_text"),
@@ -43,16 +44,17 @@ def _codes(
 ) -> list[tuple[str, str | None, str | None]]:
     """Return each series with its unit and frequency, in the order of the file."""
     found = rows.select("series_code", *units.values()).unique(maintain_order=True)
+    units_of = {one.code: one.unit for one in layout.series}
     listed: dict[str, str | None] = {}
     for code, *texts in found.iter_rows():
-        unit = layout.unit
+        unit = layout.table.unit
         if units:
-            unit = filled(layout.unit or "", dict(zip(units, (text or "" for text in texts), strict=True)))
-        unit = layout.series.get(code, unit)
+            unit = filled(layout.table.unit, dict(zip(units, (text or "" for text in texts), strict=True)))
+        unit = units_of.get(code, unit)
         if listed.setdefault(code, unit) != unit:
             raise InvalidInput(
                 "mixed_units",
                 f"series {code} has rows in {listed[code]!r} and rows in {unit!r}; add the column of the unit to the "
                 "`code` template, or keep one unit with `where`",
             )
-    return [(code, unit, layout.frequency) for code, unit in listed.items()]
+    return [(code, unit, None) for code, unit in listed.items()]

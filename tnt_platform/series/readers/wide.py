@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -16,13 +17,13 @@ from tnt_platform.series.readers.cells import (
     slug,
     template_names,
 )
-from tnt_platform.series.readers.layouts import WideLayout, WideRowsLayout, WideSeries
+from tnt_platform.series.readers.layouts import WideLayout, WideTable
 from tnt_platform.series.readers.table import Table, read_table
 
 _SOME = pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null()
 
 
-def read_wide(data: bytes, layout: WideLayout | WideRowsLayout) -> SeriesCells:
+def read_wide(data: bytes, layout: WideLayout) -> SeriesCells:
     """Read the series of a wide table; see `SeriesCells` for the frames.
 
     Raises:
@@ -30,62 +31,66 @@ def read_wide(data: bytes, layout: WideLayout | WideRowsLayout) -> SeriesCells:
             no_rows, duplicate_series.
     """
     table = read_table(data, layout.table)
-    return _by_columns(table, layout) if isinstance(layout, WideLayout) else _by_rows(table, layout)
+    if layout.table.date_columns is None:
+        return _by_columns(table, layout)
+    return _by_rows(table, layout, layout.table.date_columns)
 
 
 def _by_columns(table: Table, layout: WideLayout) -> SeriesCells:
-    table, dates, parts = table.dated(layout.date_column)
-    table = table.above_footer(layout.table.footer, "c0", dates)
-    series = [(one, table.column(one.column)) for one in layout.series] or _other_columns(
-        table, parts, layout
-    )
+    table, dates, parts = table.dated(layout.table.date_column or "")
+    table = table.above_footer(layout.footer, "c0", dates)
+    listed: list[tuple[str, str, str | None, str | None, str]] = [
+        (one.code, one.column, one.unit, one.frequency, table.column(one.column)) for one in layout.series
+    ]
+    series = listed or list(_other_columns(table, parts, layout.table))
     cells = [
         table.frame.select(
-            pl.lit(one.code).alias("series_code"),
+            pl.lit(code).alias("series_code"),
             pl.col(dates).alias("date_text"),
             pl.col(column).alias("value_text"),
-            _place(table, pl.lit(one.column.strip())).alias("place"),
+            _place(table, pl.lit(name.strip())).alias("place"),
             "line_no",
         ).filter(_SOME)
-        for one, column in series
+        for code, name, _, _, column in series
     ]
-    return joined(cells, ((one.code, one.unit, one.frequency) for one, _ in series), table.refused)
+    codes = ((code, unit, frequency) for code, _, unit, frequency, _ in series)
+    return joined(cells, codes, table.refused)
 
 
-def _other_columns(table: Table, dates: frozenset[str], layout: WideLayout) -> list[tuple[WideSeries, str]]:
-    """Make a series of each column but those of the dates; a blank one without a name is none."""
-    series = []
+def _other_columns(
+    table: Table, dates: frozenset[str], columns: WideTable
+) -> Iterator[tuple[str, str, str | None, str | None, str]]:
+    """Yield code, name, unit, frequency and frame column of each column but the dates; a blank unnamed one is none."""
     for at, name in enumerate(table.names):
         column = f"c{at}"
         if column in dates:
             continue
         if slug(name):
-            code = filled(layout.code or "", {"column": slug(name)})
-            series.append((WideSeries(code, name, layout.unit, layout.frequency), column))
+            yield filled(columns.code or "", {"column": slug(name)}), name, columns.unit, None, column
         elif table.frame[column].is_not_null().any():
             raise InvalidInput(
                 "unnamed_column",
                 f"column {at + 1} has values, but its header {name!r} gives its series no name; name it in the file, "
                 "or list the `series` to read",
             )
-    return series
 
 
-def _by_rows(table: Table, layout: WideRowsLayout) -> SeriesCells:
-    named = {name: table.column(name) for name in template_names(layout.code)}
-    table = table.above_footer(layout.table.footer, "c0")
+def _by_rows(table: Table, layout: WideLayout, date_columns: str) -> SeriesCells:
+    code, unit = layout.table.code or "", layout.table.unit
+    named = {name: table.column(name) for name in template_names(code)}
+    table = table.above_footer(layout.footer, "c0")
     dates = {
         f"c{at}": name
         for at, name in enumerate(table.names)
-        if name and re.fullmatch(layout.date_columns, name) is not None
+        if name and re.fullmatch(date_columns, name) is not None
     }
     if not dates:
         raise InvalidInput(
             "missing_column",
-            f"no column of the file matches {layout.date_columns!r}; it has {', '.join(map(repr, table.names[:40]))}"
+            f"no column of the file matches {date_columns!r}; it has {', '.join(map(repr, table.names[:40]))}"
             ". Correct date_columns or header_row",
         )
-    frame, refused = coded_rows(table, layout.code, named)
+    frame, refused = coded_rows(table, code, named)
     codes = frame["series_code"].to_list()
     cells = (
         frame.unpivot(
@@ -96,7 +101,7 @@ def _by_rows(table: Table, layout: WideRowsLayout) -> SeriesCells:
         .select(list(CELLS))
         .sort("line_no", maintain_order=True)
     )
-    return joined([cells], ((code, layout.unit, layout.frequency) for code in codes), refused)
+    return joined([cells], ((one, unit, None) for one in codes), refused)
 
 
 def coded_rows(table: Table, template: str, named: dict[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:

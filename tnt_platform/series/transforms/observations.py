@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 import polars as pl
+from pydantic import AfterValidator, Field
 
 from tnt_platform.errors import ConfigError
 from tnt_platform.readers.printed_dates import DateOrder, dates_of
 from tnt_platform.readers.printed_marks import without_marks
-from tnt_platform.readers.printed_numbers import DECIMAL_MARKS, THOUSANDS_MARKS, numbers_of
+from tnt_platform.readers.printed_numbers import numbers_of
 from tnt_platform.series.transforms.periods import FREQUENCIES, period_of, period_starts
 from tnt_platform.series.transforms.reasons import contradictions, unread_reasons
+from tnt_platform.specs.fields import TimeZone, shown
+from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 DuplicateRule = Literal["refuse", "first", "last"]
 
@@ -36,48 +39,68 @@ REFUSED: Final[Mapping[str, pl.DataType]] = {
 }
 
 
-@dataclass(frozen=True)
-class Conventions:
-    """How a dataset's publisher writes numbers and dates, and what to do where it contradicts itself.
+def _mark(text: str) -> str:
+    if not text.strip() or re.search("[0-9]", re.sub(r"\(.*?\)|\[.*?\]", "", text)):
+        fix = "write it as it is printed, such as (p) or *, or delete it"
+        raise mistake(f"{shown(text)} is blank or a number", "what stands beside a value or a date", fix)
+    return text
 
-    date_order: how all-digit dates such as 01/02/2024 are meant; None refuses the ambiguous ones. na_tokens: texts
-    that stand for no value. duplicates: of several different values of one period "refuse" takes none, "first" and
-    "last" take one in the order of the file. marks: texts that may stand at either end of a value or a date that can't
-    be read with them, such as "(p)", "*" or "%": they are left out. negative_parentheses: (1.5) is -1.5.
 
-    Raises:
-        ConfigError: a mark, an order or a rule isn't one of those there are, or both marks are the same.
-    """
+class Conventions(Spec):
+    """How a publisher writes numbers and dates, and what to do where it contradicts itself."""
 
-    timezone: str
-    decimal: str = "."
-    thousands: str | None = None
-    date_order: DateOrder | None = None
-    na_tokens: tuple[str, ...] = DEFAULT_NA
-    duplicates: DuplicateRule = "refuse"
-    numbers_as_such: bool = False
-    marks: tuple[str, ...] = ()
-    negative_parentheses: bool = False
+    timezone: Annotated[TimeZone, Field(description="Time zone in which the publisher's days begin.")]
+    decimal: Annotated[Literal[".", ","], Field(description="Decimal mark of numbers printed as text.")] = "."
+    thousands: Annotated[
+        Literal[".", ",", " ", "'"] | None, Field(description="Thousands mark of numbers printed as text.")
+    ] = None
+    date_order: Annotated[
+        DateOrder | None,
+        Field(
+            description="How all-digit dates such as 01/02/2024 are meant; ambiguous ones are rejected without it."
+        ),
+    ] = None
+    not_available: Annotated[
+        tuple[str, ...], Field(description="Strings that stand for no value, in any case.")
+    ] = DEFAULT_NA
+    marks: Annotated[
+        tuple[Annotated[str, AfterValidator(_mark)], ...],
+        Field(
+            description="Marks beside a value or a date that are left out where it can't be read with them."
+        ),
+    ] = ()
+    negative_parentheses: Annotated[bool, Field(description="Read `(1.5)` as -1.5.")] = False
+    duplicates: Annotated[
+        DuplicateRule,
+        Field(description="Of different values for one period, take none (`refuse`), the first or the last."),
+    ] = "refuse"
 
-    def __post_init__(self) -> None:
-        _expect("decimal", self.decimal, DECIMAL_MARKS)
-        _expect("thousands", self.thousands, (None, *THOUSANDS_MARKS))
-        _expect("date_order", self.date_order, (None, *get_args(DateOrder)))
-        _expect("duplicates", self.duplicates, get_args(DuplicateRule))
-        for mark in self.marks:
-            if not mark.strip() or re.search("[0-9]", re.sub(r"\(.*?\)|\[.*?\]", "", mark)):
-                raise ConfigError(
-                    f"marks: {mark!r} is blank or a number; write what stands beside one, such as (p) or *"
-                )
-        if self.numbers_as_such and self.thousands == ".":
-            raise ConfigError(
-                "thousands: '.' can't be told from the decimal point of cells that are numbers; leave it out, or "
-                "export the file as CSV"
+    @property
+    def numbers_as_such(self) -> bool:
+        """Whether cells may be numbers rather than text, as in workbooks and JSON."""
+        return False
+
+    @rule
+    def _thousands_and_decimal_differ(self) -> Iterator[Mistake]:
+        if self.thousands == self.decimal:
+            other = "," if self.decimal == "." else "."
+            fix = f"write decimal: {other!r}, or another thousands mark, or delete it"
+            wrong = f"thousands: {self.thousands!r} is the decimal mark too"
+            yield Mistake(wrong, "two different marks", fix, at=("thousands",))
+        elif self.thousands == "." and self.numbers_as_such:
+            wrong = "thousands: '.' can't be distinguished from the decimal point of cells that are numbers"
+            yield Mistake(
+                wrong, "it for CSV only: workbooks and JSON have numbers", "delete it", at=("thousands",)
             )
-        if self.decimal == self.thousands:
-            raise ConfigError(
-                f"decimal and thousands are both {self.decimal!r}; they must be different marks"
-            )
+
+    @rule
+    def _numbers_are_available(self) -> Iterator[Mistake]:
+        for position, text in enumerate(self.not_available):
+            if re.fullmatch(r"[+-]?\d+([.,]\d+)?", text.strip()):
+                wrong = f"not_available: {text!r} is a number"
+                expected = "strings that stand where a value is not known"
+                fix = "delete it: a number is an observation"
+                yield Mistake(wrong, expected, fix, at=("not_available", position), warning=True)
 
 
 @dataclass(frozen=True)
@@ -211,7 +234,7 @@ def _values(conventions: Conventions) -> pl.Expr:
 
 
 def _is_na(conventions: Conventions) -> pl.Expr:
-    tokens = sorted({token.lower() for token in conventions.na_tokens})
+    tokens = sorted({token.lower() for token in conventions.not_available})
     text = pl.col("value_text")
     na = text.is_null() | text.str.to_lowercase().is_in(tokens)
     if not conventions.marks:

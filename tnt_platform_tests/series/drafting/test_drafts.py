@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from tnt_platform.cli.new import draft_text
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.series.drafting.draft import draft_layout
 from tnt_platform.series.drafting.drafted import Draft
 from tnt_platform.series.normalized import Read, read_capture
+from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.series.transforms.periods import period_of
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.dataset_files import days, months, workbook
@@ -31,7 +31,7 @@ def drafted(data: bytes, name: str = "prices", sheet: str | None = None) -> tupl
     """The draft, and what the dataset that it writes reads."""
     found = draft_layout(data, name, sheet)
     attributes = yaml.safe_load(draft_text(found, Path("/file")))["attributes"]
-    return found, read_capture(SeriesDataset.resolve_from_dict(attributes).spec(Path(name)), data)
+    return found, read_capture(SeriesSpec.model_validate(attributes).placed_in(Path(name)), data)
 
 
 def values(read: Read) -> dict[str, list[tuple[dt.date, float]]]:
@@ -391,7 +391,7 @@ def test_years_that_stand_once_for_their_months_are_read_where_the_yaml_says(
     code = "X_{label}_M" if "first_row" in series else "X_VALOR_M"
     yaml = {**NAMED, "reader": reader, "series": [{"code": code, "unit": "x", "sheet": "Datos", **series}]}
     data = workbook({"Datos": rows})
-    found = values(read_capture(SeriesDataset.resolve_from_dict(yaml).spec(Path("x")), data))
+    found = values(read_capture(SeriesSpec.model_validate(yaml).placed_in(Path("x")), data))
     assert found == {
         "X_VALOR_M": [(dt.date(2023, 11, 1), 1.5), (dt.date(2023, 12, 1), 2.5), (dt.date(2024, 1, 1), 3.5)]
     }

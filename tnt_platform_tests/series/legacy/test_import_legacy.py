@@ -132,7 +132,7 @@ def test_the_dataset_of_columns_reads_a_workbook_of_that_layout(tmp_path: Path) 
     result = imported(BCRA, tmp_path)
     assert result.exit_code == 0, result.output
     spec = spec_of(tmp_path, "bcra_infomondia_series")
-    assert (spec.provider, spec.reader, spec.strategy, spec.lock_timeout_s) == (
+    assert (spec.provider, spec.reader, spec.partition_strategy, spec.lock_timeout_s) == (
         "bcra",
         "date_column",
         "series_year_month",
@@ -173,7 +173,7 @@ def test_the_dataset_of_rows_reads_a_workbook_of_that_layout(tmp_path: Path) -> 
     assert imported(IPC, tmp_path).exit_code == 0
     spec = spec_of(tmp_path, "indec_ipc")
     assert spec.source.url.endswith("sh_ipc_{MM}_{YY}.xls")
-    assert spec.conventions.timezone == "America/Argentina/Buenos_Aires"
+    assert spec.timezone == "America/Argentina/Buenos_Aires"
     dates = months(18)
     sheet: list[list[Any]] = [["Índice"], [], [], [], [], ["Total nacional", *dates], [], ["Divisiones"], []]
     sheet += [["Nivel general", *(at + 0.5 for at in range(18))], ["Alimentos", *range(18)]]

@@ -4,6 +4,7 @@ import datetime as dt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.series.readers.cells import CELLS, CODES, REFUSED
@@ -16,12 +17,12 @@ DAY = dt.datetime(2024, 1, 1)
 
 
 def layout(*series: ColumnSeries, footer: str | None = None) -> DateColumnLayout:
-    return DateColumnLayout(series, footer)
+    return DateColumnLayout(series=series, footer=footer)
 
 
 def one(code: str = "A", sheet: str = "S", header_row: int = 2, skip: int = 1, **options) -> ColumnSeries:
-    places = {"date_column": "A", "value_column": "B"} | options
-    return ColumnSeries(code, sheet, header_row, skip, **places)
+    places = {"date_column": "A", "value_column": "B", "unit": "u"} | options
+    return ColumnSeries(code=code, sheet=sheet, header_row=header_row, skip_rows_after_header=skip, **places)
 
 
 GRID = {
@@ -122,13 +123,13 @@ def test_rows_marked_as_of_another_kind_are_left_out(write):
     grid = {(1, 1): "Fecha", (1, 2): "Reservas", (1, 3): "Tipo de serie"}
     for row, kind in ((2, "D"), (3, "D"), (4, None), (5, "M"), (6, "M")):
         grid |= {(row, 1): DAY + dt.timedelta(days=row), (row, 2): row} | ({(row, 3): kind} if kind else {})
-    series = one(header_row=1, skip=0, leave_out=(("C", "M"),))
+    series = one(header_row=1, skip=0, leave_out={"C": "M"})
     found = read_date_column(write({"S": grid}), layout(series))
     assert found.cells["line_no"].to_list() == [2, 3, 4]
 
 
 def test_a_column_of_marks_that_is_not_there_or_holds_numbers_leaves_nothing_out():
-    series = one(leave_out=(("B", "M"), ("Z", "M")))
+    series = one(leave_out={"B": "M", "Z": "M"})
     assert read_date_column(xlsx({"S": GRID}), layout(series)).cells.height == 4
 
 
@@ -209,7 +210,7 @@ def test_a_missing_sheet_lists_those_there_are():
     [{"value_column": "XFE"}, {"date_column": "1"}, {"header_row": 0}, {"skip": -1}, {"value_column": ""}],
 )
 def test_a_place_that_no_sheet_has_is_an_error_of_the_layout(options):
-    with pytest.raises(ConfigError):
+    with pytest.raises((ConfigError, ValidationError)):
         one(**options)
 
 

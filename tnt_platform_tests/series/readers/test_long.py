@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.readers.layouts import LongLayout, TableLayout
+from tnt_platform.series.readers.layouts import LongLayout, LongSeries, LongTable
 from tnt_platform.series.readers.long import read_long
 
 CSV = (
@@ -16,14 +16,10 @@ CSV = (
 )
 
 
-def long(text: str, table: TableLayout | None = None, **options):
-    places = {
-        "date_column": "Date",
-        "value_column": "Rate",
-        "code": "FX_{Country}_M",
-        "frequency": "M",
-    } | options
-    return read_long(text.encode(), LongLayout(table or TableLayout(), **places))
+def long(text: str, *, footer: str | None = None, series: dict[str, str] | None = None, **options):
+    places = {"date_column": "Date", "value_column": "Rate", "code": "FX_{Country}_M", "unit": "u"} | options
+    own = tuple(LongSeries(code=code, unit=unit) for code, unit in (series or {}).items())
+    return read_long(text.encode(), LongLayout(table=LongTable(**places), series=own, footer=footer))
 
 
 def fault_of(text: str, **options) -> InvalidInput:
@@ -39,7 +35,10 @@ def test_each_row_is_a_cell_of_the_series_it_names():
         ("FX_PERU_M", "2024-01-01", None, "line 3", 3),
         ("FX_SOUTH_KOREA_M", "2024-02-01", "1310", "line 4", 4),
     ]
-    assert found.codes.rows() == [("FX_SOUTH_KOREA_M", "KRW per USD", "M"), ("FX_PERU_M", "PEN per USD", "M")]
+    assert found.codes.rows() == [
+        ("FX_SOUTH_KOREA_M", "KRW per USD", None),
+        ("FX_PERU_M", "PEN per USD", None),
+    ]
     assert found.refused.is_empty()
 
 
@@ -61,7 +60,7 @@ def test_a_row_without_a_name_is_refused_and_a_blank_one_is_none():
 
 
 def test_a_footer_ends_the_rows():
-    found = long(CSV + "Source: Fed,,,,\n2024-03-01,Perú,avg,PEN,1\n", TableLayout(footer="^Source"))
+    found = long(CSV + "Source: Fed,,,,\n2024-03-01,Perú,avg,PEN,1\n", footer="^Source")
     assert found.cells["line_no"].max() == 5
 
 
@@ -74,7 +73,7 @@ def test_json_of_the_world_bank_is_flattened_by_its_path():
         ],
     ]
     path = "[1][].{Country: country.id, Date: date, Rate: value}"
-    found = long(json.dumps(pages), TableLayout(format="json", records=path))
+    found = long(json.dumps(pages), format="json", records=path)
     assert found.cells.rows() == [
         ("FX_AR_M", "2024", "219.88", "record 1", 1),
         ("FX_AR_M", "2025", None, "record 2", 2),

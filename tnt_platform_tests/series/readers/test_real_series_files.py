@@ -12,12 +12,12 @@ from tnt_platform.series.readers.layouts import (
     DateColumnLayout,
     DateRowLayout,
     LongLayout,
+    LongTable,
     RowBlock,
     RowSeries,
-    TableLayout,
     WideLayout,
-    WideRowsLayout,
     WideSeries,
+    WideTable,
 )
 from tnt_platform.series.readers.reader import READERS
 from tnt_platform.series.readers.workbook import open_workbook
@@ -50,10 +50,21 @@ INDEC = sorted(name for name in expected("indec_ipc_xls") if not name.startswith
 @pytest.mark.parametrize("name", INDEC)
 def test_the_national_level_of_the_consumer_prices(name):
     sheets = expected("indec_ipc_xls")[name]["sheets"]
-    series = tuple(RowSeries(sheet, sheet, 6, "B", 10, label="Nivel general") for sheet in sheets)
-    found = read("indec_ipc_xls", name, "date_row", DateRowLayout(series))
-    for sheet, facts in sheets.items():
-        points = observed(found.cells.filter(series_code=sheet))
+    series = tuple(
+        RowSeries(
+            code=f"S{at}",
+            sheet=sheet,
+            unit="u",
+            dates_row=6,
+            first_column="B",
+            values_row=10,
+            label="Nivel general",
+        )
+        for at, sheet in enumerate(sheets)
+    )
+    found = read("indec_ipc_xls", name, "date_row", DateRowLayout(series=series))
+    for at, facts in enumerate(sheets.values()):
+        points = observed(found.cells.filter(series_code=f"S{at}"))
         assert len(points) == facts["n"]
         assert (list(points[0]), list(points[-1])) == (facts["first"], facts["last"])
         assert sum(value for _, value in points) == pytest.approx(facts["sum"])
@@ -74,10 +85,18 @@ def test_all_regions_of_the_consumer_prices(name):
         assert len(rows) == 7, labels
         ends = [row - 1 for row in rows[1:]] + [len(labels)]
         blocks += [
-            RowBlock(f"S{at}_R{dates_row}_{{label}}", sheet, dates_row, "B", "A", dates_row + 1, end)
+            RowBlock(
+                code=f"S{at}_R{dates_row}_{{label}}",
+                sheet=sheet,
+                unit="u",
+                dates_row=dates_row,
+                first_column="B",
+                first_row=dates_row + 1,
+                last_row=end,
+            )
             for dates_row, end in zip(rows, ends, strict=True)
         ]
-    found = READERS["date_row"](data, DateRowLayout(tuple(blocks)))
+    found = READERS["date_row"](data, DateRowLayout(series=tuple(blocks)))
     cells = found.cells.drop_nulls(["date_text", "value_text"])
     numbers = cells["value_text"].cast(pl.Float64, strict=False).is_not_null().sum()
     wanted = facts["_all_cells"]["numeric_cells_under_a_date_header_3_sheets_7_blocks"]
@@ -87,8 +106,16 @@ def test_all_regions_of_the_consumer_prices(name):
 
 def test_the_wholesale_rate_has_rows_with_and_without_true_dates():
     facts = expected("bcra_com3500")["com3500.xls"]
-    series = ColumnSeries("TC", facts["sheet"], facts["header_row"], 1, "A", "B")
-    cells = read("bcra_com3500", "com3500.xls", "date_column", DateColumnLayout((series,))).cells
+    series = ColumnSeries(
+        code="TC",
+        unit="u",
+        sheet=facts["sheet"],
+        header_row=facts["header_row"],
+        skip_rows_after_header=1,
+        date_column="A",
+        value_column="B",
+    )
+    cells = read("bcra_com3500", "com3500.xls", "date_column", DateColumnLayout(series=(series,))).cells
     dated = cells.filter(pl.col("date_text").str.contains(r"^\d{4}-\d{2}-\d{2}$"))
     assert (cells.height, dated.height) == (241, facts["observations"])
     points = observed(dated)
@@ -99,8 +126,15 @@ def test_the_wholesale_rate_has_rows_with_and_without_true_dates():
 @pytest.mark.parametrize("name", ["brent-month.xls", "brent-week.xls"])
 def test_oil_prices_of_a_workbook(name):
     facts = expected("oil_brent")[name]
-    series = ColumnSeries("B", facts["sheet"], facts["header_row"], 0, "A", "B")
-    cells = read("oil_brent", name, "date_column", DateColumnLayout((series,))).cells
+    series = ColumnSeries(
+        code="B",
+        unit="u",
+        sheet=facts["sheet"],
+        header_row=facts["header_row"],
+        date_column="A",
+        value_column="B",
+    )
+    cells = read("oil_brent", name, "date_column", DateColumnLayout(series=(series,))).cells
     points = observed(cells)
     assert len(points) == cells.height == facts["observations"]
     assert (list(points[0]), list(points[-1])) == (facts["first"], facts["last"])
@@ -110,7 +144,9 @@ def test_oil_prices_of_a_workbook(name):
 @pytest.mark.parametrize("name", ["brent-daily.csv", "brent-weekly.csv", "brent-monthly.csv"])
 def test_oil_prices_of_a_csv(name):
     facts = expected("oil_brent")[name]
-    layout = WideLayout(TableLayout(), "Date", (WideSeries("B", "Price"),))
+    layout = WideLayout(
+        table=WideTable(date_column="Date"), series=(WideSeries(code="B", column="Price", unit="u"),)
+    )
     cells = read("oil_brent", name, "wide", layout).cells
     points = observed(cells)
     assert len(points) == facts["records"]
@@ -120,7 +156,7 @@ def test_oil_prices_of_a_csv(name):
 
 def test_inflation_of_the_world_bank():
     facts = expected("worldbank_cpi_raw")["FP.CPI.TOTL.ZG.csv"]
-    layout = WideRowsLayout(TableLayout(), "WB_CPI_{Country Code}_A", r"\d{4}", "%", "A")
+    layout = WideLayout(table=WideTable(code="WB_CPI_{Country Code}_A", date_columns=r"\d{4}", unit="%"))
     found = read("worldbank_cpi_raw", "FP.CPI.TOTL.ZG.csv", "wide", layout)
     assert (found.codes.height, found.cells.height) == (facts["countries_rows"], facts["cells"])
     assert found.cells["value_text"].count() == facts["observations_non_empty"]
@@ -134,7 +170,9 @@ def test_inflation_of_the_world_bank():
 @pytest.mark.parametrize(("name", "column"), [("monthly.csv", "Exchange rate"), ("yearly.csv", "Value")])
 def test_exchange_rates_by_country(name, column):
     facts = expected("fx_monthly")[name]
-    layout = LongLayout(TableLayout(), "Date", column, "FX_{Country}_M")
+    layout = LongLayout(
+        table=LongTable(date_column="Date", value_column=column, code="FX_{Country}_M", unit="u")
+    )
     found = read("fx_monthly", name, "long", layout)
     assert (found.cells.height, found.codes.height) == (facts["records"], facts["countries"])
     assert total(found.cells) == pytest.approx(facts["sum"])

@@ -6,21 +6,27 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from tnt_platform.errors import ConfigError, InvalidInput
-from tnt_platform.series.readers.layouts import TableLayout, WideLayout, WideRowsLayout, WideSeries
+from tnt_platform.errors import InvalidInput
+from tnt_platform.series.readers.layouts import WideLayout, WideSeries, WideTable
 from tnt_platform.series.readers.wide import read_wide
 from tnt_platform_tests.rounds import tries
 
 CSV = "Fecha,Oficial,Blue €\n2024-01-01,810.65,1000\n2024-01-02,,1.025\n,,\n2024-01-03,n.d.,\n"
 
 
-def wide(text: str | bytes, *series: WideSeries, date_column: str = "Fecha", **table):
+def one(code: str, column: str, unit: str = "u", frequency: str | None = None) -> WideSeries:
+    return WideSeries(code=code, column=column, unit=unit, frequency=frequency)
+
+
+def wide(
+    text: str | bytes, *series: WideSeries, date_column: str = "Fecha", footer: str | None = None, **table
+):
     data = text if isinstance(text, bytes) else text.encode()
     code = None if series else "FX_{column}"
-    return read_wide(
-        data, WideLayout(TableLayout(**table), date_column, series, code=code, unit="ARS", frequency="D")
-    )
+    columns = WideTable(date_column=date_column, code=code, unit="ARS", **table)
+    return read_wide(data, WideLayout(table=columns, series=series, footer=footer))
 
 
 def fault_of(text: str | bytes, *series: WideSeries, **table) -> InvalidInput:
@@ -31,7 +37,7 @@ def fault_of(text: str | bytes, *series: WideSeries, **table) -> InvalidInput:
 
 def test_each_other_column_is_a_series_by_the_template():
     found = wide(CSV)
-    assert found.codes.rows() == [("FX_OFICIAL", "ARS", "D"), ("FX_BLUE", "ARS", "D")]
+    assert found.codes.rows() == [("FX_OFICIAL", "ARS", None), ("FX_BLUE", "ARS", None)]
     assert found.cells.rows() == [
         ("FX_OFICIAL", "2024-01-01", "810.65", "line 2, column Oficial", 2),
         ("FX_OFICIAL", "2024-01-02", None, "line 3, column Oficial", 3),
@@ -43,7 +49,7 @@ def test_each_other_column_is_a_series_by_the_template():
 
 
 def test_listed_series_have_their_own_unit_and_frequency():
-    found = wide(CSV, WideSeries("B", " Blue €", "EUR", "M"))
+    found = wide(CSV, one("B", " Blue €", "EUR", "M"))
     assert found.codes.rows() == [("B", "EUR", "M")]
 
 
@@ -110,8 +116,8 @@ def test_every_cell_of_a_csv_equals_what_the_csv_module_finds(data):
     rows.append(["2024-01-01"] * len(names))
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([names, *rows])
-    series = tuple(WideSeries(f"S{at}", name) for at, name in enumerate(names) if at)
-    layout = WideLayout(TableLayout(), names[0], series)
+    series = tuple(one(f"S{at}", name) for at, name in enumerate(names) if at)
+    layout = WideLayout(table=WideTable(date_column=names[0]), series=series)
     wanted = [
         (f"S{at}", date, value)
         for at in range(1, len(names))
@@ -131,12 +137,12 @@ def test_every_cell_of_a_csv_equals_what_the_csv_module_finds(data):
 
 @pytest.mark.parametrize("name", ["raw", "line_no", "c1", "file_key", "A  b"])
 def test_columns_may_have_any_name(name):
-    found = wide(f"Fecha,{name}\n2024-01-01,5\n", WideSeries("X", name))
+    found = wide(f"Fecha,{name}\n2024-01-01,5\n", one("X", name))
     assert found.cells["value_text"].to_list() == ["5"]
 
 
 def test_an_unknown_column_lists_those_there_are():
-    fault = fault_of(CSV, WideSeries("X", "oficial"))
+    fault = fault_of(CSV, one("X", "oficial"))
     assert fault.reason_code == "missing_column"
     assert "'Fecha', 'Oficial', 'Blue €'" in str(fault)
 
@@ -165,8 +171,8 @@ def test_a_file_of_nothing_but_refused_rows_says_why():
 
 
 def test_a_template_without_its_column_is_an_error_of_the_layout():
-    with pytest.raises(ConfigError):
-        WideLayout(TableLayout(), "Fecha", code="FX")
+    with pytest.raises(ValidationError):
+        WideTable(date_column="Fecha", code="FX", unit="u")
 
 
 JSON = """{"data": [
@@ -237,9 +243,9 @@ def test_json_that_is_wrong_as_a_whole_is_refused(text, code):
 ROWS = 'Country,Code,2020,2021,note,\n"Korea, Rep.",KOR,0.5,,x,\nPerú,PER,1.8,4,y,\n'
 
 
-def by_rows(text: str, code: str = "WB_{Code}_A", **table):
-    layout = WideRowsLayout(TableLayout(**table), code, r"\d{4}", unit="%", frequency="A")
-    return read_wide(text.encode(), layout)
+def by_rows(text: str, code: str = "WB_{Code}_A", *, footer: str | None = None, **table):
+    columns = WideTable(code=code, date_columns=r"\d{4}", unit="%", **table)
+    return read_wide(text.encode(), WideLayout(table=columns, footer=footer))
 
 
 def test_a_row_is_a_series_and_the_names_of_columns_its_dates():
@@ -250,7 +256,7 @@ def test_a_row_is_a_series_and_the_names_of_columns_its_dates():
         ("WB_PER_A", "2020", "1.8", "line 3, column 2020", 3),
         ("WB_PER_A", "2021", "4", "line 3, column 2021", 3),
     ]
-    assert found.codes.rows() == [("WB_KOR_A", "%", "A"), ("WB_PER_A", "%", "A")]
+    assert found.codes.rows() == [("WB_KOR_A", "%", None), ("WB_PER_A", "%", None)]
 
 
 def test_a_row_without_a_code_is_refused():

@@ -8,12 +8,14 @@ from typing import Any
 import dagster as dg
 
 from tnt_platform.lake.publishing import Published
+from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.newest import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About, StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, StepStory
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.metadata import series_metadata
+from tnt_platform.series.scaffold import SeriesScaffolder
 from tnt_platform.series.spec import CAPTURE, OBSERVATIONS, SERIES, SeriesSpec
 
 CHECKS = StepChecks(
@@ -48,6 +50,18 @@ STEP_KINDS: Mapping[str, set[str]] = {
 }
 
 
+@dg.scaffold_with(SeriesScaffolder)
+class SeriesDataset(DatasetComponent[SeriesSpec]):
+    """A published source of series: captured, read, and its history published."""
+
+    spec_type = SeriesSpec
+
+    def definitions(self) -> dg.Definitions:
+        """Build assets, checks, job and schedule of the dataset."""
+        spec = self.spec
+        return newest_definitions(series_assets(spec), spec.name, spec.cron, spec.timezone)
+
+
 class SeriesRun(dg.Config):
     """How a run goes about it; the defaults are right for the schedule.
 
@@ -60,9 +74,11 @@ class SeriesRun(dg.Config):
     by_hand: bool = False
 
 
-def series_assets(spec: SeriesSpec, about: About) -> dg.AssetsDefinition:
+def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
-    story = StepStory(DESCRIPTIONS, STEP_KINDS, about, {"source": spec.source.url, "provider": spec.provider})
+    story = StepStory(
+        DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url, "provider": spec.provider}
+    )
 
     @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
     def materialize(
