@@ -19,9 +19,7 @@ from tnt_platform.series.validation.series import SERIES_VARIABLES_IN, series_fa
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import listed, meant
-from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.spec import TransitSpec
-from tnt_platform.transit.validation.transit import VARIABLES_IN, transit_faults
 from tnt_platform.validation.validate import Kind, Report, Rules, validate_file, validate_folder
 
 # LibYAML reads six times as fast, where it is there.
@@ -33,7 +31,7 @@ KINDS: dict[str, Kind] = {
     "tnt_platform.components.DirectoryDataset": DirectorySpec,
     "tnt_platform.components.RecordsDataset": RecordsSpec,
     "tnt_platform.components.SeriesDataset": Rules(SeriesDataset, series_faults, SERIES_VARIABLES_IN),
-    "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
+    "tnt_platform.components.TransitDataset": TransitSpec,
 }
 SPECS: Mapping[str, type[DatasetSpec]] = {
     name: kind for name, kind in KINDS.items() if not isinstance(kind, Rules)

@@ -15,11 +15,16 @@ from tnt_platform.records.component import RecordsDataset
 from tnt_platform.report.component import DailyReportDataset
 from tnt_platform.series.dataset import SeriesDataset
 from tnt_platform.specs.dataset import DatasetSpec
-from tnt_platform.transit.dataset import TransitDataset
+from tnt_platform.transit.component import TransitDataset
 
 __all__ = ["DailyReportDataset", "DirectoryDataset", "RecordsDataset", "SeriesDataset", "TransitDataset"]
 
-_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (DailyReportDataset, DirectoryDataset, RecordsDataset)
+_COMPONENTS: tuple[type[DatasetComponent[Any]], ...] = (
+    DailyReportDataset,
+    DirectoryDataset,
+    RecordsDataset,
+    TransitDataset,
+)
 
 
 def component_of(spec: DatasetSpec) -> DatasetComponent[Any]:

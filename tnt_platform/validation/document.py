@@ -95,8 +95,8 @@ class Document:
     lines: list[str]
 
     def line_with(self, node: Node, text: str) -> int:
-        """The line of `node` that holds `text`, for values that span lines; else the node's own."""
-        for line in range(node.line, node.last_line + 1):
+        """The last line of `node` that holds `text`, for values that span lines; else the node's own."""
+        for line in range(node.last_line, node.line - 1, -1):
             if text and text in self.lines[line - 1]:
                 return line
         return node.line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,10 @@ from pydantic import BaseModel
 from tnt_platform.errors import NotFound
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec
-from tnt_platform.specs.fields import VARIABLE, MayHoldVariables
-from tnt_platform.specs.spec import Mistake
-from tnt_platform.specs.spec import Path as Path_
 from tnt_platform.validation.document import Document, Node, read_document
 from tnt_platform.validation.fault import DatasetFile, Fault, Findings, listed, meant, shown
 from tnt_platform.validation.legacy_schema import refusal, schema_faults
-from tnt_platform.validation.schema import marks_at, spec_mistakes
+from tnt_platform.validation.schema import spec_mistakes, variable_mistakes
 from tnt_platform.validation.texts import ownership_faults, placeholder_faults, template_faults
 
 FILE = "defs.yaml"
@@ -155,30 +152,11 @@ def _check_spec(kind: type[DatasetSpec], dataset: DatasetFile) -> None:
         if one.file:
             fault = Fault(dataset.folder / one.file, one.line, one.wrong, one.expected, one.fix, warning)
         else:
-            line = attributes.nearest(one.at).line
+            node = attributes.nearest(one.at)
+            line = dataset.document.line_with(node, one.near) if one.near else node.line
             fault = Fault(dataset.path, line, one.wrong, one.expected, one.fix, warning)
         if fault not in dataset.findings.faults:
             dataset.findings.faults.append(fault)
-
-
-def variable_mistakes(
-    text: str, path: Path_, kind: type[DatasetSpec], attributes: object, settings: Settings
-) -> Iterator[Mistake]:
-    """`${VARIABLES}` of one string: whether the field may hold any, how they are spelled, and whether they are set."""
-    if not any(isinstance(mark, MayHoldVariables) for mark in marks_at(kind, attributes, path)):
-        wrong = f"{shown(text)} holds a variable"
-        yield Mistake(
-            wrong, "the value itself: variables of this field are not resolved", "write it out", path
-        )
-        return
-    if "${" in VARIABLE.sub("", text):
-        yield Mistake(
-            "a variable is misspelled", "${NAME} or ${NAME:-default}", "fix the braces and the name", path
-        )
-    for name in settings.missing(text):
-        fix = f"set {name}, or give a default: ${{{name}:-value}}"
-        wrong = f"environment variable {name} is not set"
-        yield Mistake(wrong, "a value in the environment of the runs", fix, path, unset=True)
 
 
 def _kind_of(root: Node, known: Mapping[str, Kind], findings: Findings) -> Kind | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.cli.validation import validate
-from tnt_platform.kinds import DEFS, KINDS, validate_datasets
+from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.transit.dataset import TransitDataset
-from tnt_platform.transit.validation.layouts import hides
+from tnt_platform.transit.globs import hides
+from tnt_platform.transit.spec import TransitSpec
 from tnt_platform.validation.document import read_document
 from tnt_platform.validation.fault import Fault
 from tnt_platform.validation.validate import Report
@@ -44,9 +43,13 @@ def check(root: Path, environment: dict[str, str] | None = None, *, strict_env: 
 
 
 def only_fault(root: Path) -> Fault:
+    return only_faults(root, 1)[0]
+
+
+def only_faults(root: Path, count: int) -> list[Fault]:
     faults = check(root).faults
-    assert len(faults) == 1, "\n".join(map(str, faults)) or "nothing was found"
-    return faults[0]
+    assert len(faults) == count, "\n".join(map(str, faults)) or "nothing was found"
+    return faults
 
 
 @pytest.mark.parametrize("case", IN_YAML.values(), ids=IN_YAML.keys())
@@ -159,7 +162,8 @@ def test_without_a_reference_every_field_of_the_request_must_be_known(tmp_path: 
         spoilt(REQUEST, '"sizes": ["{length}", "{width}"],', '"sizes": ["{wieght}"],'),
     )
     fault = only_fault(tmp_path)
-    assert "body.sizes.0: no row has a field wieght" in fault.wrong
+    assert "body.sizes[0]" in fault.wrong
+    assert "wieght" in fault.wrong
     assert fault.mend == "did you mean weight?"
 
 
@@ -183,12 +187,16 @@ def test_a_missing_request_is_found_at_the_api(tmp_path: Path) -> None:
 
 def test_a_secret_is_never_repeated_in_the_message(tmp_path: Path) -> None:
     text = spoilt(RATES, '"${RATES_TOKEN}"', "hunter2")
-    text = spoilt(text, "X-Client: platform", "password: 123456789")
-    write_dataset(tmp_path, "rates", text)
-    said = "\n".join(map(str, check(tmp_path).faults))
+    write_dataset(tmp_path, "rates", spoilt(text, "X-Client: platform", 'password: "123456789"'))
+    said = str(only_faults(tmp_path, 2))
     assert "auth-token" in said
     assert "hunter2" not in said
     assert "123456789" not in said
+
+
+def test_a_secret_that_is_a_number_is_not_repeated_either(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "rates", spoilt(RATES, '"${RATES_TOKEN}"', "123456789"))
+    assert "123456789" not in str(only_fault(tmp_path))
 
 
 def test_an_identity_of_the_file_name_needs_its_group(tmp_path: Path) -> None:
@@ -217,10 +225,9 @@ def test_an_owner_and_a_tag_that_dagster_refuses_are_faults(tmp_path: Path) -> N
         tmp_path, "dates", spoilt(text, "  source:", "  tags: {domain: a b}\n  source:"), request=None
     )
     faults = check(tmp_path).faults
-    assert [(fault.line, fault.mend) for fault in faults] == [
-        (4, "write team:logistics-team"),
-        (5, "spell it so"),
-    ]
+    assert [fault.line for fault in faults] == [4, 5]
+    assert "team:logistics-team" in faults[0].mend
+    assert "'a b'" in faults[1].wrong
 
 
 def test_a_dataset_without_owner_is_a_warning(tmp_path: Path) -> None:
@@ -322,17 +329,6 @@ def test_merged_and_repeated_parts_of_yaml_are_understood(tmp_path: Path) -> Non
     assert check(tmp_path).faults == []
 
 
-def test_a_fault_of_a_whole_dataset_that_no_rule_foresees_is_still_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "tnt_platform.components.TransitDataset"
-    monkeypatch.setitem(KINDS, name, replace(KINDS[name], faults=lambda dataset: []))
-    write_dataset(
-        tmp_path, "dates", spoilt(DATES, "identity: [delivery]", "identity: [nothing]"), request=None
-    )
-    assert "the dataset can't be built" in only_fault(tmp_path).wrong
-
-
 @pytest.mark.parametrize(
     ("earlier", "later", "hidden"),
     [
@@ -408,7 +404,7 @@ def test_whatever_stands_in_the_place_of_a_value_validation_and_loading_agree(
     with tempfile.TemporaryDirectory() as folder:
         dataset = write_dataset(Path(folder), "rates", yaml.safe_dump(tree, sort_keys=False))
         if not check(Path(folder)).faults:
-            assert TransitDataset.resolve_from_dict(tree["attributes"]).spec(dataset).name == "rates"
+            assert TransitSpec.model_validate(tree["attributes"]).placed_in(dataset).name == "rates"
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
