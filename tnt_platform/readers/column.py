@@ -34,23 +34,24 @@ _OPTION_TYPES: Final[Mapping[str, frozenset[str]]] = {
 # Options that mean the same empty as left out.
 _LISTS: Final = frozenset({"formats", "nulls", "notes", "true_values", "false_values", "values"})
 _STRINGS: Final = frozenset({"pattern", "thousands", "currency", "decimal"})
-# polars is given `^(?:pattern)$` and shows it, indented by four spaces, above a caret.
-_POLARS_INDENT, _POLARS_PREFIX = 4, 4
+# polars shows a faulty pattern, indented by so many spaces, above a caret.
+_POLARS_INDENT: Final = 4
 
 
 def _polars_regex(text: str) -> str:
-    try:
-        pl.select(pl.lit("").str.contains(f"^(?:{text})$"))
-    except pl.exceptions.ComputeError as error:
-        reason = re.search(r"^\s*error: (.*)$", str(error), re.MULTILINE)
-        caret = re.search(r"^( +)\^+\s*$", str(error), re.MULTILINE)
-        position = len(caret[1]) - _POLARS_INDENT - _POLARS_PREFIX if caret else -1
-        where = f" at position {position}" if position >= 0 else ""
-        raise mistake(
-            f"{shown(text)} is not a regular expression: {reason[1] if reason else error}{where}",
-            "Rust's syntax, which has no look-around and no back-references",
-            "fix that position; put a backslash before a character that stands for itself",
-        ) from None
+    # Alone first, where the engine's caret is below the right place; then as it is used.
+    for pattern in (text, f"^(?:{text})$"):
+        try:
+            pl.select(pl.lit("").str.contains(pattern))
+        except pl.exceptions.ComputeError as error:
+            reason = re.search(r"^\s*error: (.*)$", str(error), re.MULTILINE)
+            caret = re.search(r"^( +)\^+\s*$", str(error), re.MULTILINE)
+            where = f" at position {len(caret[1]) - _POLARS_INDENT}" if caret and pattern == text else ""
+            raise mistake(
+                f"{shown(text)} is not a regular expression: {reason[1] if reason else error}{where}",
+                "Rust's syntax, which has no look-around and no back-references",
+                "fix that position; put a backslash before a character that stands for itself",
+            ) from None
     return text
 
 
