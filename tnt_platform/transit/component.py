@@ -15,7 +15,7 @@ class TransitDataset(DatasetComponent[TransitSpec]):
 
     spec_type = TransitSpec
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def definitions(self) -> dg.Definitions:
         """Build assets, checks, sensor, full reconciliation and job of the dataset."""
         assets = transit_assets(self.spec)
         selection = dg.AssetSelection.assets(*assets.keys)

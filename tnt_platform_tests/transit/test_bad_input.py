@@ -479,12 +479,13 @@ def test_a_corrected_answer_expression_is_applied_to_the_answers_there_are(
 def test_a_dataset_whose_requests_need_no_reference_has_none(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
-    template = tmp_path / "request.json"
-    template.write_text(
+    spec = transit(reference=None).placed_in(tmp_path / "transit")
+    spec.folder.mkdir()
+    spec.request_path.write_text(
         '{"method": "POST", "url": "{api_url}/{origin}/rate/qualifiedcarriers",'
         ' "body": {"shipment_info": {"consignee_info": {"postal_code": "{destination}"}}}}'
     )
-    made = scene(tmp_path, transit(reference=None, template=template), well_api)
+    made = scene(tmp_path, spec, well_api)
     made.raw.delete([REFERENCE])
     put(made, key_of(0), promises(0, 3))
     made.tick()
