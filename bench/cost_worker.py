@@ -18,13 +18,12 @@ from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
-from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.sensor import reconciling_sensor
 
 
 def tick(times: int) -> dict[str, object]:
     """Some ticks; says which dates they ask runs for."""
-    sensor = reconciling_sensor(transit_spec("transit"), SensorModel(), dg.AssetSelection.all())
+    sensor = reconciling_sensor(transit_spec("transit"), dg.AssetSelection.all())
     dates = {}
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(times):

@@ -35,7 +35,7 @@ WORKERS = 3
 WANTED_RATIO = 0.7
 WANTED_RSS_MB = 1_000
 
-LAYOUT = DelimitedLayout(min_columns=6, max_columns=8)
+LAYOUT = DelimitedLayout(separator="|", header=False, min_columns=6, max_columns=8)
 COLUMNS = (
     Column(name="origin", source=0, type="postal_code", required=True),
     Column(name="destination", source=1, type="postal_code", required=True),

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from tnt_platform.components import component_of, legacy_definitions
+from tnt_platform.components import component_of
 from tnt_platform.errors import ConfigError
 from tnt_platform.kinds import DEFS, load_spec
 from tnt_platform.orchestration.broken import broken_dataset
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.specs.dataset import DatasetSpec
 
 
 @dg.definitions
@@ -31,10 +30,7 @@ def dataset_definitions(path: Path) -> dg.Definitions:
     schedules of every other dataset.
     """
     try:
-        spec = load_spec(path)
-        if not isinstance(spec, DatasetSpec):
-            return legacy_definitions(path)
-        return component_of(spec).definitions()
+        return component_of(load_spec(path)).definitions()
     except ConfigError as error:
         return broken_dataset(path.parent.name, str(error))
     except Exception as error:  # noqa: BLE001 - whatever Dagster refuses in one dataset is that dataset's failure

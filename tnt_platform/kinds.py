@@ -17,24 +17,19 @@ from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import listed, meant
-from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.spec import TransitSpec
-from tnt_platform.transit.validation.transit import VARIABLES_IN, transit_faults
-from tnt_platform.validation.validate import Kind, Report, Rules, validate_file, validate_folder
+from tnt_platform.validation.validate import Report, validate_file, validate_folder
 
 # LibYAML reads six times as fast, where it is there.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFS = Path(__file__).parent / "defs"
 # What a defs.yaml has as its `type`, and the spec that its `attributes` are.
-KINDS: dict[str, Kind] = {
+KINDS: Mapping[str, type[DatasetSpec]] = {
     "tnt_platform.components.DailyReportDataset": ReportSpec,
     "tnt_platform.components.DirectoryDataset": DirectorySpec,
     "tnt_platform.components.RecordsDataset": RecordsSpec,
     "tnt_platform.components.SeriesDataset": SeriesSpec,
-    "tnt_platform.components.TransitDataset": Rules(TransitDataset, transit_faults, VARIABLES_IN),
-}
-SPECS: Mapping[str, type[DatasetSpec]] = {
-    name: kind for name, kind in KINDS.items() if not isinstance(kind, Rules)
+    "tnt_platform.components.TransitDataset": TransitSpec,
 }
 Spec = TransitSpec | SeriesSpec | DirectorySpec | RecordsSpec | ReportSpec
 S = TypeVar("S")
@@ -69,8 +64,6 @@ def load_spec(path: Path) -> Spec:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - a safe loader
         kind, attributes = KINDS[document["type"]], document["attributes"]
-        if isinstance(kind, Rules):
-            return kind.model.resolve_from_dict(attributes).spec(path.parent)  # type: ignore[attr-defined, no-any-return]
         return kind.model_validate(attributes).placed_in(path.parent)  # type: ignore[return-value]
     except Exception as error:
         faults = validate_file(path, Settings.from_environment(), KINDS).faults

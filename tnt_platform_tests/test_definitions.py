@@ -17,7 +17,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 import tnt_platform
 from tnt_platform.kinds import DEFS
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.transit.dataset import TransitDataset
+from tnt_platform.transit.component import TransitDataset
 from tnt_platform_tests.validation.dataset_files import DATES
 
 GOLDEN = Path(__file__).parent / "golden" / "definitions.txt"

@@ -80,14 +80,14 @@ def demo() -> None:
 
 
 def _plan(spec: TransitSpec) -> SamplePlan:
-    assert spec.api is not None
-    assert spec.api.reference is not None
+    assert spec.rate_api is not None
+    assert spec.rate_api.reference is not None
     return SamplePlan(
         dates=DATES,
         files=FILES_PER_DATE,
         rows_per_file=ROWS_PER_FILE,
         prefix=spec.source.prefix.rstrip("/"),
-        reference_key=spec.api.reference.key,
+        reference_key=spec.rate_api.reference,
         seed=7,
     )
 

@@ -112,7 +112,7 @@ def replay(dataset: str, day: date | None) -> None:
     """Ask again for the cases of DATASET that are in quarantine, and for those alone."""
     spec = transit_spec(dataset)
     place = open_place(Settings.from_environment())
-    refused = place.store.current(spec.dataset(ENRICHED if spec.api else RESULTS))
+    refused = place.store.current(spec.dataset(ENRICHED if spec.rate_api else RESULTS))
     if refused is None:
         raise NotFound(f"{dataset} was never published; run it first")
     waiting = refused.quarantine([f"{day:%Y-%m-%d}"] if day else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tnt_platform.kinds import SPECS
+from tnt_platform.kinds import KINDS
 from tnt_platform.validation.documentation import json_schema, with_field_tables
 
 
@@ -20,11 +20,11 @@ from tnt_platform.validation.documentation import json_schema, with_field_tables
 def schema(docs: Path | None) -> None:
     """Print the JSON Schema of `defs.yaml`, or with --docs bring the field tables of a folder of pages up to date."""
     if docs is None:
-        click.echo(json.dumps(json_schema(SPECS), indent=1, sort_keys=True, ensure_ascii=False))
+        click.echo(json.dumps(json_schema(KINDS), indent=1, sort_keys=True, ensure_ascii=False))
         return
     for page in sorted(docs.rglob("*.md")):
         before = page.read_text(encoding="utf-8")
-        after = with_field_tables(before, list(SPECS.values()))
+        after = with_field_tables(before, list(KINDS.values()))
         if after != before:
             page.write_text(after, encoding="utf-8")
             click.echo(f"updated {page}")

@@ -9,7 +9,7 @@ import click
 
 from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.validation.fault import Fault
+from tnt_platform.validation.validate import Fault
 
 
 @click.command()

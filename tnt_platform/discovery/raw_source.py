@@ -20,7 +20,8 @@ from tnt_platform.storage.keys import UNUSABLE_KEY, checked_prefix
 OnOverwrite = Literal["latest", "reject"]
 OnDelete = Literal["keep", "remove"]
 
-_RESERVED = {"key", "etag", "size_bytes", "last_modified", "partition", "problem", "status", "file_key"}
+# Columns of every listing.
+RESERVED_GROUPS = {"key", "etag", "size_bytes", "last_modified", "partition", "problem", "status", "file_key"}
 _UNUSABLE = re.compile(UNUSABLE_KEY)
 _SOME_DAYS = (date(2026, 11, 20), date(2024, 2, 29), date(1999, 1, 2))
 
@@ -71,9 +72,9 @@ class RawSource(Spec):
             wrong = "key_pattern starts with flags for all of it"
             yield Mistake(wrong, "a pattern that can follow the prefix", fix, at)
             return
-        for name in sorted(_RESERVED & set(groups)):
-            wrong = f"key_pattern: the group {name} has a name of the platform's own"
-            yield Mistake(wrong, "a free name", f"rename it, for example to key_{name}", at)
+        for name in sorted(RESERVED_GROUPS & set(groups)):
+            wrong = f"key_pattern: the platform itself adds a column {name}"
+            yield Mistake(wrong, "a free name", f"rename the group, for example to key_{name}", at)
 
     @rule
     def _date_format_names_one_day(self) -> Iterator[Mistake]:
@@ -94,7 +95,7 @@ class RawSource(Spec):
     @property
     def fields(self) -> list[str]:
         """The groups of the key pattern other than the date: columns of every listing."""
-        return [name for name in self.whole_key.groupindex if name != "date"]
+        return [name for name in re.compile(self.key_pattern).groupindex if name != "date"]
 
     def day(self, text: str) -> str | None:
         """`2026-11-20` for what the key says, None when it is no date."""

@@ -12,7 +12,6 @@ import dagster as dg
 from tnt_platform.discovery.survey import Survey, Work
 from tnt_platform.orchestration.local_launcher import PROCESS_TAG
 from tnt_platform.specs.dataset import SensorSpec
-from tnt_platform.specs.legacy_fields import SensorModel
 
 DATASET_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/digest", "tnt/attempt"
 # Dagster's queue runs one at a time of the runs that share a value of this tag.
@@ -90,7 +89,7 @@ def busy_dates(instance: dg.DagsterInstance, spec: DatedDataset) -> set[str]:
 
 def run_requests(
     spec: DatedDataset,
-    model: SensorModel | SensorSpec,
+    model: SensorSpec,
     found: Survey,
     history: dict[tuple[str, str], Attempts],
     busy: Set[str],
@@ -127,7 +126,7 @@ def run_requests(
 
 
 def _why_it_waits(
-    model: SensorModel | SensorSpec, work: Work, attempts: Attempts, now: float, *, given_up_too: bool
+    model: SensorSpec, work: Work, attempts: Attempts, now: float, *, given_up_too: bool
 ) -> str | None:
     """What earlier failures mean for a date; None if it may be tried."""
     wait_s = model.backoff_s * 2 ** (attempts.failed - 1) if attempts.failed else 0.0
@@ -142,7 +141,7 @@ def _why_it_waits(
 
 
 def _request(
-    spec: DatedDataset, model: SensorModel | SensorSpec, work: Work, attempt: int, *, isolates: bool
+    spec: DatedDataset, model: SensorSpec, work: Work, attempt: int, *, isolates: bool
 ) -> dg.RunRequest:
     last_chance = attempt >= model.max_attempts and attempt > 1
     return dg.RunRequest(

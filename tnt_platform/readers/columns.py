@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tnt_platform.errors import ConfigError, InvalidInput
-from tnt_platform.readers.column import Column, Note
+from tnt_platform.readers.column import Bound, Column, ColumnSpec, Note
 from tnt_platform.readers.column_types import (
     DTYPES,
     EXPECTED,
@@ -112,7 +112,7 @@ def staged(cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str,
     return noted.with_columns(_value(column, parsers[column.type]) for column in columns)
 
 
-def output_schema(columns: Sequence[Column]) -> dict[str, pl.DataType]:
+def output_schema(columns: Sequence[ColumnSpec]) -> dict[str, pl.DataType]:
     """Return the name and dtype of every published column; `<name>_note` follows a column with notes.
 
     Raises:
@@ -234,11 +234,19 @@ def _faults(column: Column) -> list[_Fault]:
     )
     if column.minimum is not None:
         below = (value < column.minimum).fill_null(False)
-        faults.append(_Fault(below, "out_of_range", _words(column, f"is less than {column.minimum}")))
+        faults.append(
+            _Fault(below, "out_of_range", _words(column, f"is less than {_written(column.minimum)}"))
+        )
     if column.maximum is not None:
         above = (value > column.maximum).fill_null(False)
-        faults.append(_Fault(above, "out_of_range", _words(column, f"is more than {column.maximum}")))
+        faults.append(
+            _Fault(above, "out_of_range", _words(column, f"is more than {_written(column.maximum)}"))
+        )
     return faults
+
+
+def _written(bound: Bound) -> str:
+    return str(int(bound) if isinstance(bound, float) and bound.is_integer() else bound)
 
 
 def _words(column: Column, what: str) -> pl.Expr:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import encodings.aliases
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Annotated, Final
 
 import polars as pl
+from pydantic import AfterValidator, Field
 
-from tnt_platform.errors import ConfigError
+from tnt_platform.specs.fields import Unit, meant, shown
+from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 # The frame's own columns; a header cell of such a name is known by its position (c0, c1, ...).
 FRAME_COLUMNS: Final = ("file_key", "line_no", "raw")
@@ -23,6 +27,9 @@ FILES_SCHEMA: Final = {
     "blank_lines": pl.Int64(),
     "encoding": pl.String(),
 }
+ENCODINGS: Final = sorted(
+    {name.replace("_", "-") for name in encodings.aliases.aliases.values()} - {"idna", "punycode"}
+)
 
 
 @dataclass(frozen=True)
@@ -33,76 +40,136 @@ class RawFile:
     data: bytes
 
 
-@dataclass(frozen=True)
-class DelimitedLayout:
-    """The shape every file of one dataset has.
+def _one_character(text: str) -> str:
+    if len(text) != 1 or not text.isascii() or text in "\r\n\0":
+        raise mistake(
+            f"{shown(text)} is not one character",
+            "one ASCII character other than a line end",
+            'write one character; a tab is "\\t" in double quotes',
+        )
+    return text
 
-    Columns are named c0, c1, ... without a header, else by the header. `columns` chooses those to keep, by
-    header name (any case, any white space) or position; a file that lacks one which isn't also in `optional`,
-    or has it twice, is refused. A row has min_columns to max_columns cells: with a header both default to its
-    width, without one max_columns is needed and min_columns defaults to it.
+
+def _known_encoding(text: str) -> str:
+    try:
+        "".encode(text)
+    except (LookupError, ValueError):
+        raise mistake(
+            f"{shown(text)} is not a known encoding",
+            "a name such as utf-8 or cp1252",
+            meant(text, ENCODINGS, "delete it to have the encoding of each file detected"),
+        ) from None
+    return text
+
+
+OneCharacter = Annotated[str, AfterValidator(_one_character)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+
+
+class DelimitedFormat(Spec):
+    """How the files of one kind separate, quote and encode their cells."""
+
+    separator: Annotated[OneCharacter, Field(description="The character between two cells.")] = ","
+    quote: Annotated[
+        OneCharacter | None,
+        Field(
+            description="The character around cells that hold the separator; null if the files don't quote."
+        ),
+    ] = '"'
+    header: Annotated[bool, Field(description="Whether the first row names the columns.")] = True
+    encoding: Annotated[
+        Encoding | None, Field(description="The encoding, such as cp1252; detected file by file if left out.")
+    ] = None
+    max_columns: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="The most cells a row may have: the width of the header if left out, "
+            "required where there is no header.",
+        ),
+        Unit("cells"),
+    ] = None
+
+    @rule
+    def _separator_is_not_the_quote(self) -> Iterator[Mistake]:
+        if self.separator == self.quote:
+            at = "quote" if "quote" in self.model_fields_set else "separator"
+            wrong = f"separator and quote are both {self.quote!r}"
+            yield Mistake(wrong, "two different characters", "change one of them", at=(at,))
+
+    @rule
+    def _width_is_known(self) -> Iterator[Mistake]:
+        if not self.header and self.max_columns is None:
+            fix = "add `max_columns:` with the most cells a row may have"
+            yield Mistake("max_columns is missing", "a width for files without a header", fix)
+
+
+def place_mistakes(
+    layout: DelimitedFormat, places: Mapping[str | int, int | str]
+) -> Iterator[tuple[str | int, Mistake]]:
+    """Find the places, each a position or a name of the header, where no column of such a file can be."""
+    seen: dict[str, str | int] = {}
+    for key, place in places.items():
+        if wrong := _why_unreachable(layout, place):
+            fix = "correct it" if isinstance(place, int) else "give its position, or set `header: true`"
+            yield key, Mistake(wrong, "a position from 0 below max_columns, or a name in the header", fix)
+        spelling = normalised(column_name(place))
+        if spelling in seen:
+            wrong = f"{key} and {seen[spelling]} are both at {shown(place)}"
+            yield key, Mistake(wrong, "one column for each place", "correct one of them")
+        seen.setdefault(spelling, key)
+
+
+def _why_unreachable(layout: DelimitedFormat, place: int | str) -> str | None:
+    if isinstance(place, int):
+        if place < 0:
+            return f"position {place} is below 0"
+        if layout.max_columns is not None and place >= layout.max_columns:
+            return f"position {place} is past max_columns {layout.max_columns}"
+        return None
+    if not place.strip():
+        return "the header name is empty"
+    if not layout.header:
+        return f"{shown(place)} can't be found by name in files without a header"
+    if normalised(place) in FRAME_COLUMNS:
+        return f"{shown(place)} can't be found by name: the platform has a column of that name"
+    return None
+
+
+class DelimitedLayout(DelimitedFormat):
+    """The format of files and which of their cells to read.
+
+    Columns are named by the header, or c0, c1, ... without one. `columns` chooses those to keep, by
+    header name (any case, any white space) or position. A file that has one of them twice is rejected, and so is a
+    file that lacks one, unless it is in `optional`. A row has min_columns to max_columns cells: with a header both
+    default to its width, without one min_columns defaults to max_columns.
     """
 
-    separator: str = "|"
-    header: bool = False
-    quote: str | None = '"'
-    encoding: str | None = None
     min_columns: int | None = None
-    max_columns: int | None = None
     columns: tuple[str | int, ...] = ()
     optional: frozenset[str | int] = frozenset()
     skip_rows: int = 0
-    comment_prefix: str | None = None
+    comment_prefix: Annotated[str, Field(min_length=1)] | None = None
     max_line_bytes: int = 1_000_000
     max_file_bytes: int = 512 << 20
     max_ratio: int = 250
 
-    def __post_init__(self) -> None:
-        for option, value in (("separator", self.separator), ("quote", self.quote)):
-            if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
-                raise ConfigError(
-                    f"{option}: {value!r} must be one ASCII character other than a line end or NUL"
-                )
-        if self.separator == self.quote:
-            raise ConfigError(f"separator and quote are both {self.quote!r}; choose two characters")
-        if self.comment_prefix == "":
-            raise ConfigError("comment_prefix: is empty, so every line would be a comment; leave it out")
-        self._check_widths()
-        self._check_columns()
-        if self.encoding is not None:
-            try:
-                "".encode(self.encoding)
-            except LookupError:
-                raise ConfigError(
-                    f"encoding: {self.encoding!r} is not known; use a name such as utf-8, cp1252 or iso8859-7"
-                ) from None
-
-    def _check_widths(self) -> None:
-        if not self.header and self.max_columns is None:
-            raise ConfigError(
-                "max_columns: is needed for files without a header; say how many cells a row has"
-            )
+    @rule
+    def _widths_are_in_order(self) -> Iterator[Mistake]:
         low, high = self.widths(header_width=self.max_columns or self.min_columns or 1)
         if not 1 <= low <= high:
-            raise ConfigError(
-                f"min_columns: {low} and max_columns: {high} must be 1 or more, the first not larger"
+            wrong = f"min_columns {low} and max_columns {high} don't fit together"
+            yield Mistake(
+                wrong, "1 or more, the first not larger", "correct one of them", at=("min_columns",)
             )
 
-    def _check_columns(self) -> None:
-        names = [column_name(column) for column in self.columns]
-        if len({normalised(name) for name in names}) < len(names):
-            raise ConfigError(f"columns: one is named twice in {names}; name each once")
-        for column in self.columns:
-            if isinstance(column, int):
-                if not self.header and column >= (self.max_columns or 0):
-                    raise ConfigError(f"columns: position {column} is past max_columns; positions start at 0")
-            elif not self.header or normalised(column) in FRAME_COLUMNS:
-                raise ConfigError(
-                    f"columns: {column!r} can't be found by name here; give its position, from 0"
-                )
-        unknown = self.optional - set(self.columns)
-        if unknown:
-            raise ConfigError(f"optional: {sorted(map(str, unknown))} must be among `columns`")
+    @rule
+    def _columns_can_be_found(self) -> Iterator[Mistake]:
+        for position, found in place_mistakes(self, dict(enumerate(self.columns))):
+            yield found.below("columns", position)
+        for column in sorted(map(str, self.optional - set(self.columns))):
+            wrong = f"optional: {column} is not among `columns`"
+            yield Mistake(wrong, "some of `columns`", "add it there", at=("optional",))
 
     def widths(self, *, header_width: int) -> tuple[int, int]:
         """Return the least and the most cells a row may have under a header of that many cells."""

@@ -15,7 +15,7 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator
 
-from tnt_platform.specs.spec import Mistake, mistake, mistakes
+from tnt_platform.specs.spec import Mistake, Path, mistake, mistakes
 
 SHOWN_CHARS = 60
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -68,6 +68,14 @@ def shown(value: object) -> str:
 def listed(names: Iterable[str]) -> str:
     """Names in order, separated by commas."""
     return ", ".join(sorted(names)) or "none"
+
+
+def spelled(path: Path) -> str:
+    """A path as a message writes it, such as `layouts[0].columns`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
 
 
 def _regex(text: str) -> str:
@@ -181,7 +189,8 @@ def refuse_credentials(text: str) -> str:
 def _web_url(text: str) -> str:
     refuse_credentials(VARIABLE.sub(lambda variable: variable[2] or "", text))
     address = VARIABLE.sub(lambda variable: variable[2] or "https://unknown", text)
-    if not address.startswith(("http://", "https://")):
+    # A variable that is misspelled is a mistake of its own.
+    if not address.startswith(("http://", "https://", "${")):
         raise mistake(
             f"{shown(text)} is not a web address",
             "http:// or https://",

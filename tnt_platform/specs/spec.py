@@ -35,15 +35,16 @@ Path = tuple[str | int, ...]
 class Mistake:
     """What is wrong, what was expected and how to fix it; `at` leads from the spec to the value.
 
-    With `file`, it is on that `line` of a file beside the YAML. A warning does not keep a dataset from loading;
-    a variable that is `unset` is a warning on a laptop and a fault where runs need it. `see` leads to another value
-    that it is about.
+    `near` is the wrong piece of a value that spans lines, so that its own line can be shown; `see` leads to another
+    value that the mistake is about. With `file`, it is on that `line` of a file beside the YAML. A warning does not
+    keep a dataset from loading; a variable that is `unset` is a warning on a laptop and a fault where runs need it.
     """
 
     wrong: str
     expected: str
     fix: str
     at: Path = ()
+    near: str = ""
     file: str | None = None
     line: int = 1
     warning: bool = False

@@ -11,13 +11,14 @@ import dagster as dg
 import polars as pl
 
 from tnt_platform.lake.publishing import Published
+from tnt_platform.orchestration.component import about
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated import DatedRun
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import materialization
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import About, StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
 from tnt_platform.transit.chain import Chain
 from tnt_platform.transit.lineage import results_lineage
 from tnt_platform.transit.plots import summary_plot
@@ -73,12 +74,12 @@ class TransitRun(dg.Config):
     ask_again: Literal["none", "quarantined", "all"] = "none"
 
 
-def transit_assets(spec: TransitSpec, about: About) -> dg.AssetsDefinition:
+def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their blocking checks, daily partitions and backfill policy."""
     checks = transit_checks(spec)
     partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
 
-    @_story(spec, about).one_op(
+    @_story(spec).one_op(
         spec.name,
         {step: spec.dataset(step) for step in spec.steps},
         [*checks.specs(spec.name), _crash_check(spec)],
@@ -106,16 +107,16 @@ def transit_assets(spec: TransitSpec, about: About) -> dg.AssetsDefinition:
     return materialize
 
 
-def _story(spec: TransitSpec, about: About) -> StepStory:
-    kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.results_table else set())}
+def _story(spec: TransitSpec) -> StepStory:
+    kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.dynamodb else set())}
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
-    return StepStory(DESCRIPTIONS, kinds, about, source)
+    return StepStory(DESCRIPTIONS, kinds, about(spec), source)
 
 
 def transit_checks(spec: TransitSpec) -> StepChecks:
     """The blocking checks of each step; a dataset whose dates are columns has no expected days to check."""
     blocking = {step: BLOCKING_CHECKS[step] for step in spec.steps}
-    if spec.api is None:
+    if spec.rate_api is None:
         blocking[SHIPMENTS] = blocking[SHIPMENTS][:2]
     descriptions = {
         name: CHECK_DESCRIPTIONS.get(name, IN_RANGE) for names in blocking.values() for name in names

@@ -12,7 +12,7 @@ import polars as pl
 from tnt_platform.readers.columns import output_schema, parse_columns
 from tnt_platform.readers.delimited import RawFile, Sections, take_apart
 from tnt_platform.readers.plain_cells import type_plain_cells
-from tnt_platform.transit.spec import FileLayout, TransitSpec
+from tnt_platform.transit.spec import FileKind, TransitSpec
 from tnt_platform.transit.transforms.transit import QUARANTINE_SCHEMA, as_quarantine, refused_files
 
 # An Enum of so many texts takes one byte a row.
@@ -47,7 +47,7 @@ class ParsedBatch:
 def shipments_schema(spec: TransitSpec) -> dict[str, pl.DataType]:
     """Columns of `<dataset>/shipments`: where the row came from, what the key says, what the row says."""
     named = {name: pl.Utf8() for name in _key_fields(spec)}
-    columns = output_schema(spec.layouts[0].columns)
+    columns = output_schema(spec.columns)
     return {"file_key": pl.Utf8(), "line_no": pl.Int64(), **named, **columns}
 
 
@@ -57,15 +57,15 @@ def parse_batch(spec: TransitSpec, batch: Sequence[RawFile]) -> ParsedBatch:
     bad: list[pl.DataFrame] = [pl.DataFrame(schema=QUARANTINE_SCHEMA)]
     files: list[pl.DataFrame] = []
     labels = _labels(spec, batch)
-    by_layout: dict[int, list[RawFile]] = {}
+    by_kind: dict[int, list[RawFile]] = {}
     for file in batch:
-        layout = spec.layout_of(file.key)
-        by_layout.setdefault(spec.layouts.index(layout) if layout else -1, []).append(file)
-    for index, members in by_layout.items():
+        kind = spec.kind_of(file.key)
+        by_kind.setdefault(spec.file_kinds.index(kind) if kind else -1, []).append(file)
+    for index, members in by_kind.items():
         if index < 0:
             parsed = _no_layout(spec, members)
         else:
-            parsed = _parse_layout(spec, spec.layouts[index], members, labels)
+            parsed = _parse_kind(spec, spec.file_kinds[index], members, labels)
             good.append(parsed.good)
         bad.append(parsed.bad)
         files.append(parsed.files)
@@ -80,15 +80,15 @@ def _labels(spec: TransitSpec, batch: Sequence[RawFile]) -> pl.DataFrame:
     return texts.cast({c.name: pl.Enum(c.drop_nulls().unique(maintain_order=True)) for c in texts})
 
 
-def _parse_layout(
-    spec: TransitSpec, layout: FileLayout, members: Sequence[RawFile], labels: pl.DataFrame
+def _parse_kind(
+    spec: TransitSpec, kind: FileKind, members: Sequence[RawFile], labels: pl.DataFrame
 ) -> ParsedBatch:
-    sections = take_apart(members, layout.layout)
+    sections = take_apart(members, kind.layout)
     keys = pl.Series("file_key", [file.key for file in members], dtype=labels.schema["file_key"])
     labels = keys.to_frame().join(labels, on="file_key", how="left", maintain_order="left")
-    quick, sections = _quick_rows(sections, layout, labels)
+    quick, sections = _quick_rows(sections, kind, labels)
     rows = sections.rows()
-    typed, refused = parse_columns(rows.good_cells, layout.columns, few=sections.lines_left <= FEW_LINES)
+    typed, refused = parse_columns(rows.good_cells, kind.columns, few=sections.lines_left <= FEW_LINES)
     careful = typed.cast({"file_key": keys.dtype}).join(
         labels, on="file_key", how="left", maintain_order="left"
     )
@@ -98,12 +98,12 @@ def _parse_layout(
 
 
 def _quick_rows(
-    sections: Sections, layout: FileLayout, labels: pl.DataFrame
+    sections: Sections, kind: FileKind, labels: pl.DataFrame
 ) -> tuple[list[pl.DataFrame], Sections]:
     """Type what most lines are in bulk, without their raw text; the sections returned hold all others."""
     quick = []
     for lines in sections.plain():
-        typed, taken = type_plain_cells(lines.cells, layout.columns)
+        typed, taken = type_plain_cells(lines.cells, kind.columns)
         origin = labels[lines.file_at].with_columns(line_no=lines.line_no)
         quick.append(pl.concat([origin.filter(taken), typed], how="horizontal"))
         sections = sections.without(lines, but=taken.not_().arg_true().to_numpy())
@@ -191,7 +191,7 @@ def whole_files(keys: Sequence[str], hashes: Sequence[str | None]) -> pl.DataFra
 
 
 def _key_fields(spec: TransitSpec) -> list[str]:
-    return [name for name in spec.source.whole_key.groupindex if name != "date"]
+    return spec.source.fields
 
 
 def _fields_of(spec: TransitSpec, key: str) -> dict[str, str | None]:

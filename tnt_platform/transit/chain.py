@@ -66,10 +66,10 @@ class Chain:
         return retry_conflicts(links[step])
 
     def _enrichment(self, date: str) -> Enrichment:
-        assert self.spec.api is not None, "only a dataset with an API has this step"
+        assert self.spec.rate_api is not None, "only a dataset with an API has this step"
         return Enrichment(
             self.spec,
-            self.spec.api,
+            self.spec.rate_api,
             date,
             self.place,
             self.settings,
@@ -82,5 +82,5 @@ class Chain:
     @cached_property
     def _client(self) -> HttpClient:
         # One for all dates of the run: the rate limit and the circuit are the API's, not a date's.
-        assert self.spec.api is not None, "only a dataset with an API asks"
-        return HttpClient(self.spec.api.limits, clock=lambda: datetime.now(UTC), uniform=random.random)
+        assert self.spec.rate_api is not None, "only a dataset with an API asks"
+        return HttpClient(self.spec.rate_api.limits, clock=lambda: datetime.now(UTC), uniform=random.random)

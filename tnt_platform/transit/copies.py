@@ -21,7 +21,7 @@ class Copies:
     @classmethod
     def read(cls, spec: TransitSpec, base: Snapshot | None, date: str) -> Copies:
         """Read them, if the YAML says that the same export may be dropped twice."""
-        if base is None or spec.same_file_again == "read":
+        if base is None or spec.source.same_file_again == "read":
             return cls(base, None)
         return cls(base, base.all_inputs().filter(pl.col("partition") != date))
 

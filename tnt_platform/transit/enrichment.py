@@ -162,9 +162,9 @@ class Enrichment:
     def _recipe(self, shippers: Shippers) -> str:
         """What, besides the shipments, decides the outcome; a change of it is a reason to compute again."""
         parts = (
-            self.api.template.read_text(),
+            self.spec.request_path.read_text(),
             self.api.answer,
-            self.spec.sample,
+            self.spec.sample_per_file,
             self.spec.identity,
             shippers.sha256,
         )
@@ -173,12 +173,12 @@ class Enrichment:
     def _prepare(self, cases: pl.DataFrame, file_times: pl.DataFrame, shippers: Shippers) -> Prepared:
         distinct = distinct_cases(cases, file_times, self.spec.identity)
         chosen = distinct.kept
-        if self.spec.sample:
-            chosen = sample_rows(chosen, rows_per_file=self.spec.sample.rows, seed=self.spec.sample.seed)
+        if sample := self.spec.sample_per_file:
+            chosen = sample_rows(chosen, rows_per_file=sample.rows, seed=sample.seed)
         matched, unmatched = shippers.match(chosen, self.spec.identity)
         rows = with_ship_dates(matched, date.fromisoformat(self.date))
         rows = rows.with_columns(identify(rows, ["ship_date", "shipper_sha256"]).alias("ship_profile"))
-        template = read_template(self.api.template.read_bytes(), source=str(self.api.template))
+        template = read_template(self.spec.request_path.read_bytes(), source=str(self.spec.request_path))
         built = build_requests(rows, template, {"api_url": self.settings.resolve(self.api.url).rstrip("/")})
         rows = pl.concat([rows, built.asked_by], how="horizontal").join(
             built.requests.select("request_id", "request_payload"),
@@ -201,7 +201,7 @@ class Enrichment:
     def _answers(self, requests: pl.DataFrame, asked: Asked) -> pl.DataFrame:
         """ANSWER_SCHEMA of every request that has an answer worth keeping, asking for what is missing."""
         journal = AnswerJournal(self.place, self.spec.dataset(ANSWERS), self.date, self.run_id)
-        expression = compile_answer(self.api.answer, where=f"{self.spec.name}: rate_api.answer")
+        expression = compile_answer(self.api.answer)
         known = read_again(journal.read().join(requests, on="request_id", how="semi"), expression)
         if self.ask_again == "all":
             known = known.clear()
@@ -230,7 +230,7 @@ class Enrichment:
         return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
 
     def _http_requests(self, requests: pl.DataFrame) -> Iterator[HttpRequest]:
-        template = read_template(self.api.template.read_bytes(), source=str(self.api.template))
+        template = read_template(self.spec.request_path.read_bytes(), source=str(self.spec.request_path))
         headers = {
             name: self.settings.resolve(text)
             for name, text in {**template.headers, **self.api.headers}.items()

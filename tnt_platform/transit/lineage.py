@@ -18,7 +18,7 @@ COMPUTED_FROM: Mapping[str, tuple[str, ...]] = {
 
 def results_lineage(spec: TransitSpec, columns: Mapping[str, object]) -> dg.TableColumnLineage:
     """Column lineage of `<dataset>/results`."""
-    upstream = dg.AssetKey([spec.name, ENRICHED if spec.api else SHIPMENTS])
+    upstream = dg.AssetKey([spec.name, ENRICHED if spec.rate_api else SHIPMENTS])
     present = set(columns)
 
     def sources(name: str) -> list[str]:

@@ -50,7 +50,7 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
     upstream, lag_days, status, success. Key: test_id, which holds no clock and no file, so that a
     replay overwrites and never duplicates.
     """
-    upstream = Upstream.read(place.store, spec.dataset(ENRICHED if spec.api else SHIPMENTS), date)
+    upstream = Upstream.read(place.store, spec.dataset(ENRICHED if spec.rate_api else SHIPMENTS), date)
     base = place.store.current(spec.dataset(RESULTS))
     recipe = f"{spec.passes_when} {spec.identity}"
     if unchanged := published_unchanged(base, upstream, date, recipe):
@@ -70,7 +70,9 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
         ),
         inputs_digest=upstream.inputs_digest,
     )
-    lowest, highest = (-MAX_TRANSIT_DAYS, MAX_TRANSIT_DAYS) if spec.api else (-MAX_LAG_DAYS, MAX_LAG_DAYS)
+    lowest, highest = (
+        (-MAX_TRANSIT_DAYS, MAX_TRANSIT_DAYS) if spec.rate_api else (-MAX_LAG_DAYS, MAX_LAG_DAYS)
+    )
     checks = [unique_keys(RESULTS_KEY, date), values_in_range(date, "lag_days", lowest, highest)]
     published = publish_checked(
         place,
@@ -88,7 +90,7 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
 def _compared(
     spec: TransitSpec, cases: pl.DataFrame, upstream: Upstream
 ) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    if spec.api:
+    if spec.rate_api:
         compared = compare_days(cases, passes_when=spec.passes_when).rename({"asked_at": "timestamp"})
         ids = identify(compared, [*spec.identity, "ship_profile"])
         frame = compared.drop("ship_profile").insert_column(0, ids.alias("test_id"))

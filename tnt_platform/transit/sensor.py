@@ -18,21 +18,18 @@ from tnt_platform.orchestration.dated_sensor import (
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
 from tnt_platform.settings import Settings
-from tnt_platform.specs.legacy_fields import SensorModel
 from tnt_platform.transit.files import undated_homes
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import FILES, TransitSpec
 
 
-def reconciling_sensor(
-    spec: TransitSpec, model: SensorModel, selection: dg.AssetSelection
-) -> dg.SensorDefinition:
+def reconciling_sensor(spec: TransitSpec, selection: dg.AssetSelection) -> dg.SensorDefinition:
     """Runs by default: every `interval_s` it compares the bucket with the published data."""
 
     @dg.sensor(
         name=f"{spec.name}_files",
         asset_selection=selection,
-        minimum_interval_seconds=model.interval_s,
+        minimum_interval_seconds=spec.sensor.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Compares the files below {spec.source.prefix} with what {spec.name} was published from.",
     )
@@ -40,16 +37,18 @@ def reconciling_sensor(
         settings = platform.settings()
         place = platform.place()
         queue = _queue(settings)
-        messages = queue.receive(100, visibility_s=int(max(60, 4 * model.interval_s))) if queue else []
+        messages = queue.receive(100, visibility_s=int(max(60, 4 * spec.sensor.interval_s))) if queue else []
         homes = undated_homes(place.store.current(spec.dataset(FILES))) if messages else {}
         named = _named_dates(spec, place, homes, messages)
         now = datetime.now(UTC)
-        since = None if queue is None else (now - timedelta(days=model.window_days)).date().isoformat()
+        since = None if queue is None else (now - timedelta(days=spec.sensor.window_days)).date().isoformat()
         history = run_history(context.instance, spec.name)
         busy = busy_dates(context.instance, spec)
         again = sorted({date for (date, _), attempts in history.items() if attempts.unfinished})
         found = survey(spec, place, since=since, named=[*named, *again])
-        requests = list(run_requests(spec, model, found, history, busy, now.timestamp(), context.log.info))
+        requests = list(
+            run_requests(spec, spec.sensor, found, history, busy, now.timestamp(), context.log.info)
+        )
         if queue:
             _acknowledge(queue, spec, place, homes, messages, found, history)
         skip = None if requests else dg.SkipReason(_nothing_to_do(spec, found, named))
@@ -58,9 +57,7 @@ def reconciling_sensor(
     return sensor
 
 
-def sweep_schedule(
-    spec: TransitSpec, model: SensorModel, selection: dg.AssetSelection
-) -> dg.ScheduleDefinition:
+def sweep_schedule(spec: TransitSpec, selection: dg.AssetSelection) -> dg.ScheduleDefinition:
     """Compares everything once in a while, however old: what an event and the window both missed.
 
     It also tries once more what the sensor gave up: an outage, or a reference that somebody mended, is over.
@@ -70,7 +67,7 @@ def sweep_schedule(
 
     @dg.schedule(
         name=f"{spec.name}_sweep",
-        cron_schedule=model.sweep_cron,
+        cron_schedule=spec.sensor.sweep_cron,
         job=job,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Compares every file below {spec.source.prefix} with what {spec.name} was published from.",
@@ -83,7 +80,7 @@ def sweep_schedule(
         found = survey(spec, platform.place())
         now = datetime.now(UTC).timestamp()
         requests = list(
-            run_requests(spec, model, found, history, busy, now, context.log.info, given_up_too=True)
+            run_requests(spec, spec.sensor, found, history, busy, now, context.log.info, given_up_too=True)
         )
         return requests or dg.SkipReason(_nothing_to_do(spec, found, []))
 

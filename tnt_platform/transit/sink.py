@@ -21,8 +21,8 @@ def upsert_results(spec: TransitSpec, published: Published, settings: Settings) 
     Items expire `ttl_days` after the date's results were published; unchanged items are not written. A date that
     was published for the first time is written without a look at what is there: nothing can be.
     """
-    table_name = settings.resolve(spec.results_table) if spec.results_table else ""
-    if not table_name:
+    table_name = settings.resolve(spec.dynamodb.table) if spec.dynamodb else ""
+    if spec.dynamodb is None or not table_name:
         return {}
     row = published.snapshot.partition(published.partition)
     assert row is not None, "the date was just published"
@@ -31,14 +31,14 @@ def upsert_results(spec: TransitSpec, published: Published, settings: Settings) 
         dynamodb_client(settings.aws_options("dynamodb")),
         key=("test_id",),
     )
-    expires_at = row["changed_at"] + timedelta(days=spec.ttl_days)
+    expires_at = row["changed_at"] + timedelta(days=spec.dynamodb.ttl_days)
     if expires_at <= datetime.now(UTC):
         return {
             "dynamodb_table": table_name,
             "dynamodb_skipped": f"these results expired on {expires_at:%Y-%m-%d}",
         }
     results = published.snapshot.scan([published.partition])
-    if not spec.payloads_in_table:
+    if not spec.dynamodb.payloads:
         results = results.drop(PAYLOADS, strict=False)
     counts = table.upsert(
         results.collect(), expires_at=expires_at, droppable=PAYLOADS, compare=not _all_new(published, row)

@@ -28,12 +28,12 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class SyntaxFault:
-    """A line that can't be read, why, what was expected and how to mend it."""
+    """A line that can't be read, why, what was expected and how to fix it."""
 
     line: int
     wrong: str
     expected: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Document:
     lines: list[str]
 
     def line_with(self, node: Node, text: str) -> int:
-        """The line of `node` that holds `text`, for values that span lines; else the node's own."""
-        for line in range(node.line, node.last_line + 1):
+        """The last line of `node` that holds `text`, for values that span lines; else the node's own."""
+        for line in range(node.last_line, node.line - 1, -1):
             if text and text in self.lines[line - 1]:
                 return line
         return node.line
@@ -138,8 +138,8 @@ class _Reading:
     faults: list[SyntaxFault] = field(default_factory=list)
     open: set[int] = field(default_factory=set)
 
-    def say(self, line: int, wrong: str, expected: str, mend: str) -> None:
-        self.faults.append(SyntaxFault(line, wrong, expected, mend))
+    def say(self, line: int, wrong: str, expected: str, fix: str) -> None:
+        self.faults.append(SyntaxFault(line, wrong, expected, fix))
 
     def node(self, loader: yaml.SafeLoader, node: yaml.Node, key_line: int | None = None) -> Node:
         start, key = node.start_mark.line + 1, key_line or node.start_mark.line + 1
@@ -167,8 +167,8 @@ class _Reading:
             value: object = loader.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             why = error.problem if isinstance(error, yaml.MarkedYAMLError) else str(error)
-            mend = "put it in quotes, without a tag"
-            self.say(node.start_mark.line + 1, f"{node.value!r} can't be read: {why}", "a plain value", mend)
+            fix = "put it in quotes, without a tag"
+            self.say(node.start_mark.line + 1, f"{node.value!r} can't be read: {why}", "a plain value", fix)
             return str(node.value)
         return value
 
@@ -182,8 +182,8 @@ class _Reading:
             line, name = key.start_mark.line + 1, self.key(key)
             if name in children:
                 first = children[name].key_line
-                mend = f"delete one of them (the other is on line {first}); YAML would silently take the last"
-                self.say(line, f"the key {name} occurs twice", "each key once", mend)
+                fix = f"delete one of them (the other is on line {first}); YAML would silently take the last"
+                self.say(line, f"the key {name} occurs twice", "each key once", fix)
             children[name] = self.node(loader, value, line)
         for source in merged:
             if isinstance(source, yaml.MappingNode):
@@ -196,20 +196,20 @@ class _Reading:
             return "?"
         if key.tag != TEXT_TAG:
             kind = key.tag.rsplit(":", 1)[-1]
-            mend = f'put it in quotes: "{key.value}"'
-            self.say(key.start_mark.line + 1, f"the key {key.value} is read as {kind}", "a text", mend)
+            fix = f'put it in quotes: "{key.value}"'
+            self.say(key.start_mark.line + 1, f"the key {key.value} is read as {kind}", "a text", fix)
         return str(key.value)
 
 
 def _syntax_fault(error: yaml.YAMLError, text: str) -> SyntaxFault:
-    expected, mend = "valid YAML", "mend this line or the one above it"
+    expected, fix = "valid YAML", "fix this line or the one above it"
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
         hints = [hint for start, hint in _HINTS.items() if start in said]
         line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
         where = f" (column {mark.column + 1})" if mark else ""
-        return SyntaxFault(line, f"not YAML: {said}{where}", expected, hints[0] if hints else mend)
+        return SyntaxFault(line, f"not YAML: {said}{where}", expected, hints[0] if hints else fix)
     found = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
     line = text.count("\n", 0, found.start()) + 1 if found else 1
     return SyntaxFault(line, "a character that YAML doesn't allow", "printable text", "delete the character")

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from tnt_platform.specs.fields import Confidential, listed, meant, shown
+from tnt_platform.settings import Settings
+from tnt_platform.specs.fields import (
+    VARIABLE,
+    Confidential,
+    MayHoldVariables,
+    listed,
+    meant,
+    shown,
+    spelled,
+)
 from tnt_platform.specs.spec import OF_FIELD, OF_RULES, Mistake, Path, Spec, all_mistakes
 
 # By the start of pydantic's error type: what was expected, and how to fix it.
@@ -83,7 +92,7 @@ def salvage(kind: type[Spec], value: object) -> Any:
         except ValidationError:
             if (part := _salvaged_part(field.annotation, value[name])) is not None:
                 values[name] = part
-    made = kind.model_construct(_fields_set=set(values) & set(value), **values)
+    made = kind.model_construct(set(value) & set(kind.model_fields), **values)
     for name in set(kind.model_fields) - set(values):
         made.__dict__.pop(name, None)
     return made
@@ -180,14 +189,6 @@ def _of_type(value: object, error: ErrorDetails) -> tuple[str, str]:
     return expected, f"{fix}, or delete the key" if value is None else fix
 
 
-def spelled(path: Path) -> str:
-    """A path as a message writes it, such as `layouts[0].columns`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
 def value_at(value: Any, path: Path) -> Any:
     """The value at a path; None where there is none."""
     for part in path:
@@ -208,6 +209,26 @@ def marks_at(kind: type[Spec], attributes: object, path: Path) -> list[object]:
             if field := spec.model_fields.get(str(part)):
                 found += [*field.metadata, *_marks_inside(field.annotation)]
     return found
+
+
+def variable_mistakes(
+    text: str, path: Path, kind: type[Spec], attributes: object, settings: Settings
+) -> Iterator[Mistake]:
+    """`${VARIABLES}` of one string: whether the field may hold any, how they are spelled, and whether they are set."""
+    if not any(isinstance(mark, MayHoldVariables) for mark in marks_at(kind, attributes, path)):
+        wrong = f"{shown(text)} holds a variable"
+        yield Mistake(
+            wrong, "the value itself: variables of this field are not resolved", "write it out", path
+        )
+        return
+    if "${" in VARIABLE.sub("", text):
+        yield Mistake(
+            "a variable is misspelled", "${NAME} or ${NAME:-default}", "fix the braces and the name", path
+        )
+    for name in settings.missing(text):
+        fix = f"set {name}, or give a default: ${{{name}:-value}}"
+        wrong = f"environment variable {name} is not set"
+        yield Mistake(wrong, "a value in the environment of the runs", fix, path, unset=True)
 
 
 def _marks_inside(annotation: Any) -> list[object]:

@@ -17,7 +17,6 @@ import yaml
 
 from tnt_platform.kinds import DEFS, transit_spec
 from tnt_platform.storage.objects import Objects
-from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.paths import SHARED
 from tnt_platform_tests.transit.scenes import Scene
@@ -259,7 +258,7 @@ def spec_of_both_exports(folder: Path) -> TransitSpec:
             column["formats"] = [*column["formats"], "%Y-%m-%d"]
         if column.get("type") == "boolean":
             column |= {"true_values": ["Yes", "true"], "false_values": ["No", "false"]}
-    return TransitDataset.resolve_from_dict(attributes).spec(folder / "deliveries")
+    return TransitSpec.model_validate(attributes).placed_in(folder / "deliveries")
 
 
 def other_export(data: bytes) -> bytes:

@@ -310,7 +310,6 @@ def test_every_type_has_a_parser_a_dtype_and_words():
         {"type": "days", "pattern": "x"},
         {"type": "days", "minimum": "2026-01-01"},
         {"type": "date", "minimum": 3},
-        {"type": "date", "formats": ()},
         {"type": "date", "formats": ("%H:%M",)},
         {"type": "number", "thousands": "."},
         {"type": "boolean", "true_values": ("Y",), "false_values": ("Y",)},

@@ -6,13 +6,19 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from tnt_platform.errors import ConfigError
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Rows, iter_batches, read_rows
 from tnt_platform_tests.rounds import tries
 
-PIPES = DelimitedLayout(min_columns=3, max_columns=5)
-CSV = DelimitedLayout(separator=",", header=True)
+
+def pipes(**options) -> DelimitedLayout:
+    """A layout of files without header, unless `options` say otherwise."""
+    return DelimitedLayout(**({"separator": "|", "header": False} | options))
+
+
+PIPES = pipes(min_columns=3, max_columns=5)
+CSV = DelimitedLayout()
 
 
 def read(data: bytes, layout: DelimitedLayout = PIPES, key: str = "a.txt") -> Rows:
@@ -106,9 +112,7 @@ def test_a_row_in_another_encoding_is_reported_and_the_others_count():
     rows = read(b"1|2|3\n4|caf\xe9|6\n")
     assert rows.bad.select("line_no", "raw", "reason_code").rows() == [(2, "4|caf\\xe9|6", "undecodable")]
     assert "`encoding:`" in rows.bad["reason"][0]
-    assert cells(read(b"4|caf\xe9|6", DelimitedLayout(max_columns=3, encoding="cp1252"))) == [
-        ("4", "café", "6")
-    ]
+    assert cells(read(b"4|caf\xe9|6", pipes(max_columns=3, encoding="cp1252"))) == [("4", "café", "6")]
 
 
 def test_one_bad_file_never_stops_the_others():
@@ -134,7 +138,7 @@ def test_no_files_and_only_bad_files_keep_the_schema():
     schema = read(b"1|2|3\n").good.schema
     assert read_rows([], PIPES).good.schema == schema
     assert read(b"").good.schema == schema
-    chosen = DelimitedLayout(separator=",", header=True, columns=("a", 2))
+    chosen = DelimitedLayout(columns=("a", 2))
     assert read(b"", chosen).good.schema == read(b"a,b,c\n1,2,3\n", chosen).good.schema
 
 
@@ -160,7 +164,7 @@ def test_blank_and_repeated_header_names_are_known_by_position():
 
 
 def test_chosen_columns_are_found_in_any_case_and_order():
-    layout = DelimitedLayout(separator=",", header=True, columns=("weight (kg)", "ID"))
+    layout = DelimitedLayout(columns=("weight (kg)", "ID"))
     files = [RawFile("a", b"id,Weight  (Kg),x\n1,2,3\n"), RawFile("b", b"WEIGHT (KG),id\n5,4\n")]
     rows = conserved(read_rows(files, layout))
     assert rows.good.drop("raw").rows() == [("a", 2, "2", "1"), ("b", 2, "5", "4")]
@@ -179,21 +183,21 @@ def test_a_missing_column_refuses_the_file_naming_what_there_is():
 
 def test_a_repeated_header_name_matters_only_where_it_is_wanted():
     data = b"id,name,name\n1,2,3\n"
-    wanted = DelimitedLayout(separator=",", header=True, columns=("id", "name"))
+    wanted = DelimitedLayout(columns=("id", "name"))
     assert faults(read(data, wanted)) == [(0, "duplicate_column")]
-    by_position = DelimitedLayout(separator=",", header=True, columns=("id", 2))
+    by_position = DelimitedLayout(columns=("id", 2))
     assert cells(read(data, by_position)) == [("1", "3")]
 
 
 def test_rows_under_a_header_have_its_width_unless_declared():
     data = b"a,b,c\n1,2\n1,2,3,4\n1,2,3\n"
     assert faults(read(data, CSV)) == [(2, "too_few_columns"), (3, "too_many_columns")]
-    ragged = DelimitedLayout(separator=",", header=True, min_columns=2, max_columns=4)
+    ragged = DelimitedLayout(min_columns=2, max_columns=4)
     assert cells(read(data, ragged)) == [("1", "2", None, None), ("1", "2", "3", "4"), ("1", "2", "3", None)]
 
 
 def test_skipped_lines_and_comments_are_no_rows():
-    layout = DelimitedLayout(separator=",", header=True, skip_rows=1, comment_prefix="#")
+    layout = DelimitedLayout(skip_rows=1, comment_prefix="#")
     rows = read(b'made "by hand\n# a "comment\nid,name\n1,a\n#x\n2,b\n', layout)
     assert rows.good.drop("file_key", "raw").rows() == [(4, "1", "a"), (6, "2", "b")]
     assert rows.files["rows_in"].to_list() == [2]
@@ -235,7 +239,7 @@ def test_damage_inside_a_quoted_record_costs_the_whole_record():
 
 
 def test_without_a_quote_character_quotes_are_text():
-    layout = DelimitedLayout(max_columns=2, quote=None)
+    layout = pipes(max_columns=2, quote=None)
     assert cells(read(b'"a|b"\n', layout)) == [('"a', 'b"')]
 
 
@@ -279,8 +283,8 @@ def test_files_come_out_in_the_order_given():
     ],
 )
 def test_a_layout_that_makes_no_sense_is_refused(options):
-    with pytest.raises(ConfigError):
-        DelimitedLayout(**options)
+    with pytest.raises(ValidationError):
+        pipes(**options)
 
 
 def test_batches_keep_the_order_and_the_limit():
@@ -305,15 +309,15 @@ BYTES = st.one_of(
 LAYOUTS = st.sampled_from(
     [
         PIPES,
-        DelimitedLayout(max_columns=1),
-        DelimitedLayout(min_columns=1, max_columns=3, quote=None),
-        DelimitedLayout(separator=",", min_columns=1, max_columns=2, max_line_bytes=5),
-        DelimitedLayout(separator=" ", max_columns=2, comment_prefix="#", skip_rows=1),
+        pipes(max_columns=1),
+        pipes(min_columns=1, max_columns=3, quote=None),
+        pipes(separator=",", min_columns=1, max_columns=2, max_line_bytes=5),
+        pipes(separator=" ", max_columns=2, comment_prefix="#", skip_rows=1),
         CSV,
         DelimitedLayout(separator="|", header=True, min_columns=1, max_columns=3),
-        DelimitedLayout(separator=",", header=True, columns=("a", 1), optional=frozenset({1})),
-        DelimitedLayout(max_columns=2, encoding="cp1252"),
-        DelimitedLayout(max_columns=2, encoding="utf-16-le"),
+        DelimitedLayout(columns=("a", 1), optional=frozenset({1})),
+        pipes(max_columns=2, encoding="cp1252"),
+        pipes(max_columns=2, encoding="utf-16-le"),
     ]
 )
 
@@ -330,7 +334,7 @@ def test_nothing_in_a_file_raises_and_no_row_vanishes(contents, layout):
 @settings(max_examples=tries(80), deadline=None)
 @given(
     st.lists(BYTES, min_size=1, max_size=4),
-    st.sampled_from([PIPES, DelimitedLayout(max_columns=2, encoding="cp1252")]),
+    st.sampled_from([PIPES, pipes(max_columns=2, encoding="cp1252")]),
 )
 def test_reading_together_or_apart_gives_the_same_rows(contents, layout):
     files = [RawFile(f"file {i}", data) for i, data in enumerate(contents)]
@@ -362,6 +366,6 @@ def test_what_a_csv_writer_wrote_is_read_back_cell_by_cell(data, separator, end,
     out = io.StringIO()
     quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
     csv.writer(out, delimiter=separator, lineterminator=end, quoting=quoting).writerows(table)
-    rows = read(("\ufeff" + out.getvalue()).encode(), DelimitedLayout(separator=separator, max_columns=width))
+    rows = read(("\ufeff" + out.getvalue()).encode(), pipes(separator=separator, max_columns=width))
     assert rows.bad.height == 0
     assert cells(rows) == [tuple(row) for row in table]

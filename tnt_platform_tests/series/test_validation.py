@@ -15,8 +15,7 @@ from tnt_platform.kinds import validate_datasets
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.validation.document import read_document
-from tnt_platform.validation.fault import Fault
-from tnt_platform.validation.validate import Report
+from tnt_platform.validation.validate import Fault, Report
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.dataset_files import BCRA, IPC, LONG, WIDE, days, workbook
 from tnt_platform_tests.series.mistakes import MISTAKES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ def transit(**api: Any) -> TransitSpec:
     spec = with_limits(
         transit_spec("transit"), concurrency=8, attempts=2, timeout_s=5, backoff_initial_s=0.01
     )
-    assert spec.api is not None
-    return replace(spec, api=replace(spec.api, **api))
+    assert spec.rate_api is not None
+    return spec.model_copy(update={"rate_api": spec.rate_api.model_copy(update=api)})
 
 
 def scene(home: Path, spec: TransitSpec, api: RunningRateApi) -> Scene:

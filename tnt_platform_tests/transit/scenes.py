@@ -17,7 +17,6 @@ from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 from tnt_platform.transit.chain import Chain
-from tnt_platform.transit.dataset import TransitDataset
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import TransitSpec
 
@@ -48,7 +47,7 @@ def parcels(folder: Path, *, source: Mapping[str, object] | None = None, **chang
     """The dataset `parcels` as its YAML would say it; `source` changes single fields of the source."""
     attributes = {**PARCELS, **changes}
     attributes["source"] = {**PARCELS["source"], **(source or {})}
-    return TransitDataset.resolve_from_dict(attributes).spec(folder / "parcels")
+    return TransitSpec.model_validate(attributes).placed_in(folder / "parcels")
 
 
 class Crash(Exception):
@@ -193,5 +192,6 @@ class Scene:
 
 def with_limits(spec: TransitSpec, **limits: Any) -> TransitSpec:
     """The dataset with other limits of its HTTP client."""
-    assert spec.api is not None
-    return replace(spec, api=replace(spec.api, limits=replace(spec.api.limits, **limits)))
+    assert spec.rate_api is not None
+    api = spec.rate_api.model_copy(update={"limits": replace(spec.rate_api.limits, **limits)})
+    return spec.model_copy(update={"rate_api": api})

@@ -7,7 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from tnt_platform_tests.transit.quotes import (
     scene,
     transit,
 )
-from tnt_platform_tests.transit.scenes import DAY, Scene
+from tnt_platform_tests.transit.scenes import DAY, Scene, with_limits
 
 ROW = "52881|10001|NY|3|2|4|A|B"
 GOOD = f"{ROW}\n"
@@ -201,7 +201,7 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
 
 
 def test_a_file_too_large_to_be_held_is_not_even_fetched(tmp_path: Path, api: RunningRateApi) -> None:
-    made = scene(tmp_path, replace(transit(), max_file_bytes=1_000), api)
+    made = scene(tmp_path, transit().model_copy(update={"max_file_bytes": 1_000}), api)
     put(made, key_of(0), GOOD)
     put(made, key_of(1), GOOD * 100)
     fetched = made.raw.requests.bytes_read
@@ -307,9 +307,8 @@ def test_what_passes_by_itself_is_answered_after_a_retry(
 ) -> None:
     spec = transit()
     made = scene(tmp_path, spec, well_api)
-    assert spec.api is not None
-    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=1.5 if "slow_rate" in faults else 20))
-    made.described_by(replace(spec, api=quick))
+    quick = with_limits(spec, timeout_s=1.5 if "slow_rate" in faults else 20)
+    made.described_by(quick)
     put(made, key_of(0), promises(0, 4))
     well_api.set_faults(first_attempts=1, **faults)
     made.tick()
@@ -337,9 +336,8 @@ def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_mende
 ) -> None:
     faults, asked_by_itself = QUARANTINED[code]
     spec = transit(min_coverage=0.0)
-    assert spec.api is not None
-    quick = replace(spec.api, limits=replace(spec.api.limits, timeout_s=1.5 if "slow_rate" in faults else 20))
-    made = scene(tmp_path, replace(spec, api=quick), well_api)
+    quick = with_limits(spec, timeout_s=1.5 if "slow_rate" in faults else 20)
+    made = scene(tmp_path, quick, well_api)
     put(made, key_of(0), promises(0, 3))
     well_api.set_faults(**faults)
     made.tick()
@@ -429,7 +427,7 @@ def test_identical_requests_are_asked_once_and_answer_every_case(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     spec = transit()
-    made = scene(tmp_path, replace(spec, identity=(*spec.identity, "zone")), well_api)
+    made = scene(tmp_path, spec.model_copy(update={"identity": (*spec.identity, "zone")}), well_api)
     rows = promises(0, 4)
     put(made, key_of(0), rows + rows.replace("|5|A", "|6|A") + rows)
     made.tick()
@@ -445,7 +443,11 @@ def test_a_sample_is_seeded_and_what_it_leaves_out_is_counted_as_filtered(
 ) -> None:
     chosen = []
     for number, seed in enumerate((7, 7, 8)):
-        made = scene(tmp_path / str(number), replace(transit(), sample=Sample(3, seed)), well_api)
+        made = scene(
+            tmp_path / str(number),
+            transit().model_copy(update={"sample_per_file": Sample(rows=3, seed=seed)}),
+            well_api,
+        )
         put(made, key_of(0), promises(0, 20))
         put(made, key_of(1), promises(1, 2))
         made.tick()
@@ -477,12 +479,13 @@ def test_a_corrected_answer_expression_is_applied_to_the_answers_there_are(
 def test_a_dataset_whose_requests_need_no_reference_has_none(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
-    template = tmp_path / "request.json"
-    template.write_text(
+    spec = transit(reference=None).placed_in(tmp_path / "transit")
+    spec.folder.mkdir()
+    spec.request_path.write_text(
         '{"method": "POST", "url": "{api_url}/{origin}/rate/qualifiedcarriers",'
         ' "body": {"shipment_info": {"consignee_info": {"postal_code": "{destination}"}}}}'
     )
-    made = scene(tmp_path, transit(reference=None, template=template), well_api)
+    made = scene(tmp_path, spec, well_api)
     made.raw.delete([REFERENCE])
     put(made, key_of(0), promises(0, 3))
     made.tick()

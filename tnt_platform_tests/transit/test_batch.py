@@ -1,4 +1,3 @@
-from dataclasses import replace
 from unittest.mock import patch
 
 import polars as pl
@@ -14,7 +13,7 @@ from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Sections, r
 from tnt_platform.transit import batch
 from tnt_platform.transit.batch import ParsedBatch, parse_batch, shipments_schema
 from tnt_platform.transit.parsing import parse_files
-from tnt_platform.transit.spec import FileLayout, TransitSpec
+from tnt_platform.transit.spec import FileKind, TransitSpec
 from tnt_platform.transit.transforms.transit import as_quarantine
 from tnt_platform_tests.rounds import tries
 
@@ -30,11 +29,11 @@ COLUMNS = (
 )
 LOOSE = tuple(Column(name=f"text_{at}", source=at) for at in range(3))
 LAYOUTS = {
-    "pipe": DelimitedLayout(separator="|", quote=None, min_columns=3, max_columns=8),
-    "comma": DelimitedLayout(separator=",", min_columns=3, max_columns=8),
-    "tab": DelimitedLayout(separator="\t", min_columns=3, max_columns=8),
-    "space": DelimitedLayout(separator=" ", min_columns=3, max_columns=8, comment_prefix="#"),
-    "one": DelimitedLayout(separator="|", quote=None, max_columns=1),
+    "pipe": DelimitedLayout(separator="|", header=False, quote=None, min_columns=3, max_columns=8),
+    "comma": DelimitedLayout(header=False, min_columns=3, max_columns=8),
+    "tab": DelimitedLayout(separator="\t", header=False, min_columns=3, max_columns=8),
+    "space": DelimitedLayout(separator=" ", header=False, min_columns=3, max_columns=8, comment_prefix="#"),
+    "one": DelimitedLayout(separator="|", header=False, quote=None, max_columns=1),
 }
 SOUND = ["10022", "NY", "3", "1.5", "x", "Y", "2026-01-12", "A"]
 ODD = [
@@ -129,7 +128,13 @@ def deliveries(draw: st.DrawFn) -> tuple[str, tuple[Column, ...], list[bytes]]:
 
 
 def spec_of(layout: DelimitedLayout, columns: tuple[Column, ...]) -> TransitSpec:
-    return replace(transit_spec("transit"), layouts=(FileLayout("*.txt", layout, columns),))
+    return with_kinds(FileKind("*.txt", layout, columns))
+
+
+def with_kinds(*kinds: FileKind) -> TransitSpec:
+    """The shipped dataset with other kinds of files, of which some can't be declared in YAML."""
+    columns = tuple(kinds[0].columns)
+    return transit_spec("transit").model_copy(update={"file_kinds": kinds, "columns": columns})
 
 
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
@@ -138,8 +143,8 @@ def as_text(frame: pl.DataFrame) -> pl.DataFrame:
 
 def careful(spec: TransitSpec, files: list[RawFile]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Every row read the one way that keeps its raw text."""
-    rows = read_rows(files, spec.layouts[0].layout)
-    good, refused = parse_columns(rows.good_cells, spec.layouts[0].columns)
+    rows = read_rows(files, spec.file_kinds[0].layout)
+    good, refused = parse_columns(rows.good_cells, spec.file_kinds[0].columns)
     return good, pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
 
 
@@ -205,11 +210,8 @@ def test_more_texts_than_were_seen_in_the_sample_are_all_read():
 def test_files_whose_columns_have_other_texts_are_one_table():
     few = b"".join(b"10022|NY|3|1|few\n" for _ in range(500))
     many = b"".join(f"10022|NJ|3|1|text {at}\n".encode() for at in range(500))
-    layout = replace(LAYOUTS["pipe"], min_columns=5, max_columns=5)
-    spec = replace(
-        spec_of(layout, COLUMNS[:5]),
-        layouts=(FileLayout("a*", layout, COLUMNS[:5]), FileLayout("*", layout, COLUMNS[:5])),
-    )
+    layout = LAYOUTS["pipe"].model_copy(update={"min_columns": 5, "max_columns": 5})
+    spec = with_kinds(FileKind("a*", layout, COLUMNS[:5]), FileKind("*", layout, COLUMNS[:5]))
     files = [RawFile(f"transit/2026-01-12/{name}.txt", data) for name, data in (("a", few), ("b", many))]
     good = parse_batch(spec, files).good
     assert (good.schema["state"], good.schema["remark"]) == (pl.Enum(["NJ", "NY"]), pl.String())

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -18,14 +18,14 @@ from tnt_platform.storage.objects import Objects
 from tnt_platform.transit import parsing
 from tnt_platform.transit.parsing import READER_CRASHED, ParsedFiles, parse_files
 from tnt_platform.transit.shipments import crashed_files, publish_shipments
-from tnt_platform.transit.spec import FileLayout, TransitSpec
+from tnt_platform.transit.spec import FileKind, TransitSpec
 from tnt_platform_tests.transit.scenes import DAY, Scene, parcels
 
 ROWS = b"parcel,due,came\na,2026-01-05,2026-01-06\n"
 
 
 @dataclass(frozen=True)
-class FragileLayout(FileLayout):
+class FragileKind(FileKind):
     """A layout whose code has a bug that shows with some files only, named after what it does."""
 
     def fits(self, key: str) -> bool:
@@ -49,8 +49,8 @@ class FragileLayout(FileLayout):
 @pytest.fixture
 def fragile(tmp_path: Path) -> TransitSpec:
     spec = parcels(tmp_path)
-    layout = spec.layouts[0]
-    return replace(spec, layouts=(FragileLayout(layout.files, layout.layout, layout.columns),))
+    (kind,) = spec.file_kinds
+    return spec.model_copy(update={"file_kinds": (FragileKind(kind.files, kind.layout, kind.columns),)})
 
 
 @pytest.fixture(autouse=True)

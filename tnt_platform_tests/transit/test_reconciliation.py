@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.storage.objects import Objects
+from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 from tnt_platform_tests.transit.scenes import Crash, Scene, parcels
@@ -137,9 +138,11 @@ class Story:
         self.scene.settle()
         self.refused = "nobody" if self.refused == "c" else "c"
         spec = self.scene.spec
-        first, *others = spec.layouts[0].columns
+        first, *others = spec.columns
         columns = (first.model_copy(update={"nulls": (self.refused,)}), *others)
-        spec = replace(spec, layouts=(replace(spec.layouts[0], columns=columns),))
+        spec = TransitSpec.model_validate(
+            spec.model_dump(exclude_unset=True) | {"columns": columns}
+        ).placed_in(spec.folder)
         self.scene.described_by(spec)
         for day in {file.home for file in self.files.values()}:
             self.scene.run(day, steps=spec.steps[:count], force=True)

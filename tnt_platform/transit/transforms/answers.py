@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jmespath
 import jmespath.exceptions
 import jmespath.functions
+from pydantic import AfterValidator
 
-from tnt_platform.errors import ConfigError
+from tnt_platform.specs.fields import listed, meant, shown
+from tnt_platform.specs.spec import Mistake, mistakes
 
 MAX_DAYS = 365
+# The keys of what an expression gives.
+_PARTS = ("days", "ground", "rates")
 _SHOWN_CHARS = 80
 
 
@@ -64,26 +68,65 @@ _FUNCTIONS = _NullSafeFunctions()
 _OPTIONS = jmespath.Options(custom_functions=_FUNCTIONS)
 
 
-def compile_answer(text: str, *, where: str) -> AnswerExpression:
-    """Compile the expression of a dataset; `where` names its place in messages.
+def compile_answer(text: str) -> AnswerExpression:
+    """Compile the JMESPath expression that finds the transit days in a response.
 
-    The expression gives an object with `days`, and with `rates` (all rates) and `ground` (the chosen
-    one) if "no rates at all", "no ground rate" and "ground rate without days" are to be told apart.
-    An expression that gives the days alone reads anything absent as "no ground rate". Besides the
-    standard functions there is `lower`; `lower`, `ends_with`, `starts_with` and `contains` accept null.
+    It gives an object with `days`, and with `rates` (all rates) and `ground` (the chosen one) if "no rates at all",
+    "no ground rate" and "ground rate without days" are to be told apart. An expression that gives the days alone
+    reads anything absent as "no ground rate". Besides the standard functions there is `lower`; `lower`, `ends_with`,
+    `starts_with` and `contains` accept null.
 
     Raises:
-        ConfigError: the expression can't be parsed or calls an unknown function.
+        PydanticCustomError: the expression can't be parsed, calls an unknown function or gives other keys.
     """
     try:
         compiled = jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
-        raise ConfigError(f"{where}: not a JMESPath expression: {error}") from None
-    known = _FUNCTIONS.FUNCTION_TABLE
-    for name in _called_functions(compiled.parsed):
-        if name not in known:
-            raise ConfigError(f"{where}: unknown function {name}(); available: {', '.join(sorted(known))}")
+        raise mistakes([_syntax_mistake(text, error)]) from None
+    if found := [*_unknown_functions(compiled.parsed), *_unread_keys(compiled.parsed)]:
+        raise mistakes(found)
     return AnswerExpression(text, compiled)
+
+
+def _checked(text: str) -> str:
+    return compile_answer(text).text
+
+
+AnswerText = Annotated[str, AfterValidator(_checked)]
+
+
+def _syntax_mistake(text: str, error: jmespath.exceptions.JMESPathError) -> Mistake:
+    expected = "a JMESPath expression such as {days: rates[0].days}"
+    position = getattr(error, "lex_position", None)
+    rest = text[position:].strip() if isinstance(position, int) else ""
+    if not rest:
+        fix = "close the brackets and finish it"
+        # Long enough to be found on the last line alone, short enough to be on it as a whole.
+        return Mistake("the JMESPath expression is not complete", expected, fix, near=text.strip()[-8:])
+    reason = getattr(error, "message", None) or getattr(error, "msg", str(error).splitlines()[0])
+    wrong = f"not a JMESPath expression near {shown(rest)}: {reason}"
+    return Mistake(wrong, expected, "fix that position", near=rest.split()[0])
+
+
+def _unknown_functions(node: Mapping[str, Any]) -> Iterator[Mistake]:
+    known = _FUNCTIONS.FUNCTION_TABLE
+    for name in _called_functions(node):
+        if name not in known:
+            wrong, fix = f"unknown function {name}()", meant(name, known, "use another one")
+            yield Mistake(wrong, f"one of {listed(known)}", fix, near=f"{name}(")
+
+
+def _unread_keys(node: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Look at the keys of an expression that is one object; of any other, only a response shows them."""
+    if node["type"] != "multi_select_dict":
+        return
+    keys = [child["value"] for child in node["children"]]
+    unread = [key for key in keys if key not in _PARTS]
+    for key in unread:
+        fix = meant(key, _PARTS, "delete it")
+        yield Mistake(f"the key {key} is not read", listed(_PARTS), fix, near=key)
+    if not unread and "days" not in keys:
+        yield Mistake("the key days is missing", "{days: ...}", "add the transit days under `days`")
 
 
 def _called_functions(node: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
 
 import tnt_platform
 from tnt_platform.errors import ConfigError
@@ -32,8 +33,7 @@ GROUND = compile_answer(
     | {rates: rates,
        ground: rates[?lower(serviceName) == 'ups ground' || ends_with(serviceSymbol, '.GND')] | [0]}
     | {rates: rates, ground: ground, days: ground.transitDays}
-    """,
-    where="answer",
+    """
 )
 
 
@@ -162,24 +162,24 @@ def test_no_rows_and_constant_templates_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "place"),
     [
-        ("{", "request.json: not JSON"),
-        ("[]", "expected an object"),
-        ('{"url": "u", "boddy": 1}', "unknown part 'boddy'"),
-        ('{"url": ""}', "url is ''"),
-        ('{"url": "u", "method": "FETCH"}', "method is 'FETCH'"),
-        ('{"url": "u/{origin"}', "stray '{' at character 3"),
-        ('{"url": "u", "body": {"a": ["}"]}}', r"body.a\[0\]: stray '}'"),
-        ('{"url": "u", "body": {"{a}": 1}}', "name '{a}' can't hold a field"),
-        ('{"url": "u", "body": {"a": "${env:TOKEN}"}}', "allowed in headers only"),
-        ('{"url": "u?key=${TOKEN}"}', "allowed in headers only"),
-        ('{"url": "u", "headers": {"a": "{origin}"}}', "row fields can't be put into headers"),
-        ('{"url": "u", "headers": {"a": 1}}', "expected an object of texts"),
+        ("{", "not JSON"),
+        ("[]", "RequestFile"),
+        ('{"url": "u", "boddy": 1}', "boddy"),
+        ('{"url": ""}', "url"),
+        ('{"url": "u", "method": "FETCH"}', "method"),
+        ('{"url": "u/{origin"}', "url: .* 3 "),
+        ('{"url": "u", "body": {"a": ["}"]}}', r"body\.a\[0\]"),
+        ('{"url": "u", "body": {"{a}": 1}}', r"body\.{a}"),
+        ('{"url": "u", "body": {"a": "${env:TOKEN}"}}', r"body\.a"),
+        ('{"url": "u?key=${TOKEN}"}', "url"),
+        ('{"url": "u", "headers": {"a": "{origin}"}}', r"headers\.a"),
+        ('{"url": "u", "headers": {"a": 1}}', r"headers\.a"),
     ],
 )
-def test_a_wrong_template_is_refused_with_its_place(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_template_is_refused_with_its_place(text: str, place: str) -> None:
+    with pytest.raises(ConfigError, match=f"^request.json: (.|\n)*{place}"):
         read_template(text, source="request.json")
 
 
@@ -343,20 +343,20 @@ def test_no_answer_raises_and_each_gives_days_or_a_reason(answer: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("rates[", "not a JMESPath"),
-        ("", "not a JMESPath"),
-        ("upper(a)", r"unknown function upper\(\); available: abs"),
-    ],
+    ("text", "near"),
+    [("rates[", "rates["), ("", ""), ("a.b. | c", "|"), ("upper(a)", "upper("), ("{dais: a}", "dais")],
 )
-def test_a_wrong_expression_is_refused_when_it_is_loaded(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"defs.yaml: answer: {said}"):
-        compile_answer(text, where="defs.yaml: answer")
+def test_a_wrong_expression_is_refused_when_it_is_loaded_and_points_to_its_place(
+    text: str, near: str
+) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        compile_answer(text)
+    (found,) = caught.value.context["mistakes"]
+    assert found.near == near
 
 
 def test_an_expression_that_does_not_fit_the_answer_is_a_reason() -> None:
-    reading = read_answer(b'{"a": "x"}', compile_answer("abs(a)", where="answer"))
+    reading = read_answer(b'{"a": "x"}', compile_answer("abs(a)"))
     assert reading.reason_code == "unexpected_answer"
 
 
@@ -370,8 +370,7 @@ def easypost(name: str) -> bytes:
 def service_days(rates_path: str, service: str, days: str = "delivery_days"):
     return compile_answer(
         f"{{rates: {rates_path}}} | {{rates: rates, ground: rates[?service == '{service}'] | [0]}}"
-        f" | {{rates: rates, ground: ground, days: ground.{days}}}",
-        where="answer",
+        f" | {{rates: rates, ground: ground, days: ground.{days}}}"
     )
 
 
@@ -390,14 +389,14 @@ TINT = "easypost_time_in_transit_data.days_in_transit.percentile_50"
             3,
         ),
         ("test_rate_retrieve.1.json", service_days("[@]", "Priority"), 2),
-        ("test_rate_retrieve.1.json", compile_answer("delivery_days", where="answer"), 2),
+        ("test_rate_retrieve.1.json", compile_answer("delivery_days"), 2),
         ("test_order_get_rates.1.json", service_days("rates", "GroundAdvantage"), 3),
         ("test_order_get_rates.0.json", service_days("shipments[].rates[]", "Priority"), 2),
         ("test_smartrate_estimate_delivery_date.0.json", service_days("results", "groundadvantage", TINT), 3),
         ("test_rate_retrieve.0.json", service_days("rates", "Pigeon"), "no_ground_rate"),
         ("test_rate_retrieve.0.json", service_days("rates", "Express", "delivery_date"), "bad_transit_days"),
         ("test_rate_retrieve.0.json", GROUND, "no_rates_map"),
-        ("test_rate_retrieve.1.json", compile_answer("delivery_date", where="answer"), "no_ground_rate"),
+        ("test_rate_retrieve.1.json", compile_answer("delivery_date"), "no_ground_rate"),
     ],
 )
 def test_recorded_answers_of_another_carrier_are_read_by_other_expressions(
