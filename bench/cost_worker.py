@@ -18,7 +18,7 @@ from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
-from tnt_platform.transit.sensor import reconciling_sensor
+from tnt_platform.transit.component import reconciling_sensor
 
 
 def tick(times: int) -> dict[str, object]:

@@ -24,7 +24,8 @@ from random import Random
 
 import polars as pl
 
-from tnt_platform.readers.columns import Column, parse_columns
+from tnt_platform.readers.column import Column
+from tnt_platform.readers.columns import parse_columns
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, iter_batches, read_rows
 
 ROWS_PER_FILE = 20_000

@@ -252,7 +252,7 @@ def test_the_core_does_not_pull_in_dagster_or_cloud_clients(tmp_path: Path) -> N
     """So that a reader or a transform can be used and tested in a second."""
     code = """
 import sys
-import tnt_platform.readers.delimited, tnt_platform.transit.transforms.requests, tnt_platform.transit.transforms.transit
+import tnt_platform.readers.delimited, tnt_platform.transit.transforms.requests, tnt_platform.transit.transforms.cases
 print([name for name in ('dagster', 'boto3', 'obstore', 'aiohttp') if name in sys.modules])
 """
     assert run(code, tmp_path).stdout == "[]\n"

@@ -1,4 +1,4 @@
-"""The answers of the rate API as a published dataset of its own, written while they come in."""
+"""The answers of the rate API, published as a dataset of their own while they arrive."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.services.http import HttpAnswer
 from tnt_platform.transit.transforms.answers import AnswerExpression, read_answer
 
-# A killed run asks at most this many requests again.
+# A killed run has to repeat at most this many requests.
 CHECKPOINT_ANSWERS = 2_000
-# Beyond this many parts, reading them all costs more than writing them once as one.
+# With more parts than this, reading them all costs more than rewriting them as one.
 MAX_PARTS = 16
 
-# Said by the API about the shipment itself; asking again gives the same, so only `tnt replay` does.
+# The API's verdict on the shipment itself: a repeated request gets the same, so only `tnt replay` sends one.
 FINAL_REASONS = ("no_ground_rate", "no_rates_map")
 
 ANSWER_SCHEMA: dict[str, pl.DataType] = {
@@ -34,7 +34,7 @@ KEY = ("request_id",)
 
 
 def answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, object]:
-    """One answer as a row of ANSWER_SCHEMA: the days it gives, or why it gives none."""
+    """Turn one answer into a row of ANSWER_SCHEMA: its days, or the reason why it has none."""
     reason_code, reason, days = answer.reason_code, answer.reason, None
     if reason_code is None:
         reading = read_answer(answer.body, expression)
@@ -52,7 +52,7 @@ def answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, ob
 
 
 def read_again(answers: pl.DataFrame, expression: AnswerExpression) -> pl.DataFrame:
-    """Answers of earlier runs as `expression` reads them: it may have been corrected since they came in."""
+    """Read answers of earlier runs with `expression`, which may have been corrected since they arrived."""
     payloads = answers["response_payload"]
     readings = {text: read_answer(text.encode(), expression) for text in payloads.unique()}
     found = [readings[text] for text in payloads]
@@ -62,7 +62,7 @@ def read_again(answers: pl.DataFrame, expression: AnswerExpression) -> pl.DataFr
 
 
 class AnswerJournal:
-    """Keeps one date's answers; leaving the `with` block, also by an error, publishes what is still buffered."""
+    """Keep one date's answers; leaving the `with` block, even by an error, publishes those still buffered."""
 
     def __init__(self, place: Place, dataset: str, partition: str, run_id: str) -> None:
         self._place = place
@@ -80,14 +80,14 @@ class AnswerJournal:
         self._flush()
 
     def read(self) -> pl.DataFrame:
-        """Every answer of the date (ANSWER_SCHEMA); key: request_id."""
+        """Return every answer of the date (ANSWER_SCHEMA); key: request_id."""
         snapshot = self._place.store.current(self._dataset)
         if snapshot is None:
             return pl.DataFrame(schema=ANSWER_SCHEMA)
         return snapshot.scan([self._partition]).collect()
 
     def add(self, row: dict[str, object]) -> None:
-        """Keep one answer; every CHECKPOINT_ANSWERS of them are published."""
+        """Keep one answer; CHECKPOINT_ANSWERS of them at a time are published."""
         self._buffer.append(row)
         if len(self._buffer) >= CHECKPOINT_ANSWERS:
             self._flush()
@@ -105,7 +105,7 @@ class AnswerJournal:
                 self._publish(fresh)
                 break
             except PublishConflict:
-                # Another run of the same date published answers meanwhile: ours are added to its.
+                # Another run of the date published answers in the meantime: add ours to them.
                 if attempt == CONFLICT_RETRIES - 1:
                     raise
         self._buffer.clear()

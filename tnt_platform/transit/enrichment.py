@@ -1,7 +1,7 @@
-"""Third link: ask the rate API for each case, once for identical requests, and keep what it said.
+"""Third step: ask the rate API about each case, once for identical requests, and publish what it answered.
 
-Answers are published (`<dataset>/answers`) as they come in, before the cases that use them: a run that is
-killed half-way has lost none of them, and a date that is materialized again asks nothing twice.
+Answers are published (`<dataset>/answers`) as they arrive, before the cases that use them: a run that is killed loses
+next to none of them, and a date that is materialized again repeats no request.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Literal
 
 import polars as pl
 
@@ -44,13 +45,14 @@ from tnt_platform.transit.spec import (
     TransitSpec,
 )
 from tnt_platform.transit.transforms.answers import compile_answer
+from tnt_platform.transit.transforms.cases import distinct_cases, identify, rejected_rows, sample_rows
 from tnt_platform.transit.transforms.request_template import read_template
 from tnt_platform.transit.transforms.requests import build_requests, with_ship_dates
-from tnt_platform.transit.transforms.transit import distinct_cases, identify, refused_rows, sample_rows
 
 KEY = ("file_key", "line_no")
+AskAgain = Literal["none", "quarantined", "all"]
 PROGRESS_EVERY = 1_000
-# The API could not be reached or was not itself: asked again whenever the date is materialized.
+# The API could not be reached or was out of order: asked again whenever the date is materialized.
 TRANSIENT_REASONS = (
     "timeout",
     "connection",
@@ -73,8 +75,8 @@ ENRICHED_COLUMNS = (
 
 
 @dataclass
-class Asked:
-    """What a run asked and got; `failed` maps a request to why it has no answer that could be kept."""
+class AskedCounts:
+    """What a run asked and got; `failed` maps a request to why it has no answer worth keeping."""
 
     requests: int = 0
     reused: int = 0
@@ -83,19 +85,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Cases ready to be asked (with request_id) and what became of the others."""
+class PreparedCases:
+    """Cases that can be asked about (with their request_id), and what became of the others."""
 
     rows: pl.DataFrame
     requests: pl.DataFrame
-    refused: pl.DataFrame
+    rejected: pl.DataFrame
     deduplicated: int
     filtered: int
 
 
 @dataclass(frozen=True)
 class Enrichment:
-    """One date of one dataset on its way through the API."""
+    """The enrichment of one date of one dataset."""
 
     spec: TransitSpec
     api: RateApi
@@ -103,12 +105,12 @@ class Enrichment:
     place: Place
     settings: Settings
     run_id: str
-    ask_again: str
+    ask_again: AskAgain
     progress: Callable[[str], None]
     client: HttpClient
 
     def publish(self) -> Published:
-        """Publish one row a case with its answer; a case without one is quarantined with the reason.
+        """Publish one row per case with its answer; a case without one is quarantined with the reason.
 
         Columns: those of shipments, then ship_profile, request_id, request_payload, response_payload,
         actual_transit_days (Int32), time_taken_ms, attempts, asked_at (UTC). Key: file_key, line_no.
@@ -125,18 +127,18 @@ class Enrichment:
             return finished
         cases = upstream.frame
         prepared = self._prepare(cases, upstream.file_times, shippers)
-        asked = Asked()
+        asked = AskedCounts()
         rows = _with_answers(prepared, self._answers(prepared.requests, asked), asked)
         frame = rows.filter(pl.col("actual_transit_days").is_not_null())
-        refused = pl.concat([prepared.refused, _unanswered(rows, self.spec.identity)])
+        rejected = pl.concat([prepared.rejected, _unanswered(rows, self.spec.identity)])
         coverage = _coverage(rows)
         change = PartitionChange(
             partition=self.date,
             data=frame.select([*cases.columns, *ENRICHED_COLUMNS]).sort(KEY),
             inputs=upstream.ledger(recipe),
-            quarantine=refused,
+            quarantine=rejected,
             counts=RowCounts(
-                cases.height, frame.height, refused.height, prepared.deduplicated, prepared.filtered
+                cases.height, frame.height, rejected.height, prepared.deduplicated, prepared.filtered
             ),
             inputs_digest=upstream.inputs_digest,
         )
@@ -160,7 +162,7 @@ class Enrichment:
         )
 
     def _recipe(self, shippers: Shippers) -> str:
-        """What, besides the shipments, decides the outcome; a change of it is a reason to compute again."""
+        """Fingerprint what decides the outcome besides the shipments; a change of it computes the date again."""
         parts = (
             self.spec.request_path.read_text(),
             self.api.answer,
@@ -170,7 +172,7 @@ class Enrichment:
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def _prepare(self, cases: pl.DataFrame, file_times: pl.DataFrame, shippers: Shippers) -> Prepared:
+    def _prepare(self, cases: pl.DataFrame, file_times: pl.DataFrame, shippers: Shippers) -> PreparedCases:
         distinct = distinct_cases(cases, file_times, self.spec.identity)
         chosen = distinct.kept
         if sample := self.spec.sample_per_file:
@@ -187,19 +189,19 @@ class Enrichment:
             maintain_order="left",
         )
         askable = pl.col("request_id").is_not_null()
-        unaskable = refused_rows(
+        unaskable = rejected_rows(
             rows.filter(~askable), self.spec.identity, pl.col("reason_code"), pl.col("reason")
         )
-        return Prepared(
+        return PreparedCases(
             rows.filter(askable).drop("reason_code", "reason"),
             built.requests,
-            pl.concat([distinct.refused, unmatched, unaskable]),
+            pl.concat([distinct.rejected, unmatched, unaskable]),
             distinct.deduplicated,
             distinct.kept.height - chosen.height,
         )
 
-    def _answers(self, requests: pl.DataFrame, asked: Asked) -> pl.DataFrame:
-        """ANSWER_SCHEMA of every request that has an answer worth keeping, asking for what is missing."""
+    def _answers(self, requests: pl.DataFrame, asked: AskedCounts) -> pl.DataFrame:
+        """Return the answers worth keeping (ANSWER_SCHEMA), after asking for those that are missing."""
         journal = AnswerJournal(self.place, self.spec.dataset(ANSWERS), self.date, self.run_id)
         expression = compile_answer(self.api.answer)
         known = read_again(journal.read().join(requests, on="request_id", how="semi"), expression)
@@ -239,7 +241,7 @@ class Enrichment:
             yield HttpRequest(request_id, method, url, headers, None if payload is None else payload.encode())
 
 
-def _with_answers(prepared: Prepared, answers: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+def _with_answers(prepared: PreparedCases, answers: pl.DataFrame, asked: AskedCounts) -> pl.DataFrame:
     failed = pl.DataFrame(
         [(key, code, reason) for key, (code, reason) in asked.failed.items()],
         schema={"request_id": pl.Utf8, "reason_code": pl.Utf8, "reason": pl.Utf8},
@@ -251,26 +253,26 @@ def _with_answers(prepared: Prepared, answers: pl.DataFrame, asked: Asked) -> pl
 
 def _unanswered(rows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
     without = rows.filter(pl.col("actual_transit_days").is_null())
-    return refused_rows(without, [*identity, "request_id"], pl.col("reason_code"), pl.col("reason"))
+    return rejected_rows(without, [*identity, "request_id"], pl.col("reason_code"), pl.col("reason"))
 
 
 def _coverage(rows: pl.DataFrame) -> float:
-    """The share of cases the API had its say on; 1.0 when none was asked."""
-    said = pl.col("actual_transit_days").is_not_null() | pl.col("reason_code").is_in(FINAL_REASONS)
-    return rows.select(said.mean()).item() if rows.height else 1.0
+    """Return the share of cases that the API answered, if only by a final reason; 1.0 when there are none."""
+    answered = pl.col("actual_transit_days").is_not_null() | pl.col("reason_code").is_in(FINAL_REASONS)
+    return rows.select(answered.mean()).item() if rows.height else 1.0
 
 
 def _answer_coverage(coverage: float, least: float) -> Check:
-    """An outage must not look like a finished date."""
+    """Check that an outage does not pass for a finished date."""
 
     def check(draft: Snapshot) -> CheckOutcome:
-        said = f"{coverage:.1%} of the cases were answered; at least {least:.1%} are wanted"
-        return CheckOutcome("answer_coverage", coverage >= least, said)
+        description = f"the API answered {coverage:.1%} of the cases; min_coverage is {least:.1%}"
+        return CheckOutcome("answer_coverage", coverage >= least, description)
 
     return check
 
 
 def _awaits_answers(published: Snapshot, partition: str) -> bool:
-    """Whether some case has no answer only because the API could not be reached."""
+    """Tell whether a case lacks its answer only because the API could not be reached."""
     reasons = published.quarantine([partition])["reason_code"]
     return bool(reasons.is_in(TRANSIENT_REASONS).any())

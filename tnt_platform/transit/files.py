@@ -1,4 +1,4 @@
-"""First link: which shipper files a date has, as a published table."""
+"""First step: the shipper files of a date, as a published table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KEY = ("file_key",)
 
 
 def undated_homes(published: Snapshot | None) -> dict[str, str]:
-    """The date of each file whose name gives none: the one it was first seen on, so that it never moves.
+    """Return the date of each file whose name has none: the day it was first seen, so that it never moves.
 
-    They are kept as watermarks of the partition, which the sensor reads anyway.
+    These dates are watermarks of the partition, which the sensor reads anyway.
     """
     if published is None:
         return {}
@@ -39,10 +39,10 @@ def _undated(spec: TransitSpec, files: pl.DataFrame) -> dict[str, datetime]:
 
 
 def as_compared(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
-    """`files` (etag, last_modified, ...) as they are compared with a ledger: each upload has its own etag.
+    """Give each upload in `files` (etag, last_modified, ...) an etag of its own, to compare them with a ledger.
 
-    S3 gives the same bytes the same etag, but a file that is uploaded again becomes the newest of its date,
-    and the newest one wins. Where the first upload of a name is the one that counts, it makes no difference.
+    S3 gives the same bytes the same etag, but a file that is uploaded again becomes the newest of its date, and the
+    newest file wins. With `on_overwrite: reject` the first upload of a name counts, so nothing is changed.
     """
     if spec.source.on_overwrite == "reject":
         return files
@@ -53,8 +53,8 @@ def as_compared(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
 def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Published:
     """List the date's objects and publish them: file_key, etag, size_bytes, last_modified, status, problem.
 
-    `status` is `present`, or `kept` for a file that left the bucket while `on_delete: keep` holds.
-    `problem` says why a key can't be read as a shipper file; null for those that can.
+    `status` is `present`, or `kept` for a file that was deleted from the bucket under `on_delete: keep`.
+    `problem` says why a key can't be read as a shipper file; it is null for those that can.
     """
     base = place.store.current(spec.dataset(FILES))
     listing = list_partition(place.raw, spec.source, date, undated_homes(base))
@@ -67,7 +67,7 @@ def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Pu
         counts=RowCounts(rows_in=frame.height, published=frame.height),
         quarantine=pl.DataFrame(),
         inputs_digest=inputs_digest(as_compared(spec, listing)),
-        # A kept file keeps its date too: it may come back under the same name.
+        # A kept file keeps its date: it may be uploaded again under the same name.
         watermarks=_undated(spec, frame),
     )
     return publish_checked(
@@ -82,7 +82,7 @@ def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Pu
 
 
 def _with_earlier(spec: TransitSpec, listing: pl.DataFrame, before: pl.DataFrame | None) -> pl.DataFrame:
-    """The listed files as rows of this dataset, and those that left but are kept; sorted by file_key."""
+    """Return the listed files, and those that are gone but kept, as rows of this dataset; sorted by file_key."""
     present = listing.select(
         pl.col("key").alias("file_key"),
         "etag",

@@ -1,4 +1,4 @@
-"""Files of one date -> Parquet parts on local disk, batch by batch, in memory that does not grow with the date."""
+"""Read the files of one date into Parquet parts on local disk, in memory that does not grow with the date."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tnt_platform.transit.batch import (
     FILE_SCHEMA,
     ParsedBatch,
     parse_batch,
-    refused_whole,
+    rejected_whole,
     whole_files,
 )
 from tnt_platform.transit.spec import TransitSpec
-from tnt_platform.transit.transforms.transit import refused_files
+from tnt_platform.transit.transforms.cases import rejected_files
 
-# One file alone in a child process may take this long before it counts as the one that breaks the run.
+# A file read alone in a child process may take this long before it counts as the one that breaks the run.
 ISOLATED_TIMEOUT_S = 600
 READER_CRASHED = "reader_crashed"
-# Each batch in work holds about 130 MB; one more than the cores of a small task keeps them busy.
+# A batch in flight holds about 130 MB; one more than the cores of a small task keeps them busy.
 BATCHES_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
 class ParsedFiles:
-    """Where the parts of a date were written, and what each file held (FILE_SCHEMA)."""
+    """The parts of a date, and what each of its files held (FILE_SCHEMA)."""
 
     data: list[Path]
     quarantine: list[Path]
@@ -50,10 +50,10 @@ def parse_files(
     isolate: bool,
     known: frozenset[str] = frozenset(),
 ) -> ParsedFiles:
-    """Read every (key, bytes) and write good and refused rows as Parquet parts under `scratch`.
+    """Read every (key, bytes) and write its good and rejected rows as Parquet parts below `scratch`.
 
-    A file whose sha256 is in `known` was published under another name: all its rows are duplicates.
-    With `isolate`, each file is read alone, in a child process: one that crashes or hangs the reader
+    A file whose sha256 is in `known` is published under another name: all its rows are duplicates.
+    With `isolate`, each file is read alone in a child process: one that crashes or hangs the reader
     is quarantined whole (`reader_crashed`) and the others go through.
     """
     files = (RawFile(key, data) for key, data in contents)
@@ -76,33 +76,27 @@ def _in_threads(
     known: frozenset[str],
     scratch: Path,
 ) -> Iterator[ParsedFiles]:
-    """Parse and write a few batches at a time, in order: polars leaves part of each batch to one thread."""
+    """Parse and write a few batches at a time, in order: parts of a batch's work keep only one thread busy."""
+
+    def parse_and_write(number: int, batch: list[RawFile]) -> ParsedFiles:
+        return _written(parse(batch), known, scratch, number)
+
     with ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
         running: deque[Future[ParsedFiles]] = deque()
         for number, batch in enumerate(batches):
             if len(running) == BATCHES_AT_ONCE:
                 yield running.popleft().result()
-            running.append(pool.submit(_parsed_and_written, parse, batch, known, scratch, number))
+            running.append(pool.submit(parse_and_write, number, batch))
         while running:
             yield running.popleft().result()
 
 
-def _parsed_and_written(
-    parse: Callable[[list[RawFile]], ParsedBatch],
-    batch: list[RawFile],
-    known: frozenset[str],
-    scratch: Path,
-    number: int,
-) -> ParsedFiles:
-    return _written(parse(batch), known, scratch, number)
-
-
 def _written(parsed: ParsedBatch, known: frozenset[str], scratch: Path, number: int) -> ParsedFiles:
-    kept = _without_known(parsed, known)
+    parsed = _without_known(parsed, known)
     return ParsedFiles(
-        data=_write_part(kept.good, scratch / f"part-{number:05d}.parquet"),
-        quarantine=_write_part(kept.bad, scratch / f"quarantine-{number:05d}.parquet"),
-        files=kept.files,
+        data=_write_part(parsed.good, scratch / f"part-{number:05d}.parquet"),
+        quarantine=_write_part(parsed.bad, scratch / f"quarantine-{number:05d}.parquet"),
+        files=parsed.files,
     )
 
 
@@ -122,19 +116,21 @@ def _without_known(parsed: ParsedBatch, known: frozenset[str]) -> ParsedBatch:
     return ParsedBatch(good, parsed.bad.filter(~is_again), files)
 
 
-def with_unread_files(parsed: ParsedFiles, odd: pl.DataFrame, reason_code: str, scratch: Path) -> ParsedFiles:
-    """Add files that are not even opened (key, problem): each is one row in, quarantined at line 0."""
-    if odd.is_empty():
+def with_unread_files(
+    parsed: ParsedFiles, unread: pl.DataFrame, reason_code: str, scratch: Path
+) -> ParsedFiles:
+    """Add files that are not opened (key, problem): each is one row in, quarantined at line 0."""
+    if unread.is_empty():
         return parsed
     path = scratch / f"quarantine-{reason_code}.parquet"
-    keys = odd["key"].to_list()
-    refused_files(keys, reason_code, odd["problem"].to_list()).write_parquet(path)
-    whole = whole_files(keys, [None] * odd.height)
+    keys = unread["key"].to_list()
+    rejected_files(keys, reason_code, unread["problem"].to_list()).write_parquet(path)
+    whole = whole_files(keys, [None] * unread.height)
     return ParsedFiles(parsed.data, [*parsed.quarantine, path], pl.concat([parsed.files, whole]))
 
 
 class _ReaderProcess:
-    """A child process that reads one file at a time; one that a file has broken is replaced by another."""
+    """A child process that reads one file at a time, and is replaced by another when a file breaks it."""
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -151,18 +147,18 @@ class _ReaderProcess:
         try:
             return self._pool.submit(parse_batch, spec, [file]).result(timeout=ISOLATED_TIMEOUT_S)
         except InvalidInput as error:
-            code, said = error.reason_code, str(error)
+            code, reason = error.reason_code, str(error)
         except TntError:
             raise
         except TimeoutError:
             self._stop()
-            said = f"reading this file alone took more than {ISOLATED_TIMEOUT_S} s"
+            reason = f"reading this file alone took more than {ISOLATED_TIMEOUT_S} s"
         except BrokenProcessPool:
             self._stop()
-            said = "the process that read this file alone was killed, most likely by its memory use"
+            reason = "the process that read this file alone was killed, most likely by its memory use"
         except Exception as error:  # noqa: BLE001  (whatever the file did to the reader, the others must go on)
-            said = f"reading this file alone failed: {type(error).__name__}: {error}"
-        return refused_whole(spec, [file], code, f"{said}; look at the file, then run the date again")
+            reason = f"reading this file alone failed: {type(error).__name__}: {error}"
+        return rejected_whole(spec, [file], code, f"{reason}; look at the file, then run the date again")
 
     def _stop(self) -> None:
         if self._pool is None:
@@ -176,26 +172,26 @@ class _ReaderProcess:
 def _write_part(frame: pl.DataFrame, path: Path) -> list[Path]:
     if frame.is_empty():
         return []
-    # The fastest level: a part is read far more often than it is worth another tenth of its size.
+    # The fastest level: another one would save a tenth of the size and cost each write more than that is worth.
     frame.write_parquet(
         path,
         compression="zstd",
         compression_level=1,
         row_group_size=500_000,
-        metadata=_told(tuple((name, _as_text(dtype)) for name, dtype in frame.schema.items())),
+        metadata=_file_metadata(tuple((name, _as_text(dtype)) for name, dtype in frame.schema.items())),
     )
     return [path]
 
 
 def _as_text(dtype: pl.DataType) -> pl.DataType:
-    """String for Enum: to a reader of Parquet these differ in nothing but what the file says of itself."""
+    """Return String for Enum: in a Parquet file they differ only in its metadata."""
     return pl.String() if isinstance(dtype, pl.Enum) else dtype
 
 
 @lru_cache(maxsize=16)
-def _told(schema: tuple[tuple[str, pl.DataType], ...]) -> dict[str, str]:
-    """What a Parquet file of these columns says of them; all parts of a dataset say the same."""
-    told = io.BytesIO()
-    pl.DataFrame(schema=dict(schema)).write_parquet(told)
-    told.seek(0)
-    return pl.read_parquet_metadata(told)
+def _file_metadata(schema: tuple[tuple[str, pl.DataType], ...]) -> dict[str, str]:
+    """Return the metadata of a Parquet file with these columns, so that all parts of a dataset have the same."""
+    file = io.BytesIO()
+    pl.DataFrame(schema=dict(schema)).write_parquet(file)
+    file.seek(0)
+    return pl.read_parquet_metadata(file)

@@ -1,4 +1,4 @@
-"""The plot of a date's summary, as Markdown with the picture inside: no file to lose, no outside request."""
+"""The plot of a date's summary, as Markdown that holds the image: no file to lose, no request to another host."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PASSED, EARLY, LATE = "#2f7d4f", "#3b6ea5", "#b4432f"
 
 
 def summary_plot(summary: pl.DataFrame, title: str) -> str:
-    """Horizontal bars of early, on time and late for the largest groups of each kind."""
-    from matplotlib.figure import Figure  # lazily: a fifth of a second that only this step should pay
+    """Draw horizontal bars of early, on time and late for the largest groups of each kind."""
+    from matplotlib.figure import Figure  # only here: it takes a fifth of a second
 
     kinds = [kind for kind in summary["group_kind"].unique().sort() if kind != "all"] or ["all"]
-    # As wide as the web UI's dialog shows it without scaling it down.
+    # As wide as the web UI's dialog shows without scaling it down.
     figure = Figure(figsize=(5.2 * len(kinds), 4.4), layout="constrained")
     for number, kind in enumerate(kinds, start=1):
         groups = summary.filter(pl.col("group_kind") == kind)
@@ -31,7 +31,7 @@ def summary_plot(summary: pl.DataFrame, title: str) -> str:
             f"by {kind}" + (f" (largest {shown} of {groups.height})" if groups.height > shown else "")
         )
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    # Beside the bars it would hide some of them.
+    # Inside the axes it would hide some of the bars.
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(title, fontweight="bold")
     image = io.BytesIO()
@@ -42,7 +42,7 @@ def summary_plot(summary: pl.DataFrame, title: str) -> str:
 def _bars(axes: Axes, groups: pl.DataFrame) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    # matplotlib reads "$" as mathematics; data is text.
+    # matplotlib reads "$" as the start of a formula.
     names = [value[:24].replace("$", r"\$") for value in groups["group_value"]][::-1]
     left = [0] * groups.height
     for status, color in (("early", EARLY), ("on_time", PASSED), ("late", LATE)):

@@ -1,4 +1,4 @@
-"""What is in the bucket against what the published data says it was made from: the difference is the work."""
+"""Compare the bucket with what the published data says it was made from: the difference is the work."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tnt_platform.transit.spec import SHIPMENTS, TransitSpec
 
 
 def survey(spec: TransitSpec, place: Place, *, since: str | None = None, named: Sequence[str] = ()) -> Survey:
-    """Compare the bucket with the last link of the chain.
+    """Find the dates that a run would change.
 
     With `since`, only dates from then on are listed, and those in `named`; without, everything is.
-    Dates whose chain stopped half-way are found without any listing.
+    Dates whose run stopped between two steps are found without any listing.
     """
-    links = [place.store.current(spec.dataset(step)) for step in spec.steps]
-    held = next((link.manifest.held_because for link in links if link and link.manifest.held_because), None)
-    files, first = links[0], links[spec.steps.index(SHIPMENTS)]
+    steps = [place.store.current(spec.dataset(step)) for step in spec.steps]
+    paused = next((step.manifest.held_because for step in steps if step and step.manifest.held_because), None)
+    files, first = steps[0], steps[spec.steps.index(SHIPMENTS)]
     listing, outside = _listed(spec, place, undated_homes(files), since, named)
     seen = listing["partition"].n_unique()
-    if held:
-        return Survey([], listing.height, seen, held)
+    if paused:
+        return Survey([], listing.height, seen, paused)
     found = _differing(spec, listing, first, since, outside)
-    work = {item.date: item for item in (*_half_way(links), *found)}
+    work = {item.date: item for item in (*_half_way(steps), *found)}
     return Survey([work[date] for date in sorted(work)], listing.height, seen)
 
 
@@ -47,7 +47,7 @@ def _differing(
     since: str | None,
     outside: Sequence[str],
 ) -> list[Work]:
-    """Dates whose files are not those that shipments were read from."""
+    """Find the dates whose files are not those that shipments were read from."""
     listing = as_compared(spec, listing)
     published = first.partitions if first else None
     is_outside = pl.col("partition").is_in(outside)
@@ -60,7 +60,7 @@ def _differing(
     )
     found = differ(listing.filter(~is_outside), published, ledgers, complete_since=since or "")
     if outside:
-        # Each of these was listed whole as well, so that one without any file has lost them all.
+        # Each of these dates was listed whole too, so one without any file has lost them all.
         known = published.filter(is_outside) if published is not None else None
         found += differ(listing.filter(is_outside), known, ledgers, complete_since="")
     return [Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found]
@@ -69,7 +69,7 @@ def _differing(
 def _listed(
     spec: TransitSpec, place: Place, homes: Mapping[str, str], since: str | None, named: Sequence[str]
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Every object to look at, with its partition, and the named dates that are older than the window."""
+    """List the objects to compare, each with its partition; also return the named dates before the window."""
     if since is None:
         listing, outside = list_all(place.raw, spec.source, homes), []
     else:
@@ -79,20 +79,20 @@ def _listed(
     return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
 
 
-def _half_way(links: Sequence[Snapshot | None]) -> list[Work]:
-    """Dates of which some link, from shipments on, was not made from what the link before it holds now."""
+def _half_way(steps: Sequence[Snapshot | None]) -> list[Work]:
+    """Find the dates of which a step after shipments was not made from what the step before it holds now."""
     behind: dict[str, Work] = {}
-    for link, following in pairwise(links[1:]):
-        if link is None:
+    for step, following in pairwise(steps[1:]):
+        if step is None:
             break
-        done = following.partitions if following is not None else link.partitions.clear()
-        ahead = link.partitions.select("partition", raw=raw_digest(), wanted=digest_after()).join(
+        done = following.partitions if following is not None else step.partitions.clear()
+        ahead = step.partitions.select("partition", raw=raw_digest(), wanted=digest_after()).join(
             done.select("partition", raw_done=raw_digest(), made_from="inputs_digest"),
             on="partition",
             how="left",
         )
         for row in ahead.filter(pl.col("wanted").ne_missing(pl.col("made_from"))).iter_rows(named=True):
-            # The same files, read or answered in another way, are a piece of work of their own.
+            # The same files read or answered differently are work of their own.
             digest = row["wanted"] if row["raw"] == row["raw_done"] else row["raw"]
             behind.setdefault(row["partition"], Work(row["partition"], digest, 0, 0, 0))
     return list(behind.values())

@@ -1,4 +1,4 @@
-"""The shipper reference: package and consignee fields of each shipper, and whose row can't be trusted."""
+"""The shipper reference: package and consignee of each shipper, and which of its rows can't be trusted."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.storage.objects import Objects
 from tnt_platform.transit.spec import SHIPPER_ID
-from tnt_platform.transit.transforms.transit import QUARANTINE_SCHEMA, identify, refused_rows
+from tnt_platform.transit.transforms.cases import QUARANTINE_SCHEMA, identify, rejected_rows
 
-# Numbers of the request; everything else in the reference is text, where leading zeros matter.
+# Fields that are numbers in a request; all others are strings, where leading zeros matter.
 NUMERIC_FIELDS = ("weight", "length", "width", "height")
 
 
 @dataclass(frozen=True)
 class Shippers:
-    """`frame`: one row a shipper, `shipper_id` first, with its `shipper_sha256` and `fault` (null if none)."""
+    """One row per shipper in `frame`: `shipper_id`, its fields, `shipper_sha256`, and `fault` (null if none)."""
 
     frame: pl.DataFrame
     sha256: str
 
     def match(self, cases: pl.DataFrame, identity: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Add the shipper's fields to each case; a case whose shipper is unknown or at fault is refused.
+        """Add the shipper's fields to each case; also return the cases whose shipper is unknown or has a fault.
 
-        Fields that the case has itself (its own destination and state) are the case's.
+        Fields that a case has itself, such as its destination and state, stay the case's own.
         """
         if not self.sha256:
-            # A dataset without a reference: its requests are made of the row alone.
+            # Without a reference, requests are made of the row alone.
             return cases.with_columns(shipper_sha256=pl.lit("")), pl.DataFrame(schema=QUARANTINE_SCHEMA)
         fields = [c for c in self.frame.columns if c == SHIPPER_ID or c not in cases.columns]
         joined = cases.with_columns(_known=pl.lit(value=True)).join(
@@ -48,8 +48,8 @@ class Shippers:
         )
         unknown = pl.format("shipper {} is not in the shipper reference; add it and replay", SHIPPER_ID)
         reason = pl.when(pl.col("_found").is_null()).then(unknown).otherwise(pl.col("fault"))
-        refused = refused_rows(joined.filter(~good), identity, code, reason)
-        return joined.filter(good).drop("_known", "_found", "fault"), refused
+        rejected = rejected_rows(joined.filter(~good), identity, code, reason)
+        return joined.filter(good).drop("_known", "_found", "fault"), rejected
 
 
 def read_shippers(raw: Objects, reference: str | None) -> Shippers:
@@ -71,10 +71,13 @@ def read_shippers(raw: Objects, reference: str | None) -> Shippers:
         first = rows.bad.row(0, named=True)
         raise InvalidInput(
             "bad_reference",
-            f"{reference}:{first['line_no']}: {first['reason']}; mend the shipper reference",
+            f"{reference}:{first['line_no']}: {first['reason']}; fix the shipper reference",
         )
     if SHIPPER_ID not in rows.good.columns:
-        raise InvalidInput("bad_reference", f"{reference} has no column {SHIPPER_ID}: {rows.good.columns}")
+        raise InvalidInput(
+            "bad_reference",
+            f"{reference} has no column {SHIPPER_ID}, only {', '.join(rows.good.columns[3:])}; add it",
+        )
     return Shippers(_checked(rows.good, reference), hashlib.sha256(data).hexdigest())
 
 

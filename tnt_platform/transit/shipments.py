@@ -1,6 +1,6 @@
-"""Second link: the rows of the date's files, typed, each traceable to its file and line.
+"""Second step: the rows of the date's files, typed, each traceable to its file and line.
 
-Only files that the ledger lacks are read; rows of the others stay where they are.
+Only files that the ledger lacks are read; the rows of the others stay where they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from tnt_platform.lake.publishing import (
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.transit.batch import shipments_schema
-from tnt_platform.transit.copies import Copies
 from tnt_platform.transit.files import as_compared
 from tnt_platform.transit.parsing import (
     READER_CRASHED,
@@ -33,11 +32,12 @@ from tnt_platform.transit.parsing import (
     with_unread_files,
 )
 from tnt_platform.transit.spec import FILES, MAX_TRANSIT_DAYS, SHIPMENTS, TransitSpec
-from tnt_platform.transit.transforms.transit import QUARANTINE_SCHEMA, refused_files
+from tnt_platform.transit.transforms.cases import QUARANTINE_SCHEMA, rejected_files
 
 KEY = ("file_key", "line_no")
 OVERWRITE_REJECTED = "overwrite_rejected"
-# Appending keeps the parts of earlier runs untouched; beyond this many, reading them all costs more than one rewrite.
+# Appending leaves the parts of earlier runs as they are; with more parts than this, one rewrite costs less than
+# reading them all.
 MAX_PARTS = 100
 
 LEDGER_SCHEMA: dict[str, pl.DataType] = {
@@ -58,13 +58,17 @@ LEDGER_SCHEMA: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a run will do with a date's files."""
+class ReadPlan:
+    """What a run does with a date's files.
 
-    to_read: pl.DataFrame  # listing rows
-    stay: pl.DataFrame  # ledger rows of files that are not read
-    forget: list[str]  # keys whose earlier rows leave the partition
-    rejected: list[str]  # keys whose overwriting is refused; their earlier rows stay
+    `to_read` are listing rows, `unread` ledger rows. `forget` are keys whose earlier rows leave the partition;
+    `rejected` are keys whose new content is rejected, so that their earlier rows stay.
+    """
+
+    to_read: pl.DataFrame
+    unread: pl.DataFrame
+    forget: list[str]
+    rejected: list[str]
 
 
 def publish_shipments(
@@ -80,14 +84,14 @@ def publish_shipments(
     listing = files.scan([date]).collect()
     ledger = _ledger(base, date)
     copies = Copies.read(spec, base, date)
-    reading = _with_orphans(copies, listing, plan_reading(spec, listing, ledger, force=force))
+    plan = _with_orphans(copies, listing, plan_reading(spec, listing, ledger, force=force))
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=place.scratch))
     try:
-        known = copies.published(reading.stay)
-        parsed = _parsed(spec, place, reading.to_read, known, scratch, isolate=isolate)
+        known = copies.published(plan.unread)
+        parsed = _parsed(spec, place, plan.to_read, known, scratch, isolate=isolate)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
-        change = _partition_change(spec, date, base, reading, parsed, scratch, upstream["inputs_digest"])
+        change = _partition_change(spec, date, base, plan, parsed, scratch, upstream["inputs_digest"])
         checks = [rows_in_file_order(date)]
         if "expected_transit_days" in shipments_schema(spec):
             checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
@@ -114,19 +118,19 @@ def _parsed(
     *,
     isolate: bool,
 ) -> ParsedFiles:
-    odd = to_read.filter(pl.col("problem").is_not_null())
-    huge = _too_large(spec, to_read.join(odd, on="key", how="anti"))
-    readable = to_read.join(pl.concat([odd, huge]), on="key", how="anti")
+    misnamed = to_read.filter(pl.col("problem").is_not_null())
+    huge = _too_large(spec, to_read.join(misnamed, on="key", how="anti"))
+    readable = to_read.join(pl.concat([misnamed, huge]), on="key", how="anti")
     contents = place.raw.get_many(readable["key"].to_list())
     parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
-    parsed = with_unread_files(parsed, odd, "unrecognised_name", scratch)
+    parsed = with_unread_files(parsed, misnamed, "unrecognised_name", scratch)
     return with_unread_files(parsed, huge, "too_large", scratch)
 
 
 def _too_large(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
-    """Files that are not fetched, since they alone would fill the memory; `problem` says so."""
-    said = f"the file is larger than {spec.max_file_bytes:,} bytes; deliver it in smaller pieces"
-    return files.filter(pl.col("size_bytes") > spec.max_file_bytes).with_columns(problem=pl.lit(said))
+    """Find files that are not fetched because one alone would fill the memory; `problem` says so."""
+    problem = f"the file is larger than {spec.max_file_bytes:,} bytes; deliver it in smaller pieces"
+    return files.filter(pl.col("size_bytes") > spec.max_file_bytes).with_columns(problem=pl.lit(problem))
 
 
 def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
@@ -136,58 +140,58 @@ def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
     return pl.concat([empty, base.inputs(date)], how="diagonal_relaxed").select(list(LEDGER_SCHEMA))
 
 
-def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame, *, force: bool) -> Reading:
-    """Compare the published listing with the ledger: what to read, what stays, what leaves."""
+def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame, *, force: bool) -> ReadPlan:
+    """Compare the published listing with the ledger: what to read, what stays, what goes."""
     present = listing.filter(pl.col("status") == "present").rename({"file_key": "key"})
-    plan: FilePlan = plan_files(
+    found: FilePlan = plan_files(
         as_compared(spec, present),
         as_compared(spec, ledger),
         on_overwrite=spec.source.on_overwrite,
         on_delete=spec.source.on_delete,
     )
     reject = spec.source.on_overwrite == "reject"
-    # What is in the bucket under a rejected name counts only once the YAML says `latest`.
+    # The new content of a rejected name counts only once the YAML says `latest`.
     was_rejected = pl.col("status") == "rejected"
     stale = pl.lit(value=True) if force else pl.col("recipe").ne_missing(spec.parse_recipe)
     wanted = (stale & ~was_rejected) if reject else (stale | was_rejected)
-    # A file that left the bucket can't be read again, whatever changed in the YAML.
-    reread = ledger.filter(wanted).join(plan.unchanged, on="key", how="semi")
+    # A file that was deleted can't be read again, whatever changed in the YAML.
+    reread = ledger.filter(wanted).join(found.unchanged, on="key", how="semi")
     again = present.join(reread, on="key", how="semi")
-    overwritten = present.join(plan.changed, on="key", how="semi")
+    overwritten = present.join(found.changed, on="key", how="semi")
     rejected = overwritten if reject else overwritten.clear()
     to_read = pl.concat(
-        [present.join(plan.new, on="key", how="semi"), again, overwritten.clear() if reject else overwritten]
+        [present.join(found.new, on="key", how="semi"), again, overwritten.clear() if reject else overwritten]
     ).unique("key")
-    removed = plan.vanished if spec.source.on_delete == "remove" else plan.vanished.clear()
+    removed = found.vanished if spec.source.on_delete == "remove" else found.vanished.clear()
     forget = pl.concat([to_read.select("key"), removed.select("key")])
     untouched = ledger.join(pl.concat([forget, rejected.select("key")]), on="key", how="anti")
-    stay = pl.concat([_marked_kept(untouched, present), _ledger_of_rejected(ledger, rejected)])
+    unread = pl.concat([_marked_kept(untouched, present), _ledger_of_rejected(ledger, rejected)])
     forgotten = forget.join(ledger, on="key", how="semi")["key"].to_list()
-    return Reading(to_read.sort("key"), stay, forgotten, rejected["key"].to_list())
+    return ReadPlan(to_read.sort("key"), unread, forgotten, rejected["key"].to_list())
 
 
-def _with_orphans(copies: Copies, listing: pl.DataFrame, reading: Reading) -> Reading:
-    """`reading` that also reads the copies of this date whose original goes with this very run."""
+def _with_orphans(copies: Copies, listing: pl.DataFrame, plan: ReadPlan) -> ReadPlan:
+    """Also read those copies of this date whose original goes with this very run."""
     present = listing.filter(status="present").rename({"file_key": "key"})
-    orphans = present.filter(pl.col("key").is_in(copies.orphaned(reading.stay)))
+    orphans = present.filter(pl.col("key").is_in(copies.orphaned(plan.unread)))
     if orphans.is_empty():
-        return reading
-    to_read = pl.concat([reading.to_read, orphans.select(reading.to_read.columns)]).sort("key")
-    return replace(reading, to_read=to_read, stay=reading.stay.join(orphans, on="key", how="anti"))
+        return plan
+    to_read = pl.concat([plan.to_read, orphans.select(plan.to_read.columns)]).sort("key")
+    return replace(plan, to_read=to_read, unread=plan.unread.join(orphans, on="key", how="anti"))
 
 
-def _marked_kept(stay: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
-    """A file that left the bucket is `kept`; one that came back unchanged is `accepted` again."""
+def _marked_kept(unread: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
+    """Mark a file that was deleted as `kept`, and one that is back unchanged as `accepted` again."""
     gone = ~pl.col("key").is_in(present["key"].to_list())
     status = pl.col("status")
     left = pl.when(gone & (status == "accepted")).then(pl.lit("kept"))
-    return stay.with_columns(
+    return unread.with_columns(
         status=left.when(~gone & (status == "kept")).then(pl.lit("accepted")).otherwise(status)
     )
 
 
 def _ledger_of_rejected(ledger: pl.DataFrame, overwritten: pl.DataFrame) -> pl.DataFrame:
-    """The earlier content stays, with its time; the refused one is one more row in, quarantined at line 0."""
+    """Keep the earlier content, with its time; the rejected one is one more row in, quarantined at line 0."""
     first_time = (pl.col("status") != "rejected").cast(pl.Int64)
     return (
         ledger.drop("etag", "size_bytes")
@@ -201,27 +205,26 @@ def _ledger_of_rejected(ledger: pl.DataFrame, overwritten: pl.DataFrame) -> pl.D
     )
 
 
-def _refusals(keys: Sequence[str]) -> pl.DataFrame:
-    said = (
-        "this file was overwritten after it was published and the dataset says `on_overwrite: reject`; "
-        "put it under a new name"
+def _overwrites_rejected(keys: Sequence[str]) -> pl.DataFrame:
+    reason = (
+        "the file was overwritten after it was published, and the dataset has `on_overwrite: reject`; "
+        "upload it under a new name"
     )
-    return refused_files(keys, OVERWRITE_REJECTED, said)
+    return rejected_files(keys, OVERWRITE_REJECTED, reason)
 
 
 def _partition_change(
     spec: TransitSpec,
     date: str,
     base: Snapshot | None,
-    reading: Reading,
+    plan: ReadPlan,
     parsed: ParsedFiles,
     scratch: Path,
     inputs_digest: str,
 ) -> PartitionChange:
-    parts, keep = _carried_rows(date, base, reading, scratch)
-    ledger = pl.concat([reading.stay.select(list(LEDGER_SCHEMA)), _ledger_of(spec, reading, parsed)]).sort(
-        "key"
-    )
+    parts, keep = _carried_rows(date, base, plan, scratch)
+    unread = plan.unread.select(list(LEDGER_SCHEMA))
+    ledger = pl.concat([unread, _ledger_of(spec, plan, parsed)]).sort("key")
     sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     data: Sequence[Path] | pl.DataFrame = [*parts, *parsed.data]
     if not data and not keep:
@@ -231,7 +234,7 @@ def _partition_change(
         data=data,
         keep=keep,
         inputs=ledger,
-        quarantine=_quarantine_parts(date, base, reading, parsed, scratch),
+        quarantine=_quarantine_parts(date, base, plan, parsed, scratch),
         counts=RowCounts(
             rows_in=sums["rows_in"],
             published=sums["rows_out"],
@@ -244,42 +247,42 @@ def _partition_change(
 
 
 def _carried_rows(
-    date: str, base: Snapshot | None, reading: Reading, scratch: Path
+    date: str, base: Snapshot | None, plan: ReadPlan, scratch: Path
 ) -> tuple[list[Path], list[str]]:
-    """Rows of files that were not read again: by reference if possible, else rewritten without the forgotten."""
+    """Carry the rows of files that were not read: by reference if possible, else rewritten without the forgotten."""
     if base is None:
         return [], []
     live = base.files.filter(pl.col("partition") == date)["path"].to_list()
-    if not reading.forget and len(live) < MAX_PARTS:
+    if not plan.forget and len(live) < MAX_PARTS:
         return [], live
     path = scratch / "carried.parquet"
-    carried = base.scan([date]).filter(~pl.col("file_key").is_in(reading.forget))
+    carried = base.scan([date]).filter(~pl.col("file_key").is_in(plan.forget))
     carried.sink_parquet(path, compression="zstd", row_group_size=500_000)
     return [path], []
 
 
-def _ledger_of(spec: TransitSpec, reading: Reading, parsed: ParsedFiles) -> pl.DataFrame:
+def _ledger_of(spec: TransitSpec, plan: ReadPlan, parsed: ParsedFiles) -> pl.DataFrame:
     read = (
-        reading.to_read.drop("status")
+        plan.to_read.drop("status")
         .join(parsed.files, left_on="key", right_on="file_key", how="inner")
         .with_columns(recipe=pl.lit(spec.parse_recipe))
         .select(list(LEDGER_SCHEMA))
     )
-    assert read.height == reading.to_read.height, "every file that was to be read is accounted for"
+    assert read.height == plan.to_read.height, "every file that was to be read is accounted for"
     return read
 
 
 def _quarantine_parts(
-    date: str, base: Snapshot | None, reading: Reading, parsed: ParsedFiles, scratch: Path
+    date: str, base: Snapshot | None, plan: ReadPlan, parsed: ParsedFiles, scratch: Path
 ) -> list[Path]:
     parts = list(parsed.quarantine)
-    others = _refusals(reading.rejected)
+    others = _overwrites_rejected(plan.rejected)
     if base is not None:
-        read_again = pl.col("file_key").is_in(reading.forget)
-        refused_again = pl.col("file_key").is_in(reading.rejected) & (
+        read_again = pl.col("file_key").is_in(plan.forget)
+        rejected_again = pl.col("file_key").is_in(plan.rejected) & (
             pl.col("reason_code") == OVERWRITE_REJECTED
         )
-        earlier = base.quarantine([date]).filter(~read_again & ~refused_again)
+        earlier = base.quarantine([date]).filter(~read_again & ~rejected_again)
         others = pl.concat([earlier.select(list(QUARANTINE_SCHEMA)), others])
     if not others.is_empty():
         path = scratch / "quarantine-others.parquet"
@@ -289,6 +292,73 @@ def _quarantine_parts(
 
 
 def crashed_files(published: Published) -> list[str]:
-    """Files of the date that are quarantined whole because reading them alone broke the reader."""
-    refused = published.snapshot.quarantine([published.partition])
-    return refused.filter(pl.col("reason_code") == READER_CRASHED)["file_key"].to_list()
+    """Return the date's files that are quarantined whole because reading them alone crashed the reader."""
+    quarantine = published.snapshot.quarantine([published.partition])
+    return quarantine.filter(pl.col("reason_code") == READER_CRASHED)["file_key"].to_list()
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The same export dropped twice (`same_file_again: skip`): whose rows are published, and which copy takes over.
+
+    `others` are the ledgers of the dataset's other dates; None where every file counts on its own.
+    """
+
+    base: Snapshot | None
+    others: pl.DataFrame | None
+
+    @classmethod
+    def read(cls, spec: TransitSpec, base: Snapshot | None, date: str) -> Copies:
+        """Read the ledgers, if the dataset skips copies."""
+        if base is None or spec.source.same_file_again == "read":
+            return cls(base, None)
+        return cls(base, base.all_inputs().filter(pl.col("partition") != date))
+
+    def published(self, ledger: pl.DataFrame) -> frozenset[str]:
+        """Return the hashes of files whose rows are published, on other dates or, by `ledger`, on this one."""
+        if self.others is None:
+            return frozenset()
+        # The copy of a file without a good row is rejected for the same reason, not counted as a duplicate.
+        gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
+        every = pl.concat([self.others, ledger], how="diagonal_relaxed")
+        return frozenset(every.filter(gave_rows)["sha256"].to_list())
+
+    def orphaned(self, ledger: pl.DataFrame) -> list[str]:
+        """Return the keys of this date's copies whose original is not published any more."""
+        return _orphans(ledger, self.published(ledger))["key"].to_list()
+
+    def released(self, ledger: pl.DataFrame) -> list[PartitionChange]:
+        """Return changes of other dates that forget copies whose original is gone with `ledger`.
+
+        They are published together with the change of this date; the next tick finds the copies as new files.
+        """
+        if self.base is None or self.others is None:
+            return []
+        orphans = _orphans(self.others, self.published(ledger))
+        by_date = orphans.group_by("partition", maintain_order=True)
+        return [_without(self.base, str(name), rows["key"].to_list()) for (name,), rows in by_date]
+
+
+def _orphans(ledger: pl.DataFrame, published: frozenset[str]) -> pl.DataFrame:
+    return ledger.filter((pl.col("status") == "duplicate") & ~pl.col("sha256").is_in(list(published)))
+
+
+def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange:
+    ledger = base.inputs(partition).filter(~pl.col("key").is_in(keys))
+    live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
+    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
+    return PartitionChange(
+        partition=partition,
+        data=[] if live else base.scan([partition]).collect(),
+        keep=live,
+        inputs=ledger,
+        quarantine=base.quarantine([partition]).drop("partition"),
+        counts=RowCounts(
+            rows_in=sums["rows_in"],
+            published=sums["rows_out"],
+            quarantined=sums["rows_quarantined"],
+            deduplicated=sums["rows_deduplicated"],
+            filtered=sums["rows_filtered"],
+        ),
+        inputs_digest="",
+    )

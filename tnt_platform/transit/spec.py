@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
 from tnt_platform.discovery.raw_source import RESERVED_GROUPS, OnDelete, OnOverwrite, RawSource
-from tnt_platform.readers.column import Column, ColumnSpec
-from tnt_platform.readers.layout import DelimitedFormat, DelimitedLayout, place_mistakes
+from tnt_platform.readers.column import ColumnSpec
 from tnt_platform.services.http import HttpLimits
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
 from tnt_platform.specs.fields import Headers, IsoDate, Unit, WebUrl, WithVariables, listed, meant
 from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
-from tnt_platform.transit.globs import hides
+from tnt_platform.transit.layouts import FileKind, FileLayout, hides
 from tnt_platform.transit.request_file import request_mistakes
 from tnt_platform.transit.transforms.answers import AnswerText
-from tnt_platform.transit.transforms.transit import PassRule
+from tnt_platform.transit.transforms.cases import PassRule
 
 FILES = "shipper_files"
 SHIPMENTS = "shipments"
@@ -38,7 +35,6 @@ SUMMARY = "daily_summary"
 # The longest promise any carrier publishes is well below this; a larger number is a wrong column.
 MAX_TRANSIT_DAYS = 365
 SHIPPER_ID = "shipper_id"
-COMPRESSED = (".gz", ".zip", ".bz2", ".xz")
 
 # Columns that later steps add; a column of the file with such a name would be replaced or refused there.
 ADDED_ALWAYS = frozenset({"test_id", "lag_days", "status", "success"})
@@ -99,93 +95,6 @@ class TransitSource(RawSource):
             "or duplicates that are counted and not published (`skip`)."
         ),
     ] = "read"
-
-
-def _no_boolean(place: object) -> object:
-    if isinstance(place, bool):
-        word = "yes" if place else "no"
-        raise mistake(
-            f"the place is read as {str(place).lower()}",
-            "a header name or a position",
-            f'put a header name such as {word} in quotes: "{word}"',
-        )
-    return place
-
-
-Place = Annotated[int | str, BeforeValidator(_no_boolean)]
-
-
-class FileLayout(DelimitedFormat):
-    """One kind of file: a glob on its name, how it is delimited, and where its columns are."""
-
-    files: Annotated[
-        str,
-        Field(
-            description="A glob on the last part of the key, in any case, without the suffix of a compression. "
-            "The first layout that fits a file is used."
-        ),
-    ]
-    columns: Annotated[
-        Mapping[str, Place],
-        Field(
-            description="Where each column is: its name in the header (any case, any white space), or its position "
-            "from 0. A column that is not placed is null in these files."
-        ),
-    ]
-
-    @rule
-    def _glob_fits_names(self) -> Iterator[Mistake]:
-        at = ("files",)
-        if "/" in self.files:
-            fix = f"write {self.files.rsplit('/', 1)[-1] or '*'}; folders belong in prefix and key_pattern"
-            wrong = f"{self.files} can't fit: it is compared with the file's name"
-            yield Mistake(wrong, "a glob without /", fix, at)
-        for suffix in COMPRESSED:
-            if self.files.lower().endswith(suffix):
-                wrong = f"{self.files} can't fit: {suffix} of a compressed file is not part of the name"
-                yield Mistake(wrong, "the name inside", f"write {self.files[: -len(suffix)]}", at)
-
-    @rule
-    def _columns_can_be_found(self) -> Iterator[Mistake]:
-        for name, found in place_mistakes(self, self.columns):  # type: ignore[arg-type]  # its names are strings
-            yield found.below("columns", name)
-
-    def with_columns(self, columns: Sequence[ColumnSpec]) -> FileKind:
-        """Put the dataset's columns in their places; one that the layout does not place is null in its files."""
-        places = {column.name: self.columns[column.name] for column in columns if column.name in self.columns}
-        required = [places[column.name] for column in columns if column.required]
-        layout = DelimitedLayout(
-            separator=self.separator,
-            quote=self.quote,
-            header=self.header,
-            encoding=self.encoding,
-            min_columns=max((place for place in required if isinstance(place, int)), default=0) + 1,
-            max_columns=self.max_columns,
-            columns=tuple(self.columns.values()),
-            optional=frozenset(self.columns.values()) - frozenset(required),
-        )
-        return FileKind(self.files, layout, tuple(_placed(column, places) for column in columns))
-
-
-def _placed(column: ColumnSpec, places: Mapping[str, int | str]) -> Column:
-    given = {name: getattr(column, name) for name in column.model_fields_set}
-    return Column(**given, source=places.get(column.name, column.name), optional=not column.required)
-
-
-@dataclass(frozen=True)
-class FileKind:
-    """Files whose name matches `files`: their layout, and the dataset's columns in their places."""
-
-    files: str
-    layout: DelimitedLayout
-    columns: tuple[Column, ...]
-
-    def fits(self, key: str) -> bool:
-        """Whether `key` is one of these files; the suffix of a compression is not part of the name."""
-        name = key.rsplit("/", 1)[-1].lower()
-        for suffix in COMPRESSED:
-            name = name.removesuffix(suffix)
-        return fnmatch.fnmatchcase(name, self.files.lower())
 
 
 def _beside_the_yaml(text: str) -> str:

@@ -26,7 +26,7 @@ from tnt_platform.services.aws import aws_client
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
 from tnt_platform.services.queue import EventQueue, QueueDepth, sqs_client
 from tnt_platform.specs.dataset import SensorSpec
-from tnt_platform.transit.sensor import reconciling_sensor
+from tnt_platform.transit.component import reconciling_sensor
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.s3_server import S3Server
 from tnt_platform_tests.transit.quotes import REFERENCE, promises
@@ -85,8 +85,9 @@ class Cloud:
     def send(self, body: str) -> None:
         self.sqs.send_message(QueueUrl=self.queue.queue_url, MessageBody=body)
 
-    def tick(self, **model: Any) -> list[dg.RunRequest]:
-        sensor = reconciling_sensor(self.spec, SensorSpec(**model), dg.AssetSelection.all())
+    def tick(self, **options: Any) -> list[dg.RunRequest]:
+        spec = self.spec.model_copy(update={"sensor": SensorSpec(**options)})
+        sensor = reconciling_sensor(spec, dg.AssetSelection.all())
         context = dg.build_sensor_context(instance=self.instance, resources={"platform": Platform()})
         result = sensor(context)
         assert isinstance(result, dg.SensorResult)

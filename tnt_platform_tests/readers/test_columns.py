@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.readers import columns as columns_module
-from tnt_platform.readers.columns import DTYPES, EXPECTED, PARSERS, Column, output_schema
+from tnt_platform.readers.column import Column
+from tnt_platform.readers.columns import DTYPES, EXPECTED, PARSERS, output_schema
 from tnt_platform_tests.paths import SHARED
 from tnt_platform_tests.rounds import tries
 

@@ -14,7 +14,7 @@ from tnt_platform.sandbox.faults import KINDS, Faults, request_digest
 from tnt_platform.sandbox.rate_api import busiest_second
 from tnt_platform.sandbox.running import RunningRateApi, rate_api_process, running_rate_api
 from tnt_platform.sandbox.zones import ground_days
-from tnt_platform.transit.transforms.requests import compile_answer, read_answer
+from tnt_platform.transit.transforms.answers import compile_answer, read_answer
 
 HEADERS = {"X-WHM-CLIENT": "tests", "auth-token": "secret"}
 GROUND = compile_answer(
@@ -23,8 +23,7 @@ GROUND = compile_answer(
     | {rates: rates,
        ground: rates[?lower(serviceName) == 'ups ground' || ends_with(serviceSymbol, '.GND')] | [0]}
     | {rates: rates, ground: ground, days: ground.transitDays}
-    """,
-    where="answer",
+    """
 )
 
 

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from tnt_platform.kinds import transit_spec
 from tnt_platform.readers import plain
-from tnt_platform.readers.columns import Column, Note, parse_columns
+from tnt_platform.readers.column import Column, Note
+from tnt_platform.readers.columns import parse_columns
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, Sections, read_rows
 from tnt_platform.transit import batch
 from tnt_platform.transit.batch import ParsedBatch, parse_batch, shipments_schema
+from tnt_platform.transit.layouts import FileKind
 from tnt_platform.transit.parsing import parse_files
-from tnt_platform.transit.spec import FileKind, TransitSpec
-from tnt_platform.transit.transforms.transit import as_quarantine
+from tnt_platform.transit.spec import TransitSpec
+from tnt_platform.transit.transforms.cases import as_quarantine
 from tnt_platform_tests.rounds import tries
 
 COLUMNS = (

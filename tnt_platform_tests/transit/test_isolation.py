@@ -16,9 +16,10 @@ import pytest
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.storage.objects import Objects
 from tnt_platform.transit import parsing
+from tnt_platform.transit.layouts import FileKind
 from tnt_platform.transit.parsing import READER_CRASHED, ParsedFiles, parse_files
 from tnt_platform.transit.shipments import crashed_files, publish_shipments
-from tnt_platform.transit.spec import FileKind, TransitSpec
+from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.transit.scenes import DAY, Scene, parcels
 
 ROWS = b"parcel,due,came\na,2026-01-05,2026-01-06\n"

@@ -16,8 +16,9 @@ from tnt_platform.lake.publishing import Place
 from tnt_platform.readers.column import ColumnSpec
 from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
+from tnt_platform.transit.layouts import FileLayout
 from tnt_platform.transit.reference import Shippers
-from tnt_platform.transit.spec import FileLayout, Sample, TransitSource, TransitSpec
+from tnt_platform.transit.spec import Sample, TransitSource, TransitSpec
 from tnt_platform_tests.validation.dataset_files import DATES, RATES, spoilt, write_dataset
 
 ORIGIN = ColumnSpec(name="origin", required=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tnt_platform.cli.validation import validate
 from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.settings import Settings
-from tnt_platform.transit.globs import hides
+from tnt_platform.transit.layouts import hides
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform.validation.document import read_document
 from tnt_platform.validation.validate import Fault, Report

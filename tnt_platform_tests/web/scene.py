@@ -220,7 +220,7 @@ def transit_results(day: date) -> pl.DataFrame:
 
 
 def transit_summary(results: pl.DataFrame) -> pl.DataFrame:
-    """Pass rates by group, in the shape of `transforms.transit.summarise`."""
+    """Pass rates by group, in the shape of `transforms.cases.summarise`."""
     frames = []
     for kind in ("all", "shipper_id"):
         by = pl.lit("all") if kind == "all" else pl.col(kind)

@@ -1,4 +1,4 @@
-"""The body of an answer -> transit days, or the reason why there are none. Nothing is coerced."""
+"""Read the transit days in the body of an answer, or the reason why it has none. Nothing is coerced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN_CHARS = 80
 
 @dataclass(frozen=True)
 class AnswerReading:
-    """Either `days`, or a reason code and a sentence."""
+    """Either `days`, or `reason_code` and `reason`."""
 
     days: int | None
     reason_code: str | None = None
@@ -43,7 +43,7 @@ class AnswerExpression:
 
 
 class _NullSafeFunctions(jmespath.functions.Functions):  # type: ignore[misc]  # the package has no types
-    """Carriers leave fields out or null: a text function of something that is no text is null or false."""
+    """String functions that return null or false for anything but a string: carriers leave fields out or null."""
 
     @jmespath.functions.signature({"types": []})  # type: ignore[untyped-decorator]
     def _func_lower(self, text: Any) -> str | None:
@@ -142,16 +142,17 @@ def read_answer(body: bytes | None, expression: AnswerExpression) -> AnswerReadi
 
     Reason codes: invalid_json, html_instead_of_json, no_rates_map (the answer has no rates at all),
     no_ground_rate, bad_transit_days (anything but a whole number from 0 to 365: "3", 3.0, true and null
-    are refused), unexpected_answer (the expression can't be applied to this shape).
+    are rejected), unexpected_answer (the expression can't be applied to this shape).
     """
     text = (body or b"").lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
-        return AnswerReading(None, "html_instead_of_json", f"the answer is a page: {_shown(text)}")
+        return AnswerReading(None, "html_instead_of_json", f"the answer is a web page: {_start(text)}")
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError) as error:
-        said = str(error) if text else "the answer is empty"
-        return AnswerReading(None, "invalid_json", f"the answer is not JSON: {said}")
+        return AnswerReading(
+            None, "invalid_json", f"the answer is {f'not JSON: {error}' if text else 'empty'}"
+        )
     if answer is None:
         return AnswerReading(None, "no_rates_map", "missing_field: the answer is null")
     try:
@@ -167,8 +168,8 @@ def read_answer(body: bytes | None, expression: AnswerExpression) -> AnswerReadi
 
 def _read_parts(found: Mapping[str, Any]) -> AnswerReading:
     if "rates" in found and not found["rates"]:
-        said = "has no rates" if found["rates"] is None else "has an empty list of rates"
-        return AnswerReading(None, "no_rates_map", f"missing_field: the answer {said}")
+        rates = "no rates" if found["rates"] is None else "an empty list of rates"
+        return AnswerReading(None, "no_rates_map", f"missing_field: the answer has {rates}")
     if found.get("ground", found.get("days")) is None:
         return AnswerReading(None, "no_ground_rate", "none of the answer's rates is the ground rate")
     return _read_days(found.get("days"))
@@ -178,10 +179,10 @@ def _read_days(days: Any) -> AnswerReading:
     # `type` and not isinstance: true is an int to Python, not to a carrier.
     if type(days) is int and 0 <= days <= MAX_DAYS:
         return AnswerReading(days)
-    shown = json.dumps(days)[:_SHOWN_CHARS]
-    said = f"the ground rate's days are {shown}; expected a whole number from 0 to {MAX_DAYS}"
-    return AnswerReading(None, "bad_transit_days", said)
+    found = json.dumps(days)[:_SHOWN_CHARS]
+    reason = f"the ground rate's days are {found}; expected a whole number from 0 to {MAX_DAYS}"
+    return AnswerReading(None, "bad_transit_days", reason)
 
 
-def _shown(text: bytes) -> str:
+def _start(text: bytes) -> str:
     return " ".join(text[: 4 * _SHOWN_CHARS].decode("utf-8", "replace").split())[:_SHOWN_CHARS]

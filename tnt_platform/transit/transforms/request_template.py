@@ -3,9 +3,9 @@
     {"method": "POST", "url": "{api_url}/{origin}/rates", "headers": {"Accept": "application/json"},
      "body": {"weight": "{weight}", "label": "from {origin} to {destination}"}}
 
-A string that is exactly `{field}` becomes the row's typed value: a number stays a number, the text "00501"
-stays text. Inside a longer string the value is written as text; in the URL it is percent-encoded. `{{` and
-`}}` are literal braces. Secrets can only be in `headers`, which are never part of a stored request.
+A string that is exactly `{field}` becomes the row's typed value: a number stays a number, the string "00501" stays a
+string. Inside a longer string the value is written as text; in the URL it is percent-encoded. `{{` and `}}` are
+literal braces. Secrets belong in `headers`, which are never part of a stored request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """A checked template: `url` and `body` as literal pieces and slots, in the order they are written."""
+    """A template taken apart: `url` and `body` as literal pieces and slots, in the order they are written."""
 
     method: str
     url: tuple[str | Slot, ...]
@@ -65,7 +65,7 @@ class RequestTemplate:
         return [piece for piece in (*self.url, *(self.body or ())) if isinstance(piece, Slot)]
 
     def check_fields(self, available: Collection[str]) -> None:
-        """Refuse fields that no row has.
+        """Check that every row has the fields of the template.
 
         Raises:
             ConfigError: names the template, the place, the closest name and all available ones.
@@ -223,7 +223,7 @@ def _text_pieces(text: str, path: Path, written_as: WrittenAs) -> Iterator[str |
 
 
 def _joined(pieces: Iterator[str | Slot]) -> tuple[str | Slot, ...]:
-    """Merge neighbouring literals, so that writing a row touches few pieces."""
+    """Merge adjacent literals, so that writing a row touches few pieces."""
     merged: list[str | Slot] = []
     for piece in pieces:
         if isinstance(piece, str) and merged and isinstance(merged[-1], str):
@@ -234,7 +234,7 @@ def _joined(pieces: Iterator[str | Slot]) -> tuple[str | Slot, ...]:
 
 
 def canonical_json(value: Any) -> str:
-    """One spelling for equal values: sorted keys, no spaces, no NaN.
+    """Write equal values in one way: sorted keys, no spaces, no NaN.
 
     Raises:
         ValueError: not a number JSON can hold.

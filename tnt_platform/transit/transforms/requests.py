@@ -1,4 +1,4 @@
-"""Rows -> distinct requests, and answers -> transit days: what is asked and what was said, without asking."""
+"""Build the distinct requests that a table of rows needs, without sending them."""
 
 from __future__ import annotations
 
@@ -14,31 +14,12 @@ from urllib.parse import quote
 import polars as pl
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.transit.transforms.answers import (
-    AnswerExpression,
-    AnswerReading,
-    compile_answer,
-    read_answer,
-)
 from tnt_platform.transit.transforms.request_template import (
     RequestTemplate,
     Slot,
     WrittenAs,
     canonical_json,
-    read_template,
 )
-
-__all__ = [
-    "AnswerExpression",
-    "AnswerReading",
-    "BuiltRequests",
-    "RequestTemplate",
-    "build_requests",
-    "compile_answer",
-    "read_answer",
-    "read_template",
-    "with_ship_dates",
-]
 
 DELIVERY_WINDOW_DAYS = 7
 _WRITABLE = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal, pl.Categorical, pl.Enum, pl.Null)
@@ -48,9 +29,9 @@ _WRITABLE = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Decimal, pl.Categor
 class BuiltRequests:
     """What to ask, and which row asks it.
 
-    `requests`: request_id (Utf8, 64 hex characters; key), method, url, request_payload (Utf8, canonical
-    JSON body; null without one); in the order of the first row that asks. `asked_by`: one row for each
-    input row, in its order: request_id (null when the row can't be asked), reason_code, reason.
+    `requests`: request_id (64 hex characters; key), method, url, request_payload (canonical JSON body; null without
+    one), in the order of the first row that asks. `asked_by`: one row per input row, in the same order: request_id
+    (null when no request can be made), reason_code, reason. All are strings.
     """
 
     requests: pl.DataFrame
@@ -105,14 +86,14 @@ def build_requests(
 
 
 def _request_id(method: str, place: str, payload: str | None) -> str:
-    # Neither a method nor an encoded URL holds a space, so different requests have different texts.
+    # Neither a method nor an encoded URL holds a space, so different requests hash different strings.
     return hashlib.sha256(f"{method} {place} {payload or ''}".encode()).hexdigest()
 
 
 def _write_rows(
     rows: pl.DataFrame, pieces: tuple[str | Slot, ...] | None, constants: Mapping[str, str], source: str
 ) -> pl.Series:
-    """The text of each row; null where there is nothing to write or a value can't be written."""
+    """Write the pieces for each row; null where there is nothing to write or a value can't be written."""
     if pieces is None:
         return pl.Series([None] * rows.height, dtype=pl.Utf8)
     columns = {
@@ -124,7 +105,7 @@ def _write_rows(
         pl.col(str(number)) if str(number) in columns else pl.lit(_write_constant(piece, constants))
         for number, piece in enumerate(pieces)
     ]
-    # The row number gives the frame its height when every piece is a constant.
+    # The row number gives the frame its height where every piece is a constant.
     frame = pl.DataFrame({"row": pl.int_range(rows.height, eager=True), **columns})
     return frame.with_columns(text=pl.concat_str(parts))["text"]
 
@@ -134,7 +115,7 @@ def _write_constant(piece: str | Slot, constants: Mapping[str, str]) -> str:
         return piece
     value = constants[piece.field]
     if piece.written_as is WrittenAs.URL_PART:
-        # Not encoded: it is an address. "http://host/" and "http://host" are the same place.
+        # An address is not encoded. "http://host/" and "http://host" are the same one.
         return value.rstrip("/")
     return _write(value, piece.written_as) or ""
 
@@ -145,7 +126,7 @@ def _write_column(column: pl.Series, slot: Slot, source: str) -> pl.Series:
     if not (dtype.is_numeric() or dtype in _WRITABLE):
         raise ConfigError(
             f"{source}: {slot.where}: field {slot.field!r} has the type {dtype}, which can't be written into "
-            "a request; use text, a number, true/false or a date"
+            "a request; use a string, a number, true/false or a date"
         )
     values = column.to_list()
     texts = {value: _write(value, slot.written_as) for value in set(values)}
@@ -153,7 +134,7 @@ def _write_column(column: pl.Series, slot: Slot, source: str) -> pl.Series:
 
 
 def _write(value: Any, written_as: WrittenAs) -> str | None:
-    """One value as text, None if it can't be written (`_first_fault` says why)."""
+    """Write one value; None if that is impossible (`_first_fault` says why)."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if written_as is WrittenAs.JSON_VALUE:
@@ -169,7 +150,7 @@ def _write(value: Any, written_as: WrittenAs) -> str | None:
 
 
 def _first_fault(rows: pl.DataFrame, template: RequestTemplate, constants: Mapping[str, str]) -> pl.Expr:
-    """A struct of reason_code and reason: the first slot this row can't fill, nulls if it fills all."""
+    """Find the first slot that a row can't fill: a struct of reason_code and reason, nulls if it fills all."""
     faults = []
     for slot in template.slots:
         if slot.field in constants:
@@ -180,7 +161,7 @@ def _first_fault(rows: pl.DataFrame, template: RequestTemplate, constants: Mappi
                 (value.is_null(), "missing_value", f"{slot.field} is missing; {slot.where} needs it")
             )
         if slot.written_as is WrittenAs.URL_PART and rows.schema[slot.field] == pl.Utf8:
-            # An empty or dotted part would address another path.
+            # An empty or dotted part would lead to another path.
             bad_part = value.is_in(["", ".", ".."])
             faults.append((bad_part, "bad_url_part", f"{slot.field} can't be a part of the URL"))
         if rows.schema[slot.field].is_float():

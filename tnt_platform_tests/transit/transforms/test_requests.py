@@ -17,13 +17,9 @@ from pydantic_core import PydanticCustomError
 
 import tnt_platform
 from tnt_platform.errors import ConfigError
-from tnt_platform.transit.transforms.requests import (
-    build_requests,
-    compile_answer,
-    read_answer,
-    read_template,
-    with_ship_dates,
-)
+from tnt_platform.transit.transforms.answers import compile_answer, read_answer
+from tnt_platform.transit.transforms.request_template import read_template
+from tnt_platform.transit.transforms.requests import build_requests, with_ship_dates
 from tnt_platform_tests.paths import SHARED
 
 REQUEST_JSON = Path(tnt_platform.__file__).parent / "defs" / "transit" / "request.json"

@@ -1,13 +1,13 @@
-"""Expected against actual transit time: which cases count, how they compare, what they add up to.
+"""Cases: which rows count, how expected and actual days compare, and what the results add up to.
 
-A *case* is one row of a shipper file (or one delivery). Frames carry `file_key` (Utf8) and
-`line_no` (Int64, 1-based) through every step, so each number can be traced to its line.
+A *case* is one row of a shipper file (or one delivery). Frames carry `file_key` (String) and `line_no` (Int64, from 1)
+through every step, so that each number can be traced to its line.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random  # noqa: TID251  (seeded per file by the caller's own seed: no hidden state)
+import random  # noqa: TID251  (seeded by the caller for each file: no hidden state)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,7 +23,7 @@ QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
     "raw": pl.String(),
     "reason_code": pl.String(),
     "reason": pl.String(),
-    # Null: the store says when it saw the row first.
+    # Null here: the store knows when it saw the row first.
     "first_seen_at": pl.Datetime("us", "UTC"),
 }
 _FIELD_MARK = "\x1f"
@@ -34,19 +34,19 @@ LATENCY_QUANTILES = {"latency_p50_ms": 0.50, "latency_p95_ms": 0.95, "latency_p9
 
 @dataclass(frozen=True)
 class DistinctCases:
-    """`kept` (one row a case), `refused` (quarantine columns) and how many rows were duplicates."""
+    """The rows `kept` (one per case), those `rejected` (QUARANTINE_SCHEMA), and the number of duplicates."""
 
     kept: pl.DataFrame
-    refused: pl.DataFrame
+    rejected: pl.DataFrame
     deduplicated: int
 
 
 def distinct_cases(cases: pl.DataFrame, files: pl.DataFrame, identity: Sequence[str]) -> DistinctCases:
-    """Keep one row for each `identity`, whatever order the files arrived in.
+    """Keep one row for each `identity`, in whatever order the files arrived.
 
-    The newest file (last_modified, then file_key) wins over older files of the same date: shippers
-    send corrections as a second file. Inside one file equal rows are duplicates, but rows that
-    contradict each other are all refused, since nothing says which one is meant.
+    The newest file (last_modified, then file_key) wins over older files of the same date: shippers send corrections
+    as a second file. Within one file equal rows are duplicates, and rows that contradict each other are all
+    rejected, since nothing says which one is meant.
 
     `cases`: file_key, line_no, the identity and any other columns. `files`: file_key, last_modified.
     `kept` has the columns of `cases`, sorted by file_key and line_no.
@@ -66,8 +66,8 @@ def distinct_cases(cases: pl.DataFrame, files: pl.DataFrame, identity: Sequence[
         .select(cases.columns)
     )
     contradictions = winners.filter("contradicted")
-    refused = _contradictions(contradictions, identity, content)
-    return DistinctCases(kept, refused, cases.height - kept.height - refused.height)
+    rejected = _contradictions(contradictions, identity, content)
+    return DistinctCases(kept, rejected, cases.height - kept.height - rejected.height)
 
 
 def _contradictions(rows: pl.DataFrame, identity: Sequence[str], content: Sequence[str]) -> pl.DataFrame:
@@ -76,28 +76,28 @@ def _contradictions(rows: pl.DataFrame, identity: Sequence[str], content: Sequen
     reason = pl.format(
         f"lines {{}} give different values for the same {name}; keep one of them in the file", lines
     )
-    return refused_rows(rows, [*identity, *content], pl.lit("conflicting_case"), reason)
+    return rejected_rows(rows, [*identity, *content], pl.lit("conflicting_case"), reason)
 
 
 def as_quarantine(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with exactly the columns of QUARANTINE_SCHEMA; absent ones are null."""
+    """Give `frame` exactly the columns of QUARANTINE_SCHEMA; those it lacks are null."""
     return pl.concat([pl.DataFrame(schema=QUARANTINE_SCHEMA), frame], how="diagonal").select(
         list(QUARANTINE_SCHEMA)
     )
 
 
-def refused_files(keys: Sequence[str], reason_code: str, reasons: Sequence[str] | str) -> pl.DataFrame:
-    """Whole files as quarantine rows, at line 0."""
-    said = [reasons] * len(keys) if isinstance(reasons, str) else reasons
-    rows = [(key, 0, reason_code, reason) for key, reason in zip(keys, said, strict=True)]
+def rejected_files(keys: Sequence[str], reason_code: str, reasons: Sequence[str] | str) -> pl.DataFrame:
+    """Return whole files as quarantine rows, at line 0; `reasons` may be one for all."""
+    each = [reasons] * len(keys) if isinstance(reasons, str) else reasons
+    rows = [(key, 0, reason_code, reason) for key, reason in zip(keys, each, strict=True)]
     named = {name: QUARANTINE_SCHEMA[name] for name in ("file_key", "line_no", "reason_code", "reason")}
     return as_quarantine(pl.DataFrame(rows, schema=named, orient="row"))
 
 
-def refused_rows(
+def rejected_rows(
     rows: pl.DataFrame, shown: Sequence[str], reason_code: pl.Expr, reason: pl.Expr
 ) -> pl.DataFrame:
-    """Rows of a later step as quarantine rows (QUARANTINE_SCHEMA): `raw` names the `shown` values."""
+    """Return rows of a later step as quarantine rows; `raw` holds the values of the columns `shown`."""
     parts = [pl.concat_str(pl.lit(f"{c}="), pl.col(c).cast(pl.Utf8).fill_null("")) for c in shown]
     raw = pl.concat_str(parts, separator="|")
     return as_quarantine(
@@ -108,22 +108,24 @@ def refused_rows(
 
 
 def sample_rows(cases: pl.DataFrame, *, rows_per_file: int, seed: int) -> pl.DataFrame:
-    """The same `rows_per_file` rows of each file every time, whatever other files are there."""
-    kept = [
+    """Choose the same `rows_per_file` rows of each file every time, whatever other files there are."""
+    chosen = [
         frame[sorted(random.Random(f"{seed}:{name[0]}").sample(range(frame.height), rows_per_file))]  # noqa: S311
         if frame.height > rows_per_file
         else frame
         for name, frame in cases.sort("file_key", "line_no").group_by("file_key", maintain_order=True)
     ]
-    return pl.concat(kept) if kept else cases
+    return pl.concat(chosen) if chosen else cases
 
 
 def identify(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
-    """A hex id of 32 characters from the values of `columns` alone: no clock, no file, no row order."""
-    texts = frame.select(
+    """Make ids of 32 hex characters from the values of `columns` alone: no clock, no file, no row order."""
+    values = frame.select(
         pl.concat_str([pl.col(c).cast(pl.Utf8).fill_null("") for c in columns], separator=_FIELD_MARK)
     ).to_series()
-    return pl.Series("id", [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts], dtype=pl.Utf8)
+    return pl.Series(
+        "id", [hashlib.sha256(value.encode()).hexdigest()[:32] for value in values], dtype=pl.Utf8
+    )
 
 
 def compare_days(cases: pl.DataFrame, *, passes_when: PassRule) -> pl.DataFrame:
@@ -136,7 +138,7 @@ def compare_days(cases: pl.DataFrame, *, passes_when: PassRule) -> pl.DataFrame:
 
 
 def compare_dates(cases: pl.DataFrame, *, passes_when: PassRule) -> pl.DataFrame:
-    """The same from `expected_date` and `actual_date` (Date): whole calendar days."""
+    """Add the same columns from `expected_date` and `actual_date` (Date), in whole calendar days."""
     lag = (pl.col("actual_date") - pl.col("expected_date")).dt.total_days().cast(pl.Int32)
     return _with_status(cases.with_columns(lag_days=lag), passes_when)
 
@@ -150,12 +152,11 @@ def _with_status(cases: pl.DataFrame, passes_when: PassRule) -> pl.DataFrame:
 
 
 def summarise(results: pl.DataFrame, group_by: Sequence[str]) -> pl.DataFrame:
-    """Pass rate, counts and latency by each column of `group_by` apart, and over all.
+    """Compute pass rate, counts and latency in total and by each column of `group_by` on its own.
 
-    Returns, sorted: group_kind (Utf8, the column or "all"), group_value (Utf8), cases, passed,
-    failed, early, on_time, late (Int64), pass_rate (Float64, 0-1, null without a case), mean_lag_days
-    (Float64), and the latency columns (Float64, milliseconds, null where no request was made).
-    Key: group_kind, group_value.
+    Returns, sorted: group_kind (String, the column or "all"), group_value (String), cases, passed, failed, early,
+    on_time, late (Int64), pass_rate (Float64 from 0 to 1, null without a case), mean_lag_days (Float64), and the
+    latency columns (Float64, milliseconds, null where no request was sent). Key: group_kind, group_value.
     """
     timed = "time_taken_ms" in results.columns
     measures = [

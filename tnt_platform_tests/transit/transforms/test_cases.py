@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnt_platform.transit.transforms.transit import (
+from tnt_platform.transit.transforms.cases import (
     QUARANTINE_SCHEMA,
     DistinctCases,
     compare_dates,
     compare_days,
     distinct_cases,
     identify,
-    refused_files,
-    refused_rows,
+    rejected_files,
+    rejected_rows,
     sample_rows,
     summarise,
 )
@@ -52,7 +52,7 @@ def test_the_newest_file_of_a_date_wins_case_by_case() -> None:
     for order in (rows, rows[::-1]):
         found = distinct(order, old=0, new=1)
         assert found.kept.rows() == [("new", 1, "s", "x", 2), ("old", 2, "s", "y", 1)]
-        assert (found.refused.height, found.deduplicated) == (0, 1)
+        assert (found.rejected.height, found.deduplicated) == (0, 1)
 
 
 def test_of_files_of_the_same_second_the_last_name_wins() -> None:
@@ -74,10 +74,10 @@ def test_rows_of_a_file_that_contradict_each_other_are_all_refused_with_their_li
     )
     assert found.kept["to"].to_list() == ["y"]
     assert found.deduplicated == 1
-    assert found.refused["line_no"].to_list() == [9, 4]
-    assert set(found.refused["reason_code"]) == {"conflicting_case"}
-    assert all("lines 4, 9" in reason for reason in found.refused["reason"])
-    assert found.refused["raw"].to_list() == ["shipper=s|to=x|days=1", "shipper=s|to=x|days="]
+    assert found.rejected["line_no"].to_list() == [9, 4]
+    assert set(found.rejected["reason_code"]) == {"conflicting_case"}
+    assert all("lines 4, 9" in reason for reason in found.rejected["reason"])
+    assert found.rejected["raw"].to_list() == ["shipper=s|to=x|days=1", "shipper=s|to=x|days="]
 
 
 @settings(max_examples=tries(60), deadline=None)
@@ -95,7 +95,7 @@ def test_no_row_is_lost_and_the_order_of_rows_decides_nothing(
     rows: list[Row] = [(key, line, *rest) for line, (key, *rest) in enumerate(drawn, start=1)]  # type: ignore[misc]
     seconds = dict(zip("abc", ages, strict=True))
     found = distinct(rows, **seconds)
-    assert found.kept.height + found.refused.height + found.deduplicated == len(rows)
+    assert found.kept.height + found.rejected.height + found.deduplicated == len(rows)
 
     wanted: dict[tuple[str, str], int | None] = {}
     for key in sorted(seconds, key=lambda key: (seconds[key], key)):
@@ -111,13 +111,13 @@ def test_no_row_is_lost_and_the_order_of_rows_decides_nothing(
     shuffled = chance.sample(rows, len(rows))
     again = distinct(shuffled, **seconds)
     assert again.kept.equals(found.kept)
-    assert again.refused.sort("file_key", "line_no").equals(found.refused.sort("file_key", "line_no"))
+    assert again.rejected.sort("file_key", "line_no").equals(found.rejected.sort("file_key", "line_no"))
 
 
 def test_no_case_at_all_is_fine() -> None:
     found = distinct([])
-    assert (found.kept.height, found.refused.height, found.deduplicated) == (0, 0, 0)
-    assert found.refused.schema == QUARANTINE_SCHEMA
+    assert (found.kept.height, found.rejected.height, found.deduplicated) == (0, 0, 0)
+    assert found.rejected.schema == QUARANTINE_SCHEMA
 
 
 def test_a_sample_is_the_same_for_its_seed_whatever_other_files_there_are() -> None:
@@ -228,10 +228,10 @@ def test_a_summary_without_requests_has_no_latency() -> None:
 
 def test_refused_rows_and_files_say_where_what_and_why() -> None:
     rows = cases(("a", 4, "s", "x", None))
-    refused = refused_rows(rows, ["to", "days"], pl.lit("odd"), pl.format("{} is odd", "to"))
+    refused = rejected_rows(rows, ["to", "days"], pl.lit("odd"), pl.format("{} is odd", "to"))
     assert refused.schema == QUARANTINE_SCHEMA
     assert refused.rows() == [("a", 4, "to=x|days=", "odd", "x is odd", None)]
-    whole = refused_files(["a", "b"], "empty", ["no a", "no b"])
+    whole = rejected_files(["a", "b"], "empty", ["no a", "no b"])
     assert whole.schema == QUARANTINE_SCHEMA
     assert whole.select("file_key", "line_no", "reason").rows() == [("a", 0, "no a"), ("b", 0, "no b")]
-    assert refused_files([], "empty", "nothing").schema == QUARANTINE_SCHEMA
+    assert rejected_files([], "empty", "nothing").schema == QUARANTINE_SCHEMA
