@@ -106,19 +106,19 @@ def _client_arguments(options: Mapping[str, str]) -> dict[str, str]:
     return arguments
 
 
-def answered(answer: Mapping[str, Any], part: str) -> Any:
-    """The part of an answer that AWS always sends.
+def response_field(response: Mapping[str, Any], name: str) -> Any:
+    """Return a field that AWS includes in every response of this kind.
 
     Raises:
-        Unavailable: it isn't there: the answer was cut off, or came from a proxy. botocore takes a body that
-            isn't JSON for an empty answer, which would read as "nothing failed".
+        Unavailable: the field is missing, so the response was cut off or came from a proxy. botocore parses a
+            body that is not JSON as an empty response, which would read as "nothing failed".
     """
-    if part not in answer:
+    if name not in response:
         raise Unavailable(
-            f"an AWS answer lacks {part!r}: it was cut off or something between here and AWS answered; "
-            "check the endpoint and proxies if it stays so"
+            f"an AWS response lacks {name!r}: it was cut off, or a proxy answered instead of AWS; "
+            "if this persists, check the endpoint and the proxy settings"
         )
-    return answer[part]
+    return response[name]
 
 
 @contextmanager

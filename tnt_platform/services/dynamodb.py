@@ -14,7 +14,7 @@ import polars as pl
 import tenacity
 
 from tnt_platform.errors import PermanentError, Unavailable
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 from tnt_platform.services.dynamodb_batches import UpsertCounts, ahead, batches, request_units
 from tnt_platform.services.dynamodb_items import (
     Item,
@@ -184,13 +184,13 @@ class ResultsTable:
             }
             with self._translated("read"):
                 answer = self._client.batch_get_item(RequestItems={self.table_name: request})
-            for found in answered(answer, "Responses").get(self.table_name, []):
+            for found in response_field(answer, "Responses").get(self.table_name, []):
                 # Expired items stay readable until DynamoDB's sweep, maybe days later: as good as gone.
                 if float(found.get(self._shape.ttl_attribute, {}).get("N", now_s + 1)) > now_s:
                     identity = key_identity({name: found[name] for name in self._shape.key})
                     fingerprints[identity] = found.get(self._shape.fingerprint_attribute, {}).get("S", "")
             unread: list[dict[str, Wire]] = (
-                answered(answer, "UnprocessedKeys").get(self.table_name, {}).get("Keys", [])
+                response_field(answer, "UnprocessedKeys").get(self.table_name, {}).get("Keys", [])
             )
             return unread
 
@@ -204,7 +204,7 @@ class ResultsTable:
         def send(puts: Puts) -> Puts:
             with self._translated("write to"):
                 answer = self._client.batch_write_item(RequestItems={self.table_name: puts})
-            left: Puts = answered(answer, "UnprocessedItems").get(self.table_name, [])
+            left: Puts = response_field(answer, "UnprocessedItems").get(self.table_name, [])
             return left
 
         left = self._until_done(send, [{"PutRequest": {"Item": item.attributes}} for item in items])

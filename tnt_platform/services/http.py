@@ -1,7 +1,7 @@
 """Ask many HTTP requests politely: bounded, paced, retried, and with an answer for every one of them.
 
 Callers are synchronous; inside, one asyncio loop per client keeps the rate limit and the circuit across
-calls. A request never raises: whatever happened to it comes back as an `HttpAnswer` with a reason code.
+calls. A request never raises: whatever happened to it comes back as an `HttpResponse` with a reason code.
 
 tenacity does the retrying (not stamina, which is built on it): its wait function is given the outcome, so
 Retry-After and jitter from the caller's random source have a natural place, and nothing is process-wide.
@@ -41,7 +41,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True)
-class HttpAnswer:
+class HttpResponse:
     """What became of one request.
 
     `reason_code` is None for a 2xx answer, else one of timeout, connection, throttled, server_error,
@@ -136,17 +136,19 @@ class HttpClient:
         """Cancel what is under way and release the loop; the client can't be used afterwards."""
         self._runner.close()
 
-    def ask_many(self, requests: Iterable[HttpRequest], *, on_answer: Callable[[HttpAnswer], None]) -> None:
-        """Ask every request; `on_answer` is called in this thread, once for each, as answers complete.
+    def send_many(
+        self, requests: Iterable[HttpRequest], *, on_response: Callable[[HttpResponse], None]
+    ) -> None:
+        """Ask every request; `on_response` is called in this thread, once for each, as answers complete.
 
         At most `concurrency` requests are taken ahead of their answers, so memory does not grow with the
-        number of requests. An exception from `requests` or `on_answer`, or an interrupt, cancels what is
+        number of requests. An exception from `requests` or `on_response`, or an interrupt, cancels what is
         under way, closes its sockets and propagates.
         """
         with self._one_at_a_time:
             self._interrupt = None
             try:
-                self._runner.run(self._ask_all(iter(requests), on_answer))
+                self._runner.run(self._ask_all(iter(requests), on_response))
             except asyncio.CancelledError:
                 if self._interrupt is None:
                     raise
@@ -159,7 +161,7 @@ class HttpClient:
                 raise
 
     async def _ask_all(
-        self, requests: Iterator[HttpRequest], on_answer: Callable[[HttpAnswer], None]
+        self, requests: Iterator[HttpRequest], on_response: Callable[[HttpResponse], None]
     ) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._pass_interrupts_on(asyncio.current_task()))
@@ -171,7 +173,7 @@ class HttpClient:
 
             async def work() -> None:
                 for request in requests:
-                    on_answer(await self._ask(session, request))
+                    on_response(await self._ask(session, request))
 
             workers = [loop.create_task(work()) for _ in range(self._limits.concurrency)]
             try:
@@ -181,7 +183,7 @@ class HttpClient:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _ask(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpAnswer:
+    async def _ask(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse:
         sent: list[Outcome] = []
         first = await self._attempt(session, request, sent)
         if first is not None and first.worth_retrying and self._limits.attempts > 1:
@@ -244,18 +246,18 @@ class HttpClient:
             if admission is Admission.PROBE or circuit.is_closed:
                 return admission
 
-    def _answer(self, request: HttpRequest, sent: list[Outcome]) -> HttpAnswer:
+    def _answer(self, request: HttpRequest, sent: list[Outcome]) -> HttpResponse:
         if not sent:
             assert self._circuit is not None
             reason = (
                 f"not asked: {self._circuit.failures_in_a_row} requests in a row failed, the last with "
                 f"{self._circuit.last_failure!r}; replay when the service is back"
             )
-            return HttpAnswer(request.request_id, None, None, 0.0, 0, self._clock(), "circuit_open", reason)
+            return HttpResponse(request.request_id, None, None, 0.0, 0, self._clock(), "circuit_open", reason)
         last = sent[-1]
         assert last.asked_at is not None
         several = f" (after {len(sent)} attempts)" if len(sent) > 1 else ""
-        return HttpAnswer(
+        return HttpResponse(
             request_id=request.request_id,
             status=last.status,
             body=last.body,

@@ -126,7 +126,7 @@ class LeaseStore:
 
 
 class HeldLease:
-    """A lease under a heartbeat (see `held`)."""
+    """A lease under a heartbeat (see `hold_lease`)."""
 
     def __init__(self, store: LeaseStore, lease: Lease) -> None:
         self._store = store
@@ -174,7 +174,7 @@ class HeldLease:
 
 
 @contextmanager
-def held(
+def hold_lease(
     store: LeaseStore, key: str, owner: str, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> Iterator[HeldLease]:
     """Hold a lease for the block: taken, renewed every third of its timeout, released.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 from tnt_platform.services.claims import Claim
 from tnt_platform.services.dynamodb_schema import ensure_table
 
@@ -59,7 +59,7 @@ class TableClaims:
                 ConsistentRead=True,
                 ReturnConsumedCapacity="TOTAL",
             )
-            answered(answer, _PROOF)
+            response_field(answer, _PROOF)
         item = answer.get("Item")
         return None if item is None else self._claim(key, item)
 
@@ -83,7 +83,7 @@ class TableClaims:
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
-            answered(answer, _PROOF)
+            response_field(answer, _PROOF)
         return True
 
     def _claim(self, key: str, item: Mapping[str, Mapping[str, str]]) -> Claim:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 
 MAX_MESSAGE_BYTES = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
@@ -62,7 +62,7 @@ class SnsNotifier:
                 answer = self._client.publish(TopicArn=self.topic_arn, Subject=subject, Message=text)
             except self._client.exceptions.NotFoundException as error:
                 raise NotFound(f"SNS topic {self.topic_arn} is not there. {_CREATE}") from error
-            return str(answered(answer, "MessageId"))
+            return str(response_field(answer, "MessageId"))
 
 
 def fitting_json(message: Mapping[str, Any], max_bytes: int) -> str:

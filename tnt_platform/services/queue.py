@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 
 _MESSAGES_A_CALL = 10  # the most SQS hands out or deletes at once
 _LONGEST_WAIT_S = 20
@@ -156,7 +156,7 @@ class EventQueue:
         with self._translated("measure"):
             self.requests += 1
             answer = self._client.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=list(names))
-        return QueueDepth(*(int(answered(answer, "Attributes").get(name, 0)) for name in names))
+        return QueueDepth(*(int(response_field(answer, "Attributes").get(name, 0)) for name in names))
 
     def _receive_some(self, most: int, wait_s: int, visibility_s: int) -> list[dict[str, Any]]:
         with self._translated("receive from"):

@@ -25,7 +25,7 @@ from aiohttp import web
 from tnt_platform.errors import ConfigError
 from tnt_platform.sandbox.faults import Faults
 from tnt_platform.sandbox.running import running_rate_api
-from tnt_platform.services.http import HttpAnswer, HttpClient, HttpLimits, HttpRequest
+from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest, HttpResponse
 from tnt_platform.services.http_outcomes import retry_after_s
 
 SECRET = "tok-3n-should-never-be-seen"
@@ -59,13 +59,13 @@ def rate_requests(url: str, count: int = 1, **headers: str) -> list[HttpRequest]
     ]
 
 
-def ask(asker: HttpClient, requests: list[HttpRequest]) -> list[HttpAnswer]:
-    answers: list[HttpAnswer] = []
-    asker.ask_many(requests, on_answer=answers.append)
+def ask(asker: HttpClient, requests: list[HttpRequest]) -> list[HttpResponse]:
+    answers: list[HttpResponse] = []
+    asker.send_many(requests, on_response=answers.append)
     return answers
 
 
-def ask_one(url: str, **changes: object) -> HttpAnswer:
+def ask_one(url: str, **changes: object) -> HttpResponse:
     with client(**changes) as asker:
         (answer,) = ask(asker, rate_requests(url))
     return answer
@@ -372,11 +372,11 @@ def test_secrets_are_in_no_repr_reason_body_or_log(caplog: pytest.LogCaptureFixt
 
 
 def test_an_exception_of_the_caller_carries_no_secret() -> None:
-    def explode(answer: HttpAnswer) -> None:
+    def explode(answer: HttpResponse) -> None:
         raise RuntimeError(f"can't store {answer!r}")
 
     with running_rate_api() as api, client() as asker, pytest.raises(RuntimeError) as caught:
-        asker.ask_many(rate_requests(api.url, 3), on_answer=explode)
+        asker.send_many(rate_requests(api.url, 3), on_response=explode)
     assert SECRET not in str(caught.value)
 
 
@@ -404,15 +404,15 @@ def test_requests_are_taken_only_as_fast_as_they_are_answered() -> None:
             taken.append(number)
             yield request
 
-    answered: list[HttpAnswer] = []
+    answered: list[HttpResponse] = []
 
-    def note(answer: HttpAnswer) -> None:
+    def note(answer: HttpResponse) -> None:
         nonlocal furthest_ahead
         furthest_ahead = max(furthest_ahead, len(taken) - len(answered))
         answered.append(answer)
 
     with running_rate_api() as api, client(concurrency=5) as asker:
-        asker.ask_many(produced(api.url), on_answer=note)
+        asker.send_many(produced(api.url), on_response=note)
     assert len(answered) == 200
     assert furthest_ahead <= 5
 
@@ -432,12 +432,12 @@ def test_the_rate_limit_holds_over_retries_and_from_call_to_call() -> None:
 
 
 def test_an_error_of_the_caller_stops_the_run_and_closes_its_connections() -> None:
-    def explode(answer: HttpAnswer) -> None:
+    def explode(answer: HttpResponse) -> None:
         raise RuntimeError("stop here")
 
     with running_rate_api(Faults(latency_ms=20)) as api, client(concurrency=4) as asker:
         with pytest.raises(RuntimeError, match="stop here"):
-            asker.ask_many(rate_requests(api.url, 100), on_answer=explode)
+            asker.send_many(rate_requests(api.url, 100), on_response=explode)
         assert api.stats()["requests"] <= 8
         # The client is still good for another run.
         assert len(ask(asker, rate_requests(api.url, 5))) == 5
@@ -450,7 +450,7 @@ from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest
 asker = HttpClient(HttpLimits(), clock=lambda: dt.datetime.now(dt.UTC), uniform=lambda: 0.5)
 print("asking", flush=True)
 try:
-    asker.ask_many([HttpRequest("r", "GET", sys.argv[1])], on_answer=print)
+    asker.send_many([HttpRequest("r", "GET", sys.argv[1])], on_response=print)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -478,7 +478,7 @@ class DagsterLikeInterrupt(BaseException):
 
 
 def test_an_interrupt_that_asyncio_would_only_log_still_ends_the_run() -> None:
-    def interrupt(_: HttpAnswer) -> None:
+    def interrupt(_: HttpResponse) -> None:
         def from_a_callback() -> None:
             raise DagsterLikeInterrupt
 
@@ -486,7 +486,7 @@ def test_an_interrupt_that_asyncio_would_only_log_still_ends_the_run() -> None:
 
     with running_rate_api(Faults(latency_ms=50)) as api, client(concurrency=1) as asker:
         with pytest.raises(DagsterLikeInterrupt):
-            asker.ask_many(rate_requests(api.url, 50), on_answer=interrupt)
+            asker.send_many(rate_requests(api.url, 50), on_response=interrupt)
         assert api.stats()["requests"] <= 3
 
 
