@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tnt_platform.services.cost import Prices
-from tnt_platform.services.cost_idle import TOGETHER, Environments, idle_usd
+from tnt_platform.services.cost import TOGETHER, Environments, Prices, idle_usd
 
 
 @click.command()

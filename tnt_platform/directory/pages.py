@@ -29,7 +29,7 @@ from tnt_platform.lake.publishing import (
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest, HttpResponse
-from tnt_platform.services.http_outcomes import secret_values
+from tnt_platform.services.http_attempts import secret_values
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 

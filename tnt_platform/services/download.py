@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from threading import Thread
 from types import TracebackType
+from typing import Literal
 
 import aiohttp
 import tenacity
 
 from tnt_platform.errors import ConfigError, InvalidInput, Refused, Unavailable
-from tnt_platform.services.download_answer import Download, download_of
-from tnt_platform.services.download_body import BrokenBody, TooLarge, UnknownEncoding, read_body
 from tnt_platform.services.download_request import DownloadRequest, download_request, proxy_of, redirect_of
-from tnt_platform.services.http_outcomes import SNIPPET_CHARS, failed_outcome, retry_after_s
-from tnt_platform.services.http_retries import Backoff, verifying
+from tnt_platform.services.http_attempts import (
+    SNIPPET_CHARS,
+    Backoff,
+    failed_outcome,
+    retry_after_s,
+    verifying,
+)
+from tnt_platform.services.http_body import BrokenBody, TooLarge, UnknownEncoding, read_body
 
 MAX_REDIRECTS = 5
 _ERROR_BODY_BYTES = 1_000_000  # of a refusal only the beginning is shown
@@ -58,6 +64,27 @@ class DownloadLimits:
         for name in ("backoff_initial_s", "backoff_max_s", "retry_after_max_s"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"download limit {name} is {getattr(self, name)}; it can't be negative")
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a URL gave.
+
+    `status`: "new" (`body` is the file), "not_modified" (what the caller has is current) or "absent" (404 or
+    410); without a file `body` is None and `size_bytes` 0. `etag` and `last_modified` (the server's HTTP-date
+    text) are what to send the next time. `content_type` has no parameters. `final_url` is where the redirects
+    led, query included. `duration_s` counts waits and retries.
+    """
+
+    url: str
+    final_url: str
+    status: Literal["new", "not_modified", "absent"]
+    body: bytes | None = field(repr=False)
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    size_bytes: int
+    duration_s: float
 
 
 class Downloader:
@@ -252,3 +279,40 @@ def _from_failure(error: Exception, request: DownloadRequest) -> Exception:
     if isinstance(error, ValueError):
         return ConfigError(f"{request.shown}: {reason}; correct the URL or the headers")
     return _TryAgain(reason)
+
+
+def download_of(
+    request: DownloadRequest,
+    response: aiohttp.ClientResponse,
+    status: Literal["new", "not_modified", "absent"],
+    body: bytes | None,
+) -> Download:
+    """The download that an answer makes; `body` is its file, None if it brought none."""
+    etag, last_modified = _header(response, "ETag"), _http_date(_header(response, "Last-Modified"))
+    if status == "not_modified":
+        # A 304 may leave out what did not change.
+        etag, last_modified = etag or request.etag, last_modified or request.last_modified
+    return Download(
+        url=request.given_url,
+        final_url=str(response.url),
+        status=status,
+        body=body,
+        etag=etag,
+        last_modified=last_modified,
+        content_type=(_header(response, "Content-Type") or "").partition(";")[0].strip().lower() or None,
+        size_bytes=len(body or b""),
+        duration_s=0.0,
+    )
+
+
+def _header(response: aiohttp.ClientResponse, name: str) -> str | None:
+    """A header that can be stored and sent again; bytes that are not ASCII make it useless for both."""
+    value = response.headers.get(name, "").strip()
+    return value if value.isascii() and value else None
+
+
+def _http_date(text: str | None) -> str | None:
+    try:
+        return text if text and parsedate_to_datetime(text) else None
+    except ValueError:
+        return None

@@ -12,7 +12,7 @@ import yarl
 from multidict import CIMultiDict
 
 from tnt_platform.errors import ConfigError, Refused
-from tnt_platform.services.http_outcomes import PUBLIC_HEADERS, secret_values
+from tnt_platform.services.http_attempts import PUBLIC_HEADERS, secret_values
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONDITIONAL_HEADERS = ("if-none-match", "if-modified-since")

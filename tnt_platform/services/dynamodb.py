@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ import tenacity
 
 from tnt_platform.errors import PermanentError, Unavailable
 from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
-from tnt_platform.services.dynamodb_batches import UpsertCounts, ahead, batches, request_units
 from tnt_platform.services.dynamodb_items import (
     Item,
     ItemShape,
@@ -29,6 +29,7 @@ from tnt_platform.services.dynamodb_schema import ensure_table
 
 Puts: TypeAlias = list[dict[str, Any]]
 
+KEYS_A_READ = 100  # the most BatchGetItem takes
 _PUTS_A_WRITE = 25  # the most BatchWriteItem takes
 
 
@@ -39,6 +40,32 @@ def dynamodb_client(options: Mapping[str, str] | None = None, *, max_connections
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class UpsertCounts:
+    """What became of the rows: created + updated + unchanged + unprocessed = distinct rows in.
+
+    `unprocessed` is 0 in every value `upsert` returns; otherwise it raises. `write_units` and `read_units`
+    are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
+    """
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    unprocessed: int = 0
+    payloads_omitted: int = 0
+    write_units: int = 0
+    read_units: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.created + self.updated + self.unchanged + self.unprocessed
+
+    def __add__(self, other: UpsertCounts) -> UpsertCounts:
+        return UpsertCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
 
 
 @dataclass(frozen=True)
@@ -266,3 +293,37 @@ class ResultsTable:
             if_refused="Give the run's role dynamodb:BatchGetItem and dynamodb:BatchWriteItem on it, "
             f"and check that its key is {list(self._shape.key)}",
         )
+
+
+def batches(rows: Rows) -> Iterator[Sequence[Mapping[str, Any]]]:
+    if isinstance(rows, pl.DataFrame):
+        for part in rows.iter_slices(KEYS_A_READ):
+            yield part.to_dicts()
+    else:
+        for start in range(0, len(rows), KEYS_A_READ):
+            yield rows[start : start + KEYS_A_READ]
+
+
+def ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[Mapping[str, Any]]], UpsertCounts],
+    batches: Iterable[Sequence[Mapping[str, Any]]],
+    *,
+    window: int,
+) -> Iterator[UpsertCounts]:
+    """Results in order with at most `window` batches in memory; leaving early cancels what hasn't started."""
+    running: deque[Future[UpsertCounts]] = deque()
+    try:
+        for batch in batches:
+            running.append(pool.submit(work, batch))
+            if len(running) >= window:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def request_units(size_bytes: int, unit_bytes: int) -> int:
+    return max(1, -(-size_bytes // unit_bytes))

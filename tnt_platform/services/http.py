@@ -23,10 +23,15 @@ import tenacity
 from aiolimiter import AsyncLimiter
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.services.circuit import Admission, Circuit
-from tnt_platform.services.http_outcomes import Outcome, failed_outcome, read_outcome, secret_values
-from tnt_platform.services.http_retries import Backoff, verifying
-from tnt_platform.services.pacing import paced_limiter
+from tnt_platform.services.http_admission import Admission, Circuit, paced_limiter
+from tnt_platform.services.http_attempts import (
+    Backoff,
+    Outcome,
+    failed_outcome,
+    read_outcome,
+    secret_values,
+    verifying,
+)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from bench import cost as bench
 from tnt_platform.cli.cost import idle_table
 from tnt_platform.errors import ConfigError, PermanentError
-from tnt_platform.services.cost import CostBreakdown, Hardware, Prices, cost_usd
-from tnt_platform.services.cost_idle import TOGETHER, WITHOUT_SERVICES, Environments, idle_usd
+from tnt_platform.services.cost import (
+    TOGETHER,
+    WITHOUT_SERVICES,
+    CostBreakdown,
+    Environments,
+    Hardware,
+    Prices,
+    cost_usd,
+    idle_usd,
+)
 from tnt_platform_tests.paths import REPOSITORY
 from tnt_platform_tests.rounds import rounds
 

@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 
 from tnt_platform.errors import ConfigError, InvalidInput, Refused, TntError, Unavailable
 from tnt_platform.sandbox.downloads import RunningDownloads, running_downloads
-from tnt_platform.services.download import Downloader, DownloadLimits
-from tnt_platform.services.download_answer import Download
-from tnt_platform.services.download_body import _Gunzip
+from tnt_platform.services.download import Download, Downloader, DownloadLimits
+from tnt_platform.services.http_body import _Gunzip
 
 SECRET = "tok-3n-should-never-be-seen"
 NOW = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)

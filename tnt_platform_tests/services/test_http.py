@@ -26,7 +26,7 @@ from tnt_platform.errors import ConfigError
 from tnt_platform.sandbox.faults import Faults
 from tnt_platform.sandbox.running import running_rate_api
 from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest, HttpResponse
-from tnt_platform.services.http_outcomes import retry_after_s
+from tnt_platform.services.http_attempts import retry_after_s
 
 SECRET = "tok-3n-should-never-be-seen"
 HEADERS = {"X-WHM-CLIENT": "whm-client-77", "auth-token": SECRET, "Content-Type": "application/json"}
@@ -427,7 +427,7 @@ def test_the_rate_limit_holds_over_retries_and_from_call_to_call() -> None:
         stats = api.stats()
     assert stats["repeats"] > 20
     # The server shares this process, and whoever else uses this machine delays its clock:
-    # test_pacing.py proves the limit exactly, in virtual time.
+    # test_http_admission.py proves the limit exactly, in virtual time.
     assert stats["max_per_second"] <= 1.1 * rate_per_s
 
 

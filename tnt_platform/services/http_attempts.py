@@ -11,7 +11,8 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import yarl
 
-from tnt_platform.services.circuit import Admission, Circuit
+from tnt_platform.errors import ConfigError
+from tnt_platform.services.http_admission import Admission, Circuit
 
 SNIPPET_CHARS = 200
 CREDENTIALS_REFUSED = (401, 403, 407)  # every further request would be refused too
@@ -147,3 +148,35 @@ def _redirect_host(response: aiohttp.ClientResponse) -> str:
     except ValueError:
         return "to an unreadable address"
     return f"to {host}" if host else "on the same host"
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Waits that double from `initial_s` to `max_s`, spread by jitter; a Retry-After is cut to `retry_after_max_s`.
+
+    `uniform` gives numbers in [0, 1).
+    """
+
+    initial_s: float
+    max_s: float
+    retry_after_max_s: float
+    uniform: Callable[[], float]
+
+    def wait_s(self, attempt: int, asked_s: float | None) -> float:
+        """The wait after attempt number `attempt` (from 1), when the server asked for `asked_s` or nothing."""
+        if asked_s is not None:
+            # Jitter is added, never subtracted: nobody comes back earlier than asked.
+            return min(asked_s, self.retry_after_max_s) + self.uniform() * self.initial_s
+        backoff_s = self.initial_s * 2.0 ** min(attempt - 1, 30)
+        return min(backoff_s, self.max_s) * (0.5 + self.uniform() / 2)
+
+
+def verifying(tls: ssl.SSLContext | None, owner: str) -> ssl.SSLContext | bool:
+    """The context for a connector; without one of the caller's, the default, which verifies.
+
+    Raises:
+        ConfigError: the context doesn't verify certificates and host names.
+    """
+    if tls is not None and (tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname):
+        raise ConfigError(f"the TLS context given to {owner} must verify certificates and host names")
+    return tls or True
