@@ -17,7 +17,6 @@ from tnt_platform.services.http_attempts import PUBLIC_HEADERS, secret_values
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONDITIONAL_HEADERS = ("if-none-match", "if-modified-since")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-_SECRET_PART_CHARS = 8  # shorter parts of a header, such as Bearer, are words
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,6 @@ class DownloadRequest:
     def shown(self) -> str:
         """The request for a message: a query may hold a key."""
         return f"GET {self.url.with_query(None)}" + ("?..." if self.url.query_string else "")
-
-    def redacted(self, text: str, *, limit: int) -> str:
-        """The beginning of what a server said, on one line, without the secrets that it was sent."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return " ".join(text[: 8 * limit].split())[:limit]
 
 
 def download_request(
@@ -74,7 +67,7 @@ def download_request(
         sent["If-Modified-Since"] = last_modified
     ours = (*_CONDITIONAL_HEADERS, "accept-encoding")
     given = {name: value for name, value in headers.items() if name.lower() not in ours}
-    return DownloadRequest(url, address, sent, etag, last_modified, _secrets(given))
+    return DownloadRequest(url, address, sent, etag, last_modified, tuple(secret_values(given)))
 
 
 def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> DownloadRequest | None:
@@ -130,13 +123,6 @@ def proxy_of(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
         )
     auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
     return proxy.with_user(None), auth
-
-
-def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Header values that may be credentials, and their parts: a server may echo `Bearer x` or only `x`."""
-    whole = secret_values(headers)
-    parts = {part for value in whole for part in re.split(r"[\s;,=]+", value)}
-    return (*whole, *sorted((p for p in parts if len(p) >= _SECRET_PART_CHARS), key=len, reverse=True))
 
 
 def _without_secrets(url: str) -> str:

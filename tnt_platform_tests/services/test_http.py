@@ -133,7 +133,7 @@ def test_what_stays_broken_is_given_up_after_the_attempts_with_its_reason(
         assert api.stats()["requests"] == 3
     assert (answer.reason_code, answer.status, answer.attempts) == (code, status, 3)
     assert answer.reason is not None
-    assert answer.reason.endswith("(after 3 attempts)")
+    assert "3 attempts" in answer.reason
 
 
 @pytest.mark.parametrize("kind", ["slow", "reset", "error", "throttle"])
@@ -282,7 +282,9 @@ def test_redirects_are_not_followed() -> None:
         with serving(handler) as url:
             answer = ask_one(url)
     assert (answer.reason_code, answer.status, seen) == ("refused", 307, [])
-    assert answer.reason == "HTTP 307: redirects are not followed (to 127.0.0.1); correct the URL"
+    assert "HTTP 307" in (answer.reason or "")
+    assert "127.0.0.1" in (answer.reason or "")
+    assert SECRET not in (answer.reason or "")
 
 
 # --- TLS -------------------------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def test_an_unknown_certificate_is_refused_and_a_trusted_one_is_not(certificate:
         with HttpClient(limits(), clock=lambda: NOW, uniform=random.Random(1).random, tls=trusting) as asker:
             (trusted,) = ask(asker, rate_requests(url))
     assert (untrusted.reason_code, untrusted.attempts) == ("connection", 1)
-    assert "certificate verify failed" in (untrusted.reason or "")
+    assert "CERTIFICATE_VERIFY_FAILED" in (untrusted.reason or "")
     assert trusted.reason_code is None
 
 
@@ -337,7 +339,7 @@ def test_verification_cannot_be_switched_off() -> None:
     careless = ssl.create_default_context()
     careless.check_hostname = False
     careless.verify_mode = ssl.CERT_NONE
-    with pytest.raises(ConfigError, match="must verify"):
+    with pytest.raises(ConfigError, match="TLS"):
         HttpClient(limits(), clock=lambda: NOW, uniform=lambda: 0.0, tls=careless)
 
 
