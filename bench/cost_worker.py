@@ -37,7 +37,7 @@ def tick(times: int) -> dict[str, object]:
 def run(date: str) -> dict[str, object]:
     """The job of one date; says what DynamoDB bills for it and how long it waited for the carrier."""
     waited = _Waited()
-    HttpClient.ask_many = waited.around(HttpClient.ask_many)  # type: ignore[method-assign]
+    HttpClient.send_many = waited.around(HttpClient.send_many)  # type: ignore[method-assign]
     job = defs().resolve_job_def("transit_job")
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(partition_key=date, instance=instance)

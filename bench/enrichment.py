@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tnt_platform.sandbox.running import RunningRateApi, rate_api_process
-from tnt_platform.services.http import HttpAnswer, HttpClient, HttpLimits, HttpRequest
+from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest, HttpResponse
 
 RESULTS = Path(__file__).parent / "results" / "enrichment.json"
 LATENCY_MS = 20
@@ -59,14 +59,14 @@ def measure(api: RunningRateApi, limits: HttpLimits, count: int) -> dict[str, An
     seen: Counter[str] = Counter()
     latencies_ms: list[float] = []
 
-    def note(answer: HttpAnswer) -> None:
+    def note(answer: HttpResponse) -> None:
         seen[answer.reason_code or "ok"] += 1
         latencies_ms.append(answer.latency_ms)
 
     jitter = random.Random(1)
     started_s, cpu_s = time.perf_counter(), time.process_time()
     with HttpClient(limits, clock=lambda: datetime.now(UTC), uniform=jitter.random) as client:
-        client.ask_many(requests(api.url, count), on_answer=note)
+        client.send_many(requests(api.url, count), on_response=note)
     took_s = time.perf_counter() - started_s
     cpu_s = time.process_time() - cpu_s
     stats = api.stats()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tnt_platform.services.cost import Prices
-from tnt_platform.services.cost_idle import TOGETHER, Environments, idle_usd
+from tnt_platform.services.cost import TOGETHER, Environments, Prices, idle_usd
 
 
 @click.command()
@@ -18,7 +17,7 @@ def idle_table() -> str:
     """The table of docs/operations.md: a row a kind of cost, a column an environment, whole dollars."""
     prices, environments = Prices.load(), Environments.load()
     named = environments.by_name()
-    costs = [idle_usd(environment, environments.looks, prices) for environment in named.values()]
+    costs = [idle_usd(environment, environments.polling, prices) for environment in named.values()]
     heading = f"US dollars a month, {prices.region}, {prices.as_of}"
     lines = [_row(heading, list(named)), "|---|" + "---:|" * len(named)]
     for what in costs[0]:

@@ -28,8 +28,8 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.services.http import HttpAnswer, HttpClient, HttpLimits, HttpRequest
-from tnt_platform.services.http_outcomes import secret_values
+from tnt_platform.services.http import HttpClient, HttpLimits, HttpRequest, HttpResponse
+from tnt_platform.services.http_attempts import secret_values
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 
@@ -215,13 +215,13 @@ class _PageReader:
     def _read(self) -> _Reading:
         reading = _Reading()
 
-        def take(answer: HttpAnswer) -> None:
+        def take(answer: HttpResponse) -> None:
             self._take(reading, answer)
 
-        self._client.ask_many([self._request(1)], on_answer=take)
-        self._client.ask_many(self._requests(reading, 2, reading.last), on_answer=take)
+        self._client.send_many([self._request(1)], on_response=take)
+        self._client.send_many(self._requests(reading, 2, reading.last), on_response=take)
         # One page more, asked for last: by being empty it proves that the end is the end.
-        self._client.ask_many(self._requests(reading, reading.last + 1, reading.last + 1), on_answer=take)
+        self._client.send_many(self._requests(reading, reading.last + 1, reading.last + 1), on_response=take)
         return reading
 
     def _requests(self, reading: _Reading, first: int, last: int) -> Iterator[HttpRequest]:
@@ -235,7 +235,7 @@ class _PageReader:
         url = f"{self._url}{joint}page={number}&limit={self._source.page_size}"
         return HttpRequest(str(number), "GET", url, self._headers)
 
-    def _take(self, reading: _Reading, answer: HttpAnswer) -> None:
+    def _take(self, reading: _Reading, answer: HttpResponse) -> None:
         number = int(answer.request_id)
         reading.attempts += answer.attempts
         if answer.reason_code is None:
@@ -247,7 +247,7 @@ class _PageReader:
         elif not (answer.status == _NOT_FOUND and number > reading.last):
             raise self._failure(answer, number, reading)
 
-    def _failure(self, answer: HttpAnswer, number: int, reading: _Reading) -> TntError:
+    def _failure(self, answer: HttpResponse, number: int, reading: _Reading) -> TntError:
         place = f"page {number} of {reading.last}" if 1 in reading.pages else f"page {number}"
         said = f"{place} can't be had: {answer.reason_code}: {self._public(answer.reason or '')}"
         if answer.reason_code == "too_large":

@@ -17,8 +17,7 @@ from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.records.reading import read_capture
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
 from tnt_platform.records.transforms.records import content_digest
-from tnt_platform.services.download import Downloader
-from tnt_platform.services.download_answer import Download
+from tnt_platform.services.download import Download, Downloader
 from tnt_platform.settings import Settings
 
 # `status`: captured (another content), refused (another content, which can't be taken whole), unchanged (the records of

@@ -22,7 +22,7 @@ from tnt_platform.series.observations import publish_observations
 from tnt_platform.series.source import utc_now
 from tnt_platform.series.spec import CAPTURE, OBSERVATIONS, SERIES, SeriesSpec
 from tnt_platform.services.download import Downloader, DownloadLimits
-from tnt_platform.services.lease import HeldLease, LeaseHeld, held, open_lease_store
+from tnt_platform.services.lease import HeldLease, LeaseHeld, hold_lease, open_lease_store
 from tnt_platform.settings import Settings
 
 
@@ -74,7 +74,7 @@ class SeriesChain:
             before_sleep=self._say_waiting,
             reraise=True,
         )
-        return patient(lambda: self._open.enter_context(held(store, key, owner, timeout_s)))
+        return patient(lambda: self._open.enter_context(hold_lease(store, key, owner, timeout_s)))
 
     def _say_waiting(self, state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:

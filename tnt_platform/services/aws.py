@@ -1,4 +1,4 @@
-"""What the AWS clients of this layer share: how one is built, and how its errors become ours."""
+"""Build AWS clients and translate their errors into the platform's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tnt_platform.errors import ConfigError, NotFound, PermanentError, Refused, 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
 
-# The lake's S3 options may be handed over as they are: these say nothing to an API that isn't S3.
+# Callers may pass the lake's S3 options as they are; these mean nothing to other APIs.
 _S3_ONLY = {"allow_http", "virtual_hosted_style_request"}
 _OPTIONS = {
     "endpoint": "endpoint_url",
@@ -58,11 +58,11 @@ def aws_client(
     attempts: int = 5,
     max_connections: int = 10,
 ) -> Any:
-    """Build a boto3 client that times out, retries with jitter and never waits for ever.
+    """Build a boto3 client with timeouts and retries with jitter, so that no call waits forever.
 
-    `options`: endpoint, region, access_key_id, secret_access_key, session_token, as the object store spells
-    them (with or without `aws_`) or as boto3 does (endpoint_url, region_name); without keys the default
-    credential chain is used. The client may be shared by threads.
+    `options`: endpoint, region, access_key_id, secret_access_key, session_token, spelled as for
+    the object store (with or without `aws_`) or as in boto3 (endpoint_url, region_name); without keys the
+    default credential chain applies. Threads may share the client.
 
     Raises:
         ConfigError: an unknown option, half a key pair, no region or a malformed endpoint.
@@ -84,7 +84,7 @@ def aws_client(
         return boto3.session.Session().client(service, config=config, **arguments)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
-            f"no {service} client could be built: {error}. Set the region (AWS_REGION), a full endpoint URL "
+            f"cannot build a client for {service}: {error}. Set the region (AWS_REGION), a full endpoint URL "
             "if one is used, and credentials or a role"
         ) from error
 
@@ -106,29 +106,29 @@ def _client_arguments(options: Mapping[str, str]) -> dict[str, str]:
     return arguments
 
 
-def answered(answer: Mapping[str, Any], part: str) -> Any:
-    """The part of an answer that AWS always sends.
+def response_field(response: Mapping[str, Any], name: str) -> Any:
+    """Return a field that AWS includes in every response of this kind.
 
     Raises:
-        Unavailable: it isn't there: the answer was cut off, or came from a proxy. botocore takes a body that
-            isn't JSON for an empty answer, which would read as "nothing failed".
+        Unavailable: the field is missing, so the response was cut off or came from a proxy. botocore parses a
+            body that is not JSON as an empty response, which would read as "nothing failed".
     """
-    if part not in answer:
+    if name not in response:
         raise Unavailable(
-            f"an AWS answer lacks {part!r}: it was cut off or something between here and AWS answered; "
-            "check the endpoint and proxies if it stays so"
+            f"an AWS response lacks {name!r}: it was cut off, or a proxy answered instead of AWS; "
+            "if this persists, check the endpoint and the proxy settings"
         )
-    return answer[part]
+    return response[name]
 
 
 @contextmanager
 def translated_aws_errors(doing: str, *, if_missing: str, if_refused: str) -> Iterator[None]:
-    """Raise botocore's errors as the platform's, saying what was being done and how to mend it.
+    """Raise botocore's errors as the platform's, saying what was being done and how to fix it.
 
     Raises:
         Unavailable: throttled, 5xx, timed out or cut off, after the client's own retries.
-        NotFound: the table or queue isn't there (`if_missing` says what to do).
-        Refused: access denied or the request was judged wrong (`if_refused` says what to do).
+        NotFound: the table, queue or topic does not exist (`if_missing` says what to do).
+        Refused: access denied or an invalid request (`if_refused` says what to do).
         ConfigError: no credentials, region or usable endpoint on this side.
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -137,30 +137,30 @@ def translated_aws_errors(doing: str, *, if_missing: str, if_refused: str) -> It
     try:
         yield
     except ClientError as error:
-        raise _from_answer(error, doing, if_missing, if_refused) from error
+        raise _client_error(error, doing, if_missing, if_refused) from error
     except ResponseParserError as error:  # not a BotoCoreError
-        raise Unavailable(f"can't {doing}: the answer can't be read: {str(error)[:200]}") from error
+        raise Unavailable(f"cannot {doing}: the response is malformed: {str(error)[:200]}") from error
     except BotoCoreError as error:
-        raise _from_this_side(error, doing) from error
+        raise _local_error(error, doing) from error
 
 
-def _from_answer(error: ClientError, doing: str, if_missing: str, if_refused: str) -> TntError:
-    said: dict[str, Any] = dict(error.response.get("Error", {}))
-    code = str(said.get("Code", ""))
+def _client_error(error: ClientError, doing: str, if_missing: str, if_refused: str) -> TntError:
+    fault: dict[str, Any] = dict(error.response.get("Error", {}))
+    code = str(fault.get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    what = f"can't {doing}: {code or status}: {said.get('Message') or 'no message'}"
+    what = f"cannot {doing}: {code or status}: {fault.get('Message') or 'no message'}"
     if code in _TRANSIENT_CODES or status >= 500 or status == 429:
-        return Unavailable(f"{what}. It was retried; running again later can help")
+        return Unavailable(f"{what}. It was retried; run again later")
     if code in _NOT_FOUND_CODES:
         return NotFound(f"{what}. {if_missing}")
     return Refused(f"{what}. {if_refused}")
 
 
-def _from_this_side(error: BotoCoreError, doing: str) -> TntError:
+def _local_error(error: BotoCoreError, doing: str) -> TntError:
     from botocore import exceptions as botocore
 
-    lost = (
-        botocore.ConnectionError,  # nobody there, no name, TLS
+    unreachable = (
+        botocore.ConnectionError,  # no server, no such host, TLS
         botocore.HTTPClientError,  # read timeouts, resets
         botocore.IncompleteReadError,
         botocore.CredentialRetrievalError,
@@ -174,9 +174,9 @@ def _from_this_side(error: BotoCoreError, doing: str) -> TntError:
         botocore.ProfileNotFound,
         botocore.EndpointProviderError,
     )
-    what = f"can't {doing}: {error}"
-    if isinstance(error, lost):
-        return Unavailable(f"{what}. It was retried; running again later can help")
+    what = f"cannot {doing}: {error}"
+    if isinstance(error, unreachable):
+        return Unavailable(f"{what}. It was retried; run again later")
     if isinstance(error, misconfigured):
         return ConfigError(
             f"{what}. Set the region, the endpoint and the credentials, or give the task a role"

@@ -1,4 +1,4 @@
-"""What is stored of a lease, and what stores it."""
+"""Define the record stored for a lease, and what a store of them must do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Claim:
-    """What is stored for a key: the last acquisition; `owner` is None once it was released.
+    """The last acquisition of a key; `owner` is None once it was released.
 
-    `claim_id` is random: it tells apart two acquisitions by one owner that raced for one token.
+    `claim_id` is random: it distinguishes two acquisitions by one owner that raced for one token.
     """
 
     owner: str | None
@@ -22,13 +22,13 @@ class Claim:
 
 
 class Claims(Protocol):
-    """Where claims are stored, one a key."""
+    """Stores one claim per key."""
 
     def read(self, key: str) -> Claim | None:
-        """The claim as it is now (strongly consistent), None if there never was one."""
+        """Return the current claim (strongly consistent), None if there never was one."""
 
     def write(self, key: str, claim: Claim, *, over: Claim | None, if_not_renewed: bool = False) -> bool:
-        """Store `claim` in one step if the stored one is `over` (None: none at all), else return False.
+        """Replace `over` (None: no claim at all) by `claim` in one step; return False if another is stored.
 
-        `over` is the stored one if owner and token agree, and with `if_not_renewed` the expiry too.
+        The stored claim is `over` if owner and token agree, and with `if_not_renewed` the expiry too.
         """

@@ -1,4 +1,4 @@
-"""What a download asks for, where redirects may lead it, and how it may be spoken of."""
+"""Build the requests of a download: checked URL, conditional headers, redirects and proxy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import yarl
 from multidict import CIMultiDict
 
 from tnt_platform.errors import ConfigError, Refused
-from tnt_platform.services.http_outcomes import PUBLIC_HEADERS, secret_values
+from tnt_platform.services.http_attempts import PUBLIC_HEADERS, secret_values
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONDITIONAL_HEADERS = ("if-none-match", "if-modified-since")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-_SECRET_PART_CHARS = 8  # shorter parts of a header, such as Bearer, are words
 
 
 @dataclass(frozen=True)
@@ -37,33 +36,27 @@ class DownloadRequest:
 
     @property
     def shown(self) -> str:
-        """The request for a message: a query may hold a key."""
+        """Name the request in messages, without its query, which may hold a key."""
         return f"GET {self.url.with_query(None)}" + ("?..." if self.url.query_string else "")
-
-    def redacted(self, text: str, *, limit: int) -> str:
-        """The beginning of what a server said, on one line, without the secrets that it was sent."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return " ".join(text[: 8 * limit].split())[:limit]
 
 
 def download_request(
     url: str, *, etag: str | None, last_modified: str | None, headers: Mapping[str, str]
 ) -> DownloadRequest:
-    """Check the URL and make the headers.
+    """Check the URL and build the headers.
 
     Raises:
-        ConfigError: not an http or https URL, or one with credentials in it.
+        ConfigError: not an http or https URL, or one that contains credentials.
     """
     try:
         address = yarl.URL(url).with_fragment(None)
     except ValueError as error:
         raise ConfigError(f"{_without_secrets(url)!r} is not a URL: {type(error).__name__}") from None
     if address.scheme not in ("http", "https") or not address.host:
-        raise ConfigError(f"{_without_secrets(url)!r} can't be downloaded: give a full http or https URL")
+        raise ConfigError(f"{_without_secrets(url)!r} cannot be downloaded: give a full http or https URL")
     if address.user is not None or address.password is not None:
         raise ConfigError(
-            f"the URL of {address.host} has credentials in it, which would be recorded with every file: "
+            f"the URL of {address.host} contains credentials, which would be recorded with every file: "
             "send them in a header"
         )
     sent = CIMultiDict(headers)
@@ -74,11 +67,11 @@ def download_request(
         sent["If-Modified-Since"] = last_modified
     ours = (*_CONDITIONAL_HEADERS, "accept-encoding")
     given = {name: value for name, value in headers.items() if name.lower() not in ours}
-    return DownloadRequest(url, address, sent, etag, last_modified, _secrets(given))
+    return DownloadRequest(url, address, sent, etag, last_modified, tuple(secret_values(given)))
 
 
 def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> DownloadRequest | None:
-    """The next hop, None when the answer is no redirect.
+    """Build the request that follows a redirect; None if the response is not one.
 
     Raises:
         Refused: the redirect leads nowhere, to another scheme, or from https to http.
@@ -92,13 +85,13 @@ def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> Downl
         target = yarl.URL()
     if target.scheme not in ("http", "https") or not target.host or "Location" not in response.headers:
         raise Refused(
-            f"{hop.shown}: HTTP {response.status} redirects to something that is no http or https URL; "
+            f"{hop.shown}: HTTP {response.status} redirects to something that is not an http or https URL; "
             "correct the URL"
         )
     if hop.url.scheme == "https" and target.scheme == "http":
         raise Refused(
-            f"{hop.shown}: it redirects from https to http on {target.host}, where anyone could change the "
-            "file on its way; give the address of the file itself"
+            f"{hop.shown}: it redirects from https to http on {target.host}, where anyone could alter the "
+            "file in transit; give the URL of the file itself"
         )
     headers = hop.headers
     if target.origin() != hop.url.origin():
@@ -108,35 +101,28 @@ def redirect_of(response: aiohttp.ClientResponse, hop: DownloadRequest) -> Downl
 
 
 def proxy_of(url: yarl.URL) -> tuple[yarl.URL | None, aiohttp.BasicAuth | None]:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY give for a URL, and its credentials.
+    """Return the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY set for a URL, and its credentials.
 
-    This machine itself is never asked through a proxy. aiohttp's own trust_env would also send what ~/.netrc holds for
-    the publisher's host.
+    This machine itself is never reached through a proxy. aiohttp's own trust_env would also send the credentials
+    that ~/.netrc holds for the publisher's host.
 
     Raises:
-        ConfigError: the variable has no URL in it.
+        ConfigError: the variable is not the URL of an HTTP proxy.
     """
     host = url.host or ""
-    named = None if host in _THIS_MACHINE or proxy_bypass(host) else getproxies().get(url.scheme)
-    if not named:
+    value = None if host in _THIS_MACHINE or proxy_bypass(host) else getproxies().get(url.scheme)
+    if not value:
         return None, None
     try:
-        proxy = yarl.URL(named)
+        proxy = yarl.URL(value)
     except ValueError:
         proxy = yarl.URL()
     if proxy.scheme != "http" or not proxy.host:
         raise ConfigError(
-            f"{url.scheme.upper()}_PROXY is {named.rpartition('@')[2]!r}; it must be like http://proxy.example.org:3128"
+            f"{url.scheme.upper()}_PROXY is {value.rpartition('@')[2]!r}; it must be like http://proxy.example.org:3128"
         )
     auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
     return proxy.with_user(None), auth
-
-
-def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Header values that may be credentials, and their parts: a server may echo `Bearer x` or only `x`."""
-    whole = secret_values(headers)
-    parts = {part for value in whole for part in re.split(r"[\s;,=]+", value)}
-    return (*whole, *sorted((p for p in parts if len(p) >= _SECRET_PART_CHARS), key=len, reverse=True))
 
 
 def _without_secrets(url: str) -> str:

@@ -1,9 +1,14 @@
-"""Results in DynamoDB for live dashboards: batched upserts that write only what changed."""
+"""Upsert results into DynamoDB for live dashboards, writing only what changed.
+
+Not boto3's batch_writer: it resends unprocessed items without limit or backoff and does not report them, so
+created, updated and unchanged rows could not be counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +19,7 @@ import polars as pl
 import tenacity
 
 from tnt_platform.errors import PermanentError, Unavailable
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
-from tnt_platform.services.dynamodb_batches import UpsertCounts, ahead, batches, request_units
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 from tnt_platform.services.dynamodb_items import (
     Item,
     ItemShape,
@@ -29,7 +33,8 @@ from tnt_platform.services.dynamodb_schema import ensure_table
 
 Puts: TypeAlias = list[dict[str, Any]]
 
-_PUTS_A_WRITE = 25  # the most BatchWriteItem takes
+KEYS_PER_READ = 100  # the most BatchGetItem accepts
+_PUTS_PER_WRITE = 25  # the most BatchWriteItem accepts
 
 
 def dynamodb_client(options: Mapping[str, str] | None = None, *, max_connections: int = 16) -> Any:
@@ -42,21 +47,47 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
+class UpsertCounts:
+    """How many rows were: created + updated + unchanged + unprocessed = distinct rows in.
+
+    `unprocessed` is 0 in every value `upsert` returns; otherwise it raises. `write_units` and `read_units`
+    are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
+    """
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    unprocessed: int = 0
+    payloads_omitted: int = 0
+    write_units: int = 0
+    read_units: int = 0
+
+    @property
+    def rows(self) -> int:
+        return self.created + self.updated + self.unchanged + self.unprocessed
+
+    def __add__(self, other: UpsertCounts) -> UpsertCounts:
+        return UpsertCounts(
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
+        )
+
+
+@dataclass(frozen=True)
 class _Stored:
-    """What the table holds of one batch: fingerprints of live items by key identity."""
+    """The items of one batch already stored: fingerprints of live items by key identity."""
 
     fingerprints: dict[str, str] = field(default_factory=dict)
     unread: int = 0
 
 
 class _Unfinished(Exception):
-    """The service took only part of a batch."""
+    """The service processed only part of a batch."""
 
 
 class ResultsTable:
     """One DynamoDB table of results, keyed by one or two attributes, whose rows expire.
 
-    `attempts` and `wait_max_s` bound how long keys and items the service leaves unprocessed are tried again;
+    `attempts` and `wait_max_s` bound how long keys and items that the service left unprocessed are retried;
     throttling and failures of whole calls are retried by the client itself.
     """
 
@@ -89,21 +120,21 @@ class ResultsTable:
         droppable: Sequence[str] = (),
         compare: bool = True,
     ) -> UpsertCounts:
-        """Make the table hold `rows`, writing only those that are new or whose content differs.
+        """Insert or update `rows`, writing only those that are new or whose content differs.
 
-        A row's content is all its columns; expiry is not content, so an unchanged row keeps the expiry it
-        has and running the same rows again writes nothing, whatever `expires_at` is. An item already past its
-        expiry counts as absent and is created anew; with None rows never expire. Rows stored earlier and
-        missing here are left alone. Without `compare` every row is written and counts as created: cheaper by a
-        read a row where the caller knows that none is there.
-        Two writers of the same key at the same moment end as the last one wrote: keep one run per dataset and
-        date. A row over 400 KB loses the `droppable` columns that don't fit (see `item_of_row`).
+        A row's content is all its columns. Expiry is not content: an unchanged row keeps its expiry, and
+        upserting the same rows again writes nothing, whatever `expires_at` is. An item past its expiry counts
+        as absent and is created again; with None rows never expire. Rows stored earlier and missing here are
+        left alone. Without `compare` every row is written and counts as created, which saves one read per row
+        where the caller knows that none exists.
+        If two writers write the same key at the same time, the last one wins: keep to one run per dataset and
+        date. A row over 400 KB loses the `droppable` columns that do not fit (see `item_of_row`).
 
-        Frame: any columns holding text, numbers, booleans, bytes, dates, zoned datetimes, lists and structs;
+        Frame: any columns of strings, numbers, booleans, bytes, dates, zoned datetimes, lists and structs;
         the key columns are set and unique.
 
         Raises:
-            PermanentError: a key occurs twice (nothing was written), a row can't be stored exactly or is too
+            PermanentError: a key occurs twice (nothing was written), a row cannot be stored exactly or is too
                 large (named; other batches may have been written, which running again finds unchanged),
                 or `expires_at` has no zone or is past.
             Unavailable: throttled or failing beyond the retries; running again writes only what is missing.
@@ -117,7 +148,7 @@ class ResultsTable:
         return self._verified(self._upsert_all(rows, shape, expires_at_s, compare=compare), rows_in=len(rows))
 
     def ensure(self) -> None:
-        """Create the table (text keys, on demand) and its expiry if absent: local use, Terraform owns AWS.
+        """Create the table (string keys, on demand) and its expiry if absent: local use, Terraform owns AWS.
 
         Raises:
             ConfigError: the table exists with another key.
@@ -131,7 +162,7 @@ class ResultsTable:
     def _upsert_all(
         self, rows: Rows, shape: ItemShape, expires_at_s: int | None, *, compare: bool
     ) -> UpsertCounts:
-        saturated = Event()  # set, no further batch is sent: each would only wait out its retries too
+        saturated = Event()  # once set, no further batch is sent: each would only exhaust its retries too
 
         def one_batch(batch: Sequence[Mapping[str, Any]]) -> UpsertCounts:
             if saturated.is_set():
@@ -143,7 +174,7 @@ class ResultsTable:
             return counts
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="dynamodb") as pool:
-            return sum(ahead(pool, one_batch, batches(rows), window=2 * self._threads), UpsertCounts())
+            return sum(_run_ahead(pool, one_batch, _batches(rows), window=2 * self._threads), UpsertCounts())
 
     def _upsert_batch(self, items: Sequence[Item], *, compare: bool) -> UpsertCounts:
         stored = self._read(items) if compare else _Stored()
@@ -155,17 +186,18 @@ class ResultsTable:
             payloads_omitted=sum(len(item.omitted) for item in items),
             read_units=compare
             and sum(
-                request_units(item.size_bytes, 4096) if item.identity in fingerprints else 1 for item in items
+                _request_units(item.size_bytes, 4096) if item.identity in fingerprints else 1
+                for item in items
             ),
         )
         wanted = [item for item in items if fingerprints.get(item.identity) != item.fingerprint]
-        for start in range(0, len(wanted), _PUTS_A_WRITE):
-            written, left = self._write(wanted[start : start + _PUTS_A_WRITE])
+        for start in range(0, len(wanted), _PUTS_PER_WRITE):
+            written, left = self._write(wanted[start : start + _PUTS_PER_WRITE])
             counts += UpsertCounts(
                 created=sum(item.identity not in fingerprints for item in written),
                 updated=sum(item.identity in fingerprints for item in written),
                 unprocessed=left,
-                write_units=sum(request_units(item.size_bytes, 1024) for item in written),
+                write_units=sum(_request_units(item.size_bytes, 1024) for item in written),
             )
         return counts
 
@@ -184,13 +216,13 @@ class ResultsTable:
             }
             with self._translated("read"):
                 answer = self._client.batch_get_item(RequestItems={self.table_name: request})
-            for found in answered(answer, "Responses").get(self.table_name, []):
-                # Expired items stay readable until DynamoDB's sweep, maybe days later: as good as gone.
+            for found in response_field(answer, "Responses").get(self.table_name, []):
+                # DynamoDB deletes expired items late, maybe by days; until then they count as absent.
                 if float(found.get(self._shape.ttl_attribute, {}).get("N", now_s + 1)) > now_s:
                     identity = key_identity({name: found[name] for name in self._shape.key})
                     fingerprints[identity] = found.get(self._shape.fingerprint_attribute, {}).get("S", "")
             unread: list[dict[str, Wire]] = (
-                answered(answer, "UnprocessedKeys").get(self.table_name, {}).get("Keys", [])
+                response_field(answer, "UnprocessedKeys").get(self.table_name, {}).get("Keys", [])
             )
             return unread
 
@@ -198,13 +230,13 @@ class ResultsTable:
         return _Stored(fingerprints, unread=len(left))
 
     def _write(self, items: Sequence[Item]) -> tuple[list[Item], int]:
-        """Put up to 25 items; returns those the service took and how many it left."""
+        """Put up to 25 items; return those the service accepted and how many it left."""
         by_identity = {item.identity: item for item in items}
 
         def send(puts: Puts) -> Puts:
             with self._translated("write to"):
                 answer = self._client.batch_write_item(RequestItems={self.table_name: puts})
-            left: Puts = answered(answer, "UnprocessedItems").get(self.table_name, [])
+            left: Puts = response_field(answer, "UnprocessedItems").get(self.table_name, [])
             return left
 
         left = self._until_done(send, [{"PutRequest": {"Item": item.attributes}} for item in items])
@@ -214,7 +246,7 @@ class ResultsTable:
         return list(by_identity.values()), len(left)
 
     def _until_done(self, send: Callable[[list[Any]], list[Any]], pending: list[Any]) -> list[Any]:
-        """Send `pending`, then what the service left of it, backing off with jitter; returns what remains."""
+        """Send `pending`, then what the service left of it, with backoff and jitter; return what remains."""
         left = pending
         try:
             for attempt in tenacity.Retrying(
@@ -236,16 +268,16 @@ class ResultsTable:
     def _verified(self, counts: UpsertCounts, *, rows_in: int) -> UpsertCounts:
         if counts.unprocessed:
             raise Unavailable(
-                f"DynamoDB table {self.table_name!r} took only part of {rows_in} rows "
+                f"DynamoDB table {self.table_name!r} accepted only part of {rows_in} rows "
                 f"({counts.created} created, {counts.updated} updated, {counts.unchanged} unchanged) "
-                f"in {self._attempts} attempts a batch: "
+                f"in {self._attempts} attempts per batch: "
                 "run again later, it writes only what is missing; raise the table's write limit if this lasts"
             )
         if counts.rows != rows_in:
             raise PermanentError(
                 f"DynamoDB table {self.table_name!r}: {rows_in} rows in, but {counts.created} created + "
-                f"{counts.updated} updated + {counts.unchanged} unchanged: the answers don't add up; "
-                "run again to compare every row anew"
+                f"{counts.updated} updated + {counts.unchanged} unchanged: the responses do not add up; "
+                "run again to compare every row"
             )
         return counts
 
@@ -261,8 +293,42 @@ class ResultsTable:
     def _translated(self, doing: str) -> AbstractContextManager[None]:
         return translated_aws_errors(
             f"{doing} DynamoDB table {self.table_name!r}",
-            if_missing="Create it (terraform apply in AWS, ResultsTable.ensure() on a local stand-in) "
+            if_missing="Create it (terraform apply in AWS, ResultsTable.ensure() on a local emulator) "
             "and check the region and endpoint",
             if_refused="Give the run's role dynamodb:BatchGetItem and dynamodb:BatchWriteItem on it, "
             f"and check that its key is {list(self._shape.key)}",
         )
+
+
+def _batches(rows: Rows) -> Iterator[Sequence[Mapping[str, Any]]]:
+    if isinstance(rows, pl.DataFrame):
+        for part in rows.iter_slices(KEYS_PER_READ):
+            yield part.to_dicts()
+    else:
+        for start in range(0, len(rows), KEYS_PER_READ):
+            yield rows[start : start + KEYS_PER_READ]
+
+
+def _run_ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[Mapping[str, Any]]], UpsertCounts],
+    batches: Iterable[Sequence[Mapping[str, Any]]],
+    *,
+    window: int,
+) -> Iterator[UpsertCounts]:
+    """Yield results in order with at most `window` batches in memory; leaving early cancels those not started."""
+    running: deque[Future[UpsertCounts]] = deque()
+    try:
+        for batch in batches:
+            running.append(pool.submit(work, batch))
+            if len(running) >= window:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _request_units(size_bytes: int, unit_bytes: int) -> int:
+    return max(1, -(-size_bytes // unit_bytes))

@@ -1,4 +1,8 @@
-"""Pure: a row becomes a DynamoDB item with a fingerprint of its content, or is refused by name."""
+"""Encode rows as DynamoDB items with a fingerprint of their content.
+
+Not boto3's TypeSerializer: it rejects floats and keeps the spelling of a number (1.0 and 1), and equal content
+must have equal fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ import polars as pl
 from tnt_platform.errors import PermanentError
 
 Rows: TypeAlias = pl.DataFrame | Sequence[Mapping[str, Any]]
-Wire: TypeAlias = dict[str, Any]  # an attribute value as the API spells it: {"S": "text"}, {"N": "1.5"} ...
+Wire: TypeAlias = dict[str, Any]  # an attribute value in the form of the API: {"S": "text"}, {"N": "1.5"} ...
 
 MAX_ITEM_BYTES = 400 * 1024
 _MAX_KEY_BYTES = (2048, 1024)  # partition key, sort key
@@ -26,7 +30,7 @@ _EXACT = Context(prec=_SIGNIFICANT_DIGITS, traps=[Inexact, InvalidOperation])
 
 @dataclass(frozen=True)
 class ItemShape:
-    """How the rows of one table become items: which columns are the key, which attributes are ours."""
+    """How the rows of one table become items: which columns are the key, which attributes the table adds."""
 
     key: tuple[str, ...]
     ttl_attribute: str
@@ -35,13 +39,15 @@ class ItemShape:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= 2 or len(set(self.key)) != len(self.key):
-            raise PermanentError(f"a table's key is one or two different attributes, not {list(self.key)}")
+            raise PermanentError(
+                f"the key of a table is one or two different attributes, not {list(self.key)}"
+            )
         own = {self.ttl_attribute, self.fingerprint_attribute}
         if len(own) < 2 or own & set(self.key):
             raise PermanentError("key, ttl and fingerprint must be different attributes: rename one")
         if set(self.droppable) & set(self.key):
             raise PermanentError(
-                f"a key attribute can't be droppable: {sorted(set(self.droppable) & set(self.key))}"
+                f"a key attribute cannot be droppable: {sorted(set(self.droppable) & set(self.key))}"
             )
 
     @property
@@ -55,7 +61,7 @@ class Item:
 
     attributes: dict[str, Wire]
     key: dict[str, Wire]
-    identity: str  # text that is equal for equal keys
+    identity: str  # equal for equal keys
     fingerprint: str
     size_bytes: int
     omitted: tuple[str, ...] = ()  # droppable attributes that did not fit
@@ -69,7 +75,7 @@ def item_of_row(row: Mapping[str, Any], shape: ItemShape, *, expires_at_s: int |
     as few `droppable` attributes as needed, the largest first: each turns null, with `<name>_omitted: true`.
 
     Raises:
-        PermanentError: naming the row and the attribute, for a value DynamoDB can't hold exactly, a naive
+        PermanentError: naming the row and the attribute, for a value DynamoDB cannot store exactly, a naive
             datetime, a missing key, a reserved column name, or a row too large even so.
     """
     name = row_name(row, shape.key)
@@ -90,7 +96,7 @@ def item_of_row(row: Mapping[str, Any], shape: ItemShape, *, expires_at_s: int |
 
 
 def refuse_duplicate_keys(rows: Rows, key: Sequence[str]) -> None:
-    """BatchWriteItem fails on a key that occurs twice, and which of the two is right isn't ours to guess.
+    """Reject rows that share a key: BatchWriteItem fails on them, and neither row is known to be right.
 
     Raises:
         PermanentError: naming up to three of the keys, or the key columns that are missing.
@@ -116,17 +122,17 @@ def refuse_duplicate_keys(rows: Rows, key: Sequence[str]) -> None:
 
 
 def key_identity(key: Mapping[str, Wire]) -> str:
-    """Text that is equal for equal keys, whichever way the service spells a number."""
+    """Return a string that is equal for equal keys, however the service formats a number."""
     return _canonical({name: _respelled(value) for name, value in key.items()})
 
 
 def row_name(row: Mapping[str, Any], key: Sequence[str]) -> str:
-    """How messages name a row: its key, cut short."""
+    """Name a row in messages: its key, truncated."""
     return "row " + ", ".join(f"{name}={row.get(name)!r}" for name in key)[:200]
 
 
 def item_size_bytes(attributes: Mapping[str, Wire]) -> int:
-    """Size by DynamoDB's published rules: UTF-8 names and text, two digits a byte, overhead for nesting."""
+    """Compute the size by DynamoDB's published rules: UTF-8 strings, two digits per byte, overhead for nesting."""
     return sum(_utf8_bytes(name) + _value_bytes(value) for name, value in attributes.items())
 
 
@@ -139,7 +145,7 @@ def _content(row: Mapping[str, Any], name: str) -> dict[str, Wire]:
             content[column] = attribute_value(value)
         except (ValueError, DecimalException) as error:
             reason = "has more than 38 significant digits" if isinstance(error, DecimalException) else error
-            raise PermanentError(f"{name}: attribute {column!r} can't be stored: {reason}") from error
+            raise PermanentError(f"{name}: attribute {column!r} cannot be stored: {reason}") from error
     return content
 
 
@@ -148,7 +154,7 @@ def _key(content: Mapping[str, Wire], key: Sequence[str], name: str) -> dict[str
         value = content.get(attribute, {})
         if not (value.keys() & {"S", "N", "B"}) or value in ({"S": ""}, {"B": b""}):
             raise PermanentError(
-                f"{name}: key attribute {attribute!r} must be a non-empty text, number or bytes"
+                f"{name}: key attribute {attribute!r} must be a non-empty string, number or bytes"
             )
         if _value_bytes(value) > limit_bytes:
             raise PermanentError(f"{name}: key attribute {attribute!r} is over {limit_bytes} bytes")
@@ -170,7 +176,7 @@ def _make_fit(
         size_bytes = item_size_bytes({**content, **own})
     if size_bytes > MAX_ITEM_BYTES:
         raise PermanentError(
-            f"{name}: {size_bytes:,} bytes, but DynamoDB takes {MAX_ITEM_BYTES:,} an item"
+            f"{name}: {size_bytes:,} bytes, but DynamoDB accepts {MAX_ITEM_BYTES:,} per item"
             + (f" even without {omitted}" if omitted else "")
             + "; shorten the row or declare a payload column droppable"
         )
@@ -182,10 +188,10 @@ def _omitted_flag(attribute: str) -> str:
 
 
 def attribute_value(value: object) -> Wire:
-    """One Python value as the API spells it.
+    """Encode one Python value in the form of the API.
 
     Raises:
-        ValueError, DecimalException: it can't be held exactly (nan, 39 digits, a naive datetime ...).
+        ValueError, DecimalException: it cannot be stored exactly (nan, 39 digits, a naive datetime ...).
     """
     match value:
         case None:
@@ -195,7 +201,7 @@ def attribute_value(value: object) -> Wire:
         case int() | float() | Decimal():
             return {"N": _number(value)}
         case str():
-            _utf8_bytes(value)  # a lone surrogate is refused here, not by the client halfway through a batch
+            _utf8_bytes(value)  # rejects a lone surrogate here, not halfway through a batch
             return {"S": str(value)}
         case bytes():
             return {"B": value}
@@ -208,7 +214,7 @@ def attribute_value(value: object) -> Wire:
         case list() | tuple():
             return {"L": [attribute_value(v) for v in value]}
     raise ValueError(
-        f"a {type(value).__name__} has no exact form in DynamoDB; turn it into text or a number first"
+        f"a {type(value).__name__} has no exact form in DynamoDB; convert it to a string or a number first"
     )
 
 
@@ -222,7 +228,7 @@ def _number(value: float | Decimal) -> str:
     canonical = exact.normalize(_EXACT)
     if not -130 <= canonical.adjusted() <= 125:
         raise ValueError(f"{value} is outside 1E-130 to 9.9E+125")
-    # Readers such as boto3 take no more than 38 digits, zeros included.
+    # Readers such as boto3 accept at most 38 digits, zeros included.
     return f"{canonical:f}" if canonical.adjusted() < _SIGNIFICANT_DIGITS else str(canonical)
 
 
@@ -234,7 +240,7 @@ def _utc_text(value: datetime) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a map's names must be text, not {type(value).__name__}")
+        raise ValueError(f"the keys of a map must be strings, not {type(value).__name__}")
     return value
 
 
@@ -243,20 +249,20 @@ def _utf8_bytes(text: str) -> int:
 
 
 def _value_bytes(value: Wire) -> int:
-    [(kind, held)] = value.items()
+    [(kind, content)] = value.items()
     match kind:
         case "S":
-            return _utf8_bytes(held)
+            return _utf8_bytes(content)
         case "N":
-            number: str = held
+            number: str = content
             digits = len(number.partition("E")[0].lstrip("-").replace(".", "").strip("0"))
             return (digits + 1) // 2 + 1 + number.startswith("-")
         case "B":
-            return len(bytes(held))
+            return len(bytes(content))
         case "M":
-            return 3 + sum(1 + _utf8_bytes(name) + _value_bytes(nested) for name, nested in held.items())
+            return 3 + sum(1 + _utf8_bytes(name) + _value_bytes(nested) for name, nested in content.items())
         case "L":
-            return 3 + sum(1 + _value_bytes(nested) for nested in held)
+            return 3 + sum(1 + _value_bytes(nested) for nested in content)
     return 1  # NULL, BOOL
 
 

@@ -1,4 +1,4 @@
-"""A results table for a local AWS stand-in; in AWS Terraform owns the table."""
+"""Create tables on a local AWS emulator; in AWS, Terraform owns them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tnt_platform.errors import ConfigError
 
 
 def ensure_table(client: Any, table_name: str, key: Sequence[str], *, ttl_attribute: str) -> None:
-    """Create the table (text keys, on demand) and its expiry if absent, and wait until it can be used.
+    """Create the table (string keys, on demand) and its expiry if absent, and wait until it is ready.
 
     Raises:
         ConfigError: the table exists with another key.
@@ -23,7 +23,7 @@ def ensure_table(client: Any, table_name: str, key: Sequence[str], *, ttl_attrib
     if held != list(key):
         raise ConfigError(
             f"DynamoDB table {table_name!r} has the key {held}, not {list(key)}: "
-            "name another table or set the key it has"
+            "name another table, or configure the key it has"
         )
     answer = client.describe_time_to_live(TableName=table_name)
     if answer["TimeToLiveDescription"].get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
@@ -37,7 +37,7 @@ def _create(client: Any, table_name: str, key: Sequence[str]) -> list[dict[str, 
     schema = [
         {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
     ]
-    # In use: somebody else is creating it at this moment, which is as good.
+    # In use: another process is creating it at this moment, which is just as good.
     with suppress(client.exceptions.ResourceInUseException):
         client.create_table(
             TableName=table_name,

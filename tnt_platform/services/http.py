@@ -1,10 +1,7 @@
-"""Ask many HTTP requests politely: bounded, paced, retried, and with an answer for every one of them.
+"""Send many HTTP requests with bounded concurrency, rate and retries, and get a response for each.
 
-Callers are synchronous; inside, one asyncio loop per client keeps the rate limit and the circuit across
-calls. A request never raises: whatever happened to it comes back as an `HttpAnswer` with a reason code.
-
-tenacity does the retrying (not stamina, which is built on it): its wait function is given the outcome, so
-Retry-After and jitter from the caller's random source have a natural place, and nothing is process-wide.
+Callers are synchronous; inside, one asyncio loop per client keeps the rate limit and the circuit breaker from
+call to call. A failed request does not raise: it comes back as an `HttpResponse` with a reason code.
 """
 
 from __future__ import annotations
@@ -19,14 +16,23 @@ from types import TracebackType
 from typing import Any
 
 import aiohttp
-import tenacity
+import yarl
 from aiolimiter import AsyncLimiter
 
-from tnt_platform.errors import ConfigError
-from tnt_platform.services.circuit import Admission, Circuit
-from tnt_platform.services.http_outcomes import Outcome, failed_outcome, read_outcome, secret_values
-from tnt_platform.services.http_retries import Backoff, verifying
-from tnt_platform.services.pacing import paced_limiter
+from tnt_platform.services.http_admission import Admission, Circuit, paced_limiter
+from tnt_platform.services.http_attempts import (
+    SNIPPET_CHARS,
+    Outcome,
+    RetryLimits,
+    attempt_until_final,
+    open_session,
+    outcome_of_error,
+    outcome_of_status,
+    redacted,
+    require_verifying,
+    secret_values,
+)
+from tnt_platform.services.http_body import BrokenBody, TooLarge, UnknownEncoding, read_body
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,12 @@ class HttpRequest:
 
 
 @dataclass(frozen=True)
-class HttpAnswer:
-    """What became of one request.
+class HttpResponse:
+    """The response to one request, or the reason why there is none.
 
-    `reason_code` is None for a 2xx answer, else one of timeout, connection, throttled, server_error,
-    refused, too_large, circuit_open. `latency_ms` and `asked_at` (UTC) are those of the last attempt;
-    `attempts` is 0 when the request was never sent. `body` is kept for refusals too, as evidence.
+    `reason_code` is None for a 2xx status, else one of timeout, connection, throttled, server_error, refused,
+    too_large, circuit_open. `latency_ms` and `asked_at` (UTC) are those of the last attempt; `attempts` is 0
+    when the request was never sent. `body` is there for rejected requests too, as evidence.
     """
 
     request_id: str
@@ -60,8 +66,8 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True)
-class HttpLimits:
-    """How hard one client may press one service.
+class HttpLimits(RetryLimits):
+    """How much load one client may put on one service.
 
     `rate_per_s` counts retries too and holds in any one-second window. `breaker_failures` defaults to three
     times the concurrency, so that each worker may fail a few times before everyone is held back.
@@ -69,28 +75,17 @@ class HttpLimits:
 
     concurrency: int = 64
     rate_per_s: float | None = None
-    timeout_s: float = 15.0
-    attempts: int = 5
     max_response_bytes: int = 1_000_000
-    backoff_initial_s: float = 0.5
-    backoff_max_s: float = 20.0
-    retry_after_max_s: float = 60.0
     breaker_failures: int | None = None
     breaker_cool_down_s: float = 10.0
     breaker_probes: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "attempts", "max_response_bytes", "breaker_failures", "breaker_probes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"HTTP limit {name} is {value}; it must be at least 1")
-        for name in ("rate_per_s", "timeout_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"HTTP limit {name} is {value}; it must be above 0")
-        for name in ("backoff_initial_s", "backoff_max_s", "retry_after_max_s", "breaker_cool_down_s"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"HTTP limit {name} is {getattr(self, name)}; it can't be negative")
+        super().__post_init__()
+        counts = ("concurrency", "max_response_bytes", "breaker_failures", "breaker_probes")
+        self.require("at least 1", lambda value: value >= 1, *counts)
+        self.require("above 0", lambda value: value > 0, "rate_per_s")
+        self.require("0 or more", lambda value: value >= 0, "breaker_cool_down_s")
 
     @property
     def failures_to_open(self) -> int:
@@ -98,10 +93,10 @@ class HttpLimits:
 
 
 class HttpClient:
-    """Asks one service; keeps its rate limit and circuit from call to call.
+    """Sends requests to one service; keeps its rate limit and circuit breaker from call to call.
 
-    `clock` gives UTC times; `uniform` gives numbers in [0, 1) for jitter; `tls` replaces the default
-    verifying context (a private certificate authority), never switches verification off.
+    `clock` returns UTC times; `uniform` returns numbers in [0, 1) for jitter; `tls` replaces the default
+    verifying context (for a private certificate authority), and cannot switch verification off.
     """
 
     def __init__(
@@ -114,10 +109,8 @@ class HttpClient:
     ) -> None:
         self._limits = limits
         self._clock = clock
-        self._backoff = Backoff(
-            limits.backoff_initial_s, limits.backoff_max_s, limits.retry_after_max_s, uniform
-        )
-        self._tls = verifying(tls, "HttpClient")
+        self._uniform = uniform
+        self._tls = require_verifying(tls)
         self._runner = asyncio.Runner()
         self._one_at_a_time = threading.Lock()
         self._interrupt: BaseException | None = None
@@ -133,20 +126,22 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Cancel what is under way and release the loop; the client can't be used afterwards."""
+        """Cancel requests in flight and release the loop; the client cannot be used afterwards."""
         self._runner.close()
 
-    def ask_many(self, requests: Iterable[HttpRequest], *, on_answer: Callable[[HttpAnswer], None]) -> None:
-        """Ask every request; `on_answer` is called in this thread, once for each, as answers complete.
+    def send_many(
+        self, requests: Iterable[HttpRequest], *, on_response: Callable[[HttpResponse], None]
+    ) -> None:
+        """Send every request and call `on_response` in this thread once for each, as responses complete.
 
-        At most `concurrency` requests are taken ahead of their answers, so memory does not grow with the
-        number of requests. An exception from `requests` or `on_answer`, or an interrupt, cancels what is
-        under way, closes its sockets and propagates.
+        At most `concurrency` requests are taken ahead of their responses, so memory does not grow with the
+        number of requests. An exception from `requests` or `on_response`, or an interrupt, cancels the
+        requests in flight, closes their sockets and propagates.
         """
         with self._one_at_a_time:
             self._interrupt = None
             try:
-                self._runner.run(self._ask_all(iter(requests), on_answer))
+                self._runner.run(self._send_all(iter(requests), on_response))
             except asyncio.CancelledError:
                 if self._interrupt is None:
                     raise
@@ -158,20 +153,26 @@ class HttpClient:
                 self._runner.close()
                 raise
 
-    async def _ask_all(
-        self, requests: Iterator[HttpRequest], on_answer: Callable[[HttpAnswer], None]
+    async def _send_all(
+        self, requests: Iterator[HttpRequest], on_response: Callable[[HttpResponse], None]
     ) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._pass_interrupts_on(asyncio.current_task()))
+        loop.set_exception_handler(self._interrupt_handler(asyncio.current_task()))
         self._circuit = self._circuit or self._new_circuit(loop)
         if self._limits.rate_per_s is not None:
             self._limiter = self._limiter or paced_limiter(self._limits.rate_per_s)
         self._circuit.start_run()
-        async with self._new_session() as session:
+        async with open_session(
+            self._limits,
+            tls=self._tls,
+            connections=self._limits.concurrency,
+            # Bodies are small: compressing them costs more than it saves.
+            headers={"Accept-Encoding": "identity"},
+        ) as session:
 
             async def work() -> None:
                 for request in requests:
-                    on_answer(await self._ask(session, request))
+                    on_response(await self._send(session, request))
 
             workers = [loop.create_task(work()) for _ in range(self._limits.concurrency)]
             try:
@@ -181,36 +182,19 @@ class HttpClient:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _ask(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpAnswer:
+    async def _send(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse:
         sent: list[Outcome] = []
-        first = await self._attempt(session, request, sent)
-        if first is not None and first.worth_retrying and self._limits.attempts > 1:
-            known = [first]
 
-            async def attempt() -> Outcome | None:
-                # The retrying machinery costs 60 µs a request; only failed ones enter it.
-                return known.pop() if known else await self._attempt(session, request, sent)
+        async def attempt() -> Outcome | None:
+            return await self._attempt(session, request, sent)
 
-            await self._retrying()(attempt)
-        return self._answer(request, sent)
-
-    def _retrying(self) -> tenacity.AsyncRetrying:
-        return tenacity.AsyncRetrying(
-            sleep=asyncio.sleep,
-            stop=tenacity.stop_after_attempt(self._limits.attempts),
-            wait=self._wait_s,
-            retry=tenacity.retry_if_result(lambda outcome: outcome is not None and outcome.worth_retrying),
-            retry_error_callback=lambda state: None,
-        )
-
-    def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        outcome: Outcome | None = state.outcome.result() if state.outcome else None
-        return self._backoff.wait_s(state.attempt_number, outcome.retry_after_s if outcome else None)
+        await attempt_until_final(attempt, self._limits, self._uniform)
+        return self._response(request, sent)
 
     async def _attempt(
         self, session: aiohttp.ClientSession, request: HttpRequest, sent: list[Outcome]
     ) -> Outcome | None:
-        """Send once and append to `sent`; None (and nothing sent) when the circuit has given up."""
+        """Send once and append to `sent`; None (and nothing sent) when the circuit breaker has given up."""
         circuit = self._circuit
         assert circuit is not None
         admission = await self._turn(circuit)
@@ -218,22 +202,49 @@ class HttpClient:
             return None
         asked_at = self._clock()
         started_s = asyncio.get_running_loop().time()
+        outcome = await self._exchange(session, request)
+        outcome.asked_at = asked_at
+        outcome.latency_ms = (asyncio.get_running_loop().time() - started_s) * 1000
+        if outcome.service_failed:
+            wait_s = min(outcome.retry_after_s or 0.0, self._limits.retry_after_max_s)
+            circuit.failed(admission, outcome.reason or "", wait_s=wait_s)
+        elif outcome.was_sent:
+            circuit.succeeded()
+        else:
+            circuit.abandoned(admission)
+        sent.append(outcome)
+        return outcome
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: HttpRequest) -> Outcome:
         try:
             async with session.request(
                 request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
             ) as response:
-                outcome = await read_outcome(response, self._limits.max_response_bytes, now=self._clock)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            outcome = failed_outcome(error)
-        outcome.asked_at = asked_at
-        outcome.latency_ms = (asyncio.get_running_loop().time() - started_s) * 1000
-        outcome.redact(secret_values(request.headers))
-        outcome.tell(circuit, admission, retry_after_max_s=self._limits.retry_after_max_s)
-        sent.append(outcome)
+                return await self._read(response, request)
+        except (TooLarge, UnknownEncoding, BrokenBody, aiohttp.ClientError, OSError, ValueError) as error:
+            return outcome_of_error(error, self._limits, secrets=secret_values(request.headers))
+
+    async def _read(self, response: aiohttp.ClientResponse, request: HttpRequest) -> Outcome:
+        status = response.status
+        body: bytes | None = None
+        try:
+            body = await read_body(response, self._limits.max_response_bytes)
+        except (TooLarge, UnknownEncoding):
+            if status < 300:
+                raise
+        if status < 300:
+            return Outcome(status, body)
+        secrets = secret_values(request.headers)
+        for secret in secrets:
+            body = body and body.replace(secret.encode(), b"***")
+        outcome = outcome_of_status(response, body, secrets=secrets, now=self._clock)
+        if status < 400:
+            target = redacted(_redirect_target(response), secrets, max_chars=SNIPPET_CHARS)
+            outcome.reason = f"HTTP {status}: redirects are not followed ({target}); correct the URL"
         return outcome
 
     async def _turn(self, circuit: Circuit) -> Admission:
-        """Wait for the circuit, then for the rate limit."""
+        """Wait for the circuit breaker, then for the rate limit."""
         while True:
             admission = await circuit.admit()
             if admission is Admission.GIVEN_UP or self._limiter is None:
@@ -244,18 +255,18 @@ class HttpClient:
             if admission is Admission.PROBE or circuit.is_closed:
                 return admission
 
-    def _answer(self, request: HttpRequest, sent: list[Outcome]) -> HttpAnswer:
+    def _response(self, request: HttpRequest, sent: list[Outcome]) -> HttpResponse:
         if not sent:
             assert self._circuit is not None
             reason = (
-                f"not asked: {self._circuit.failures_in_a_row} requests in a row failed, the last with "
-                f"{self._circuit.last_failure!r}; replay when the service is back"
+                f"not sent: {self._circuit.failures_in_a_row} requests in a row failed, the last with "
+                f"{self._circuit.last_failure!r}; run again when the service has recovered"
             )
-            return HttpAnswer(request.request_id, None, None, 0.0, 0, self._clock(), "circuit_open", reason)
+            return HttpResponse(request.request_id, None, None, 0.0, 0, self._clock(), "circuit_open", reason)
         last = sent[-1]
         assert last.asked_at is not None
         several = f" (after {len(sent)} attempts)" if len(sent) > 1 else ""
-        return HttpAnswer(
+        return HttpResponse(
             request_id=request.request_id,
             status=last.status,
             body=last.body,
@@ -266,15 +277,6 @@ class HttpClient:
             reason=last.reason and last.reason + several,
         )
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._limits.concurrency, ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A compressed answer could unpack to far more than the size limit in one step.
-            headers={"Accept-Encoding": "identity"},
-        )
-
     def _new_circuit(self, loop: asyncio.AbstractEventLoop) -> Circuit:
         return Circuit(
             failures_to_open=self._limits.failures_to_open,
@@ -283,10 +285,10 @@ class HttpClient:
             monotonic_s=loop.time,
         )
 
-    def _pass_interrupts_on(
+    def _interrupt_handler(
         self, main: asyncio.Task[Any] | None
     ) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-        """asyncio only logs an interrupt of Dagster's that hits a plain callback; end the run instead."""
+        """End the run on an interrupt raised in a plain callback, which asyncio would only log."""
 
         def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             error = context.get("exception")
@@ -297,3 +299,11 @@ class HttpClient:
             main.cancel()
 
         return handle
+
+
+def _redirect_target(response: aiohttp.ClientResponse) -> str:
+    try:
+        host = yarl.URL(response.headers.get("Location", "")).host
+    except ValueError:
+        return "to a malformed address"
+    return f"to {host}" if host else "on the same host"

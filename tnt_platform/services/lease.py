@@ -1,14 +1,14 @@
-"""A lease on a dataset: who works on it now, so that two deployments don't do the same work twice.
+"""Lease a dataset, so that two deployments do not do the same work twice.
 
-It is politeness, never correctness: publishing is kept right by the pointer's compare-and-swap.
+A lease saves work; it is not needed for correctness, which the pointer's compare-and-swap guarantees.
 
 Clocks: the holder writes when its claim expires by its own clock, and another takes it when that is past by
-the other's clock by a margin of a tenth of the timeout, at most 5 s. Clocks may differ by that margin for a
+the other's clock plus a margin of a tenth of the timeout, at most 5 s. Clocks may differ by that margin for a
 claim that is no longer renewed; for one with a heartbeat (every third of the timeout) by two thirds more.
-Beyond that a claim may be taken early; `HeldLease.assert_held` then says so to the one who lost it.
+Beyond that a claim may be taken early; `HeldLease.assert_held` then tells the previous holder.
 
-Tokens strictly rise over all acquisitions of a key: one more than the last, or the milliseconds since 1970 if
-that is more, so that they go on rising when the record was deleted.
+Tokens strictly increase over all acquisitions of a key: one more than the last, or the milliseconds since 1970
+if that is more, so that they keep increasing after the record was deleted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from uuid import uuid4
 
 from tnt_platform.errors import ConfigError, RetryableError, TntError
 from tnt_platform.services.claims import Claim, Claims
+from tnt_platform.services.lease_dynamodb import TABLE_NAME, TableClaims, lease_client
+from tnt_platform.services.lease_file import FileClaims
 
 DEFAULT_TIMEOUT_S = 300.0
 _BEATS_A_TIMEOUT = 3
@@ -31,16 +33,16 @@ _TEXT_CHARS = 200
 
 
 class LeaseHeld(RetryableError):
-    """Somebody else holds the lease; the message says who and until when."""
+    """Another owner holds the lease; the message says who and until when."""
 
 
 class LeaseLost(RetryableError):
-    """The lease went to somebody else or was released: what was prepared under it must not be published."""
+    """The lease was taken over or released: what was prepared under it must not be published."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A claim that was granted; `token` tells it from every earlier and later one of its key."""
+    """A granted claim; `token` distinguishes it from every earlier and later one of its key."""
 
     key: str
     owner: str
@@ -59,14 +61,14 @@ class LeaseStore:
         self._clock = clock
 
     def acquire(self, key: str, owner: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Lease:
-        """Take the lease if it is free or expired; it is not granted twice to one owner either.
+        """Take the lease if it is free or expired; one owner cannot take it twice either.
 
-        `owner` is for people to read: who works, and where.
+        `owner` is for people to read: who is working, and where.
 
         Raises:
-            LeaseHeld: somebody holds it.
+            LeaseHeld: another owner holds it.
             ConfigError: an empty or overlong key or owner, or a timeout that is not above 0.
-            Unavailable, NotFound, Refused, PermanentError: the claims can't be read or written.
+            Unavailable, NotFound, Refused, PermanentError: the claims cannot be read or written.
         """
         _refuse_unusable(key, owner, timeout_s)
         seen = self._claims.read(key)
@@ -77,19 +79,19 @@ class LeaseStore:
         claim = Claim(owner, token, uuid4().hex, now, now + timedelta(seconds=timeout_s))
         if not self._claims.write(key, claim, over=seen, if_not_renewed=True):
             winner = self._claims.read(key)
-            # Our own claim: the answer to the first try was lost and the client tried again.
+            # Our own claim: the response to the first attempt was lost and the client retried.
             if winner != claim:
                 raise _held(key, winner)
         return Lease(key, owner, token, claim.claim_id, now, claim.expires_at, timeout_s)
 
     def renew(self, lease: Lease) -> Lease:
-        """Prove that the lease is still this one and give it its whole timeout again.
+        """Verify that `lease` is still the current one and extend it by its whole timeout.
 
-        A lease that expired and that nobody took is still this one.
+        An expired lease that nobody took over is still current.
 
         Raises:
-            LeaseLost: somebody took it, or it was released.
-            Unavailable, NotFound, Refused, PermanentError: the claims can't be read or written.
+            LeaseLost: it was taken over or released.
+            Unavailable, NotFound, Refused, PermanentError: the claims cannot be read or written.
         """
         expires_at = self._now() + timedelta(seconds=lease.timeout_s)
         claim = _claim_of(lease)
@@ -98,19 +100,19 @@ class LeaseStore:
         return replace(lease, expires_at=expires_at)
 
     def release(self, lease: Lease) -> bool:
-        """Free the lease; False, and nothing is done, when it is no longer this one.
+        """Release the lease; do nothing and return False if it is no longer the current one.
 
         Raises:
-            Unavailable, NotFound, Refused, PermanentError: the claims can't be read or written.
+            Unavailable, NotFound, Refused, PermanentError: the claims cannot be read or written.
         """
         claim = _claim_of(lease)
         return self._claims.write(lease.key, replace(claim, owner=None, expires_at=self._now()), over=claim)
 
     def holds(self, lease: Lease) -> bool:
-        """Whether the lease is stored as this one and has not expired by this process's clock.
+        """Return whether `lease` is the current one and has not expired by this process's clock.
 
         Raises:
-            Unavailable, NotFound, Refused, PermanentError: the claims can't be read.
+            Unavailable, NotFound, Refused, PermanentError: the claims cannot be read.
         """
         stored = self._claims.read(lease.key)
         return (
@@ -126,7 +128,7 @@ class LeaseStore:
 
 
 class HeldLease:
-    """A lease under a heartbeat (see `held`)."""
+    """A lease under a heartbeat (see `hold_lease`)."""
 
     def __init__(self, store: LeaseStore, lease: Lease) -> None:
         self._store = store
@@ -139,20 +141,20 @@ class HeldLease:
         return self.lease.token
 
     def assert_held(self) -> None:
-        """Ask the store whether the lease is still ours, and renew it: to be called just before a commit.
+        """Check with the store that the lease is still held, and renew it; call it just before a commit.
 
-        It does not trust the local clock, so it also holds for a process that was stopped in between.
+        It does not rely on the local clock, so it also works in a process that was suspended.
 
         Raises:
-            LeaseLost: somebody took the lease; give up what was prepared.
-            Unavailable, NotFound, Refused, PermanentError: the store can't be asked.
+            LeaseLost: the lease was taken over; discard what was prepared.
+            Unavailable, NotFound, Refused, PermanentError: the store cannot be read.
         """
         if self._lost is not None:
             raise LeaseLost(self._lost)
         self._renew()
 
     def beat(self) -> None:
-        """Renew until it is over or lost; a store that can't be reached is asked again at the next beat."""
+        """Renew until stopped or lost; a store that cannot be reached is tried again at the next beat."""
         while not self._over.wait(self.lease.timeout_s / _BEATS_A_TIMEOUT):
             try:
                 self._renew()
@@ -174,12 +176,12 @@ class HeldLease:
 
 
 @contextmanager
-def held(
+def hold_lease(
     store: LeaseStore, key: str, owner: str, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> Iterator[HeldLease]:
-    """Hold a lease for the block: taken, renewed every third of its timeout, released.
+    """Take a lease, renew it every third of its timeout while the block runs, and release it.
 
-    A release that fails is left to the timeout: it must not hide what the block did.
+    A failed release is left to the timeout: it must not hide an error of the block.
 
     Raises:
         LeaseHeld, ConfigError, Unavailable, NotFound, Refused, PermanentError: see `LeaseStore.acquire`.
@@ -190,7 +192,7 @@ def held(
         heartbeat.start()
         yield holding
     finally:
-        # The thread isn't waited for: a renewal that comes after the release is refused by the store.
+        # No need to join the thread: the store rejects a renewal that comes after the release.
         holding.stop()
         with suppress(TntError):
             store.release(holding.lease)
@@ -199,16 +201,13 @@ def held(
 def open_lease_store(
     location: str, options: Mapping[str, str] | None = None, *, clock: Callable[[], datetime]
 ) -> LeaseStore:
-    """The store at `location`: a folder (`file:///path`, or a path with a slash) or a DynamoDB table.
+    """Open the lease store at `location`: a folder (`file:///path`, or a path with a slash) or a DynamoDB table.
 
-    `options` are those of `aws_client` and mean nothing to a folder.
+    `options` are those of `aws_client`; a folder ignores them.
 
     Raises:
         ConfigError: neither a folder nor a table name, or unusable options.
     """
-    from tnt_platform.services.lease_dynamodb import TABLE_NAME, TableClaims, lease_client
-    from tnt_platform.services.lease_file import FileClaims
-
     if location.startswith("file://") or ("/" in location and "://" not in location):
         return LeaseStore(FileClaims(Path(location.removeprefix("file://"))), clock=clock)
     table_name = location.removeprefix("dynamodb://")
@@ -230,7 +229,7 @@ def _margin(timeout_s: float) -> timedelta:
 
 def _held(key: str, claim: Claim | None) -> LeaseHeld:
     if claim is None or claim.owner is None:
-        return LeaseHeld(f"lease {key!r} changed hands at this moment: try again")
+        return LeaseHeld(f"lease {key!r} was taken over at this moment: try again")
     return LeaseHeld(
         f"lease {key!r} is held by {claim.owner!r} until {claim.expires_at:%Y-%m-%d %H:%M:%S} UTC "
         f"(token {claim.token}), longer if it is renewed: try again later"
@@ -241,7 +240,7 @@ def _lost(lease: Lease, claim: Claim | None) -> LeaseLost:
     now = "nobody" if claim is None or claim.owner is None else f"{claim.owner!r} with token {claim.token}"
     return LeaseLost(
         f"lease {lease.key!r} of {lease.owner!r} (token {lease.token}) is lost: {now} holds it now; "
-        "publish nothing and start again"
+        "discard what was prepared and start the run again"
     )
 
 

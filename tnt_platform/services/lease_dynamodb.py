@@ -1,4 +1,4 @@
-"""Claims on leases in a DynamoDB table: one item a key, every write conditional."""
+"""Store claims on leases in a DynamoDB table: one item per key, every write conditional."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 from tnt_platform.services.claims import Claim
 from tnt_platform.services.dynamodb_schema import ensure_table
 
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 KEY_ATTRIBUTE = "lock_key"
 TTL_ATTRIBUTE = "ttl"
-# Tokens go on rising without the item, so this only decides how long the last owner can be looked up.
+# Tokens keep increasing without the item; this only decides how long the last owner can be looked up.
 _KEPT_S = 90 * 86_400
-# Asked for because "no item" and "written" are empty answers, just as one that was cut off.
+# Requested because "no item" and "written" are empty responses, as is one that was cut off.
 _PROOF = "ConsumedCapacity"
 
 
@@ -59,7 +59,7 @@ class TableClaims:
                 ConsistentRead=True,
                 ReturnConsumedCapacity="TOTAL",
             )
-            answered(answer, _PROOF)
+            response_field(answer, _PROOF)
         item = answer.get("Item")
         return None if item is None else self._claim(key, item)
 
@@ -83,7 +83,7 @@ class TableClaims:
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False
-            answered(answer, _PROOF)
+            response_field(answer, _PROOF)
         return True
 
     def _claim(self, key: str, item: Mapping[str, Mapping[str, str]]) -> Claim:
@@ -98,13 +98,13 @@ class TableClaims:
         except (KeyError, ValueError, OverflowError) as error:
             raise PermanentError(
                 f"item {key!r} of DynamoDB table {self.table_name!r} is not a lease ({error!r} in it): "
-                "name another table, or delete the item when nobody works on the dataset"
+                "name another table, or delete the item once no run works on the dataset"
             ) from error
 
     def _translated(self, doing: str) -> AbstractContextManager[None]:
         return translated_aws_errors(
             f"{doing} DynamoDB table {self.table_name!r}",
-            if_missing="Create it (terraform apply in AWS, TableClaims.ensure() on a local stand-in) "
+            if_missing="Create it (terraform apply in AWS, TableClaims.ensure() on a local emulator) "
             "and check the region and endpoint",
             if_refused="Give the run's role dynamodb:GetItem and dynamodb:PutItem on it, "
             f"and check that its key is {KEY_ATTRIBUTE!r}",

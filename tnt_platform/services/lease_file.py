@@ -1,4 +1,4 @@
-"""Claims on leases in a local folder: one JSON file a key, for processes of one machine."""
+"""Store claims on leases in a local folder: one JSON file per key, for processes of one machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileClaims:
 
         Raises:
             PermanentError: the file is not a claim.
-            ConfigError, Refused, Unavailable: the file can't be read.
+            ConfigError, Refused, Unavailable: the file cannot be read.
         """
         path = self._path(key)
         with _translated("reading", path):
@@ -48,7 +48,7 @@ class FileClaims:
 
         Raises:
             PermanentError: the file is not a claim.
-            ConfigError, Refused, Unavailable: the file can't be read or written, or stays locked.
+            ConfigError, Refused, Unavailable: the file cannot be read or written, or stays locked.
         """
         path = self._path(key)
         with _translated("writing", path):
@@ -97,7 +97,7 @@ def _claim(path: Path, data: bytes) -> Claim:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise PermanentError(
-            f"{path} is not a lease ({error!r}): delete it when nobody works on the dataset"
+            f"{path} is not a lease ({error!r}): delete it once no run works on the dataset"
         ) from error
 
 
@@ -112,7 +112,7 @@ def _locked(path: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline_s:
                     raise Unavailable(
-                        f"{path} was locked for {LOCK_TIMEOUT_S:.0f} s; look for a stopped process that "
+                        f"{path} was locked for {LOCK_TIMEOUT_S:.0f} s; look for a suspended process that "
                         "holds it"
                     ) from None
                 time.sleep(_LOCK_POLL_S)
@@ -141,5 +141,5 @@ def _translated(doing: str, path: Path) -> Iterator[None]:
     except OSError as error:
         what = f"{doing} the lease {path}: {error.strerror or error}"
         if error.errno in _NO_ACCESS:
-            raise Refused(f"{what}. Give the process a folder that it may write to") from error
-        raise Unavailable(f"{what}. Free or mount what is missing and run again") from error
+            raise Refused(f"{what}. Grant the process write access to the folder") from error
+        raise Unavailable(f"{what}. Check that the disk is mounted and has space, then run again") from error

@@ -1,4 +1,4 @@
-"""Tell a topic that something was published."""
+"""Notify an SNS topic of what was published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 
 MAX_MESSAGE_BYTES = 262_144
 _ARN = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
@@ -37,10 +37,10 @@ class SnsNotifier:
         self._client = aws_client("sns", {"region": arn[1], **(options or {})})
 
     def send(self, subject: str, message: Mapping[str, Any]) -> str:
-        """Publish one message and return its id; when an answer is lost it may be published twice.
+        """Publish one message and return its id; if a response is lost it may be published twice.
 
-        Where the message is above 262,144 bytes, the lists and mappings in its `changelog` keep only as many
-        of their first entries as fit, and `changelog_truncated` is true; the full one is in the manifest.
+        If the message exceeds 262,144 bytes, the lists and mappings in its `changelog` are cut to as many first
+        entries as fit, and `changelog_truncated` is true; the manifest has the full changelog.
 
         Raises:
             PermanentError: the subject is not 1 to 100 printable ASCII characters, or the message is not JSON
@@ -61,12 +61,12 @@ class SnsNotifier:
             try:
                 answer = self._client.publish(TopicArn=self.topic_arn, Subject=subject, Message=text)
             except self._client.exceptions.NotFoundException as error:
-                raise NotFound(f"SNS topic {self.topic_arn} is not there. {_CREATE}") from error
-            return str(answered(answer, "MessageId"))
+                raise NotFound(f"SNS topic {self.topic_arn} does not exist. {_CREATE}") from error
+            return str(response_field(answer, "MessageId"))
 
 
 def fitting_json(message: Mapping[str, Any], max_bytes: int) -> str:
-    """Pure: the message as ASCII JSON of at most `max_bytes`, its changelog cut where it must be.
+    """Encode the message as ASCII JSON of at most `max_bytes`, cutting its changelog if necessary.
 
     Raises:
         PermanentError: not JSON (NaN included), or too large without its changelog.
@@ -84,8 +84,8 @@ def fitting_json(message: Mapping[str, Any], max_bytes: int) -> str:
             too_many = entries
     if fits < 0:
         raise PermanentError(
-            f"a message of {len(text):,} bytes is above the {max_bytes:,} that SNS takes, "
-            "even without the entries of its changelog: send less"
+            f"a message of {len(text):,} bytes exceeds the {max_bytes:,} that SNS accepts, "
+            "even without its changelog: shorten its other fields"
         )
     return _json(_cut(message, fits))
 
@@ -99,7 +99,7 @@ def _json(message: Mapping[str, Any]) -> str:
 
 def _cut(message: Mapping[str, Any], entries: int) -> dict[str, Any]:
     changelog = message.get("changelog")
-    # The changelog's own fields stay; what they hold is cut.
+    # The changelog's own fields stay; their values are cut.
     if isinstance(changelog, Mapping):
         cut: object = {name: _first(value, entries) for name, value in changelog.items()}
     else:
@@ -116,7 +116,7 @@ def _first(value: object, entries: int) -> object:
 
 
 def _longest(value: object) -> int:
-    """The most entries in any list or mapping of the changelog."""
+    """Return the size of the largest list or mapping in the changelog."""
     if isinstance(value, Mapping):
         return max([len(value), *map(_longest, value.values())])
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""S3 event notifications from SQS: hints of which partitions to look at first, never the truth.
+"""Receive S3 event notifications from SQS: hints of which partitions to check first.
 
 The bucket is compared with what was published anyway, so a lost, repeated or late event does no harm.
 """
@@ -14,19 +14,19 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.services.aws import answered, aws_client, translated_aws_errors
+from tnt_platform.services.aws import aws_client, response_field, translated_aws_errors
 
 _MESSAGES_A_CALL = 10  # the most SQS hands out or deletes at once
 _LONGEST_WAIT_S = 20
 _LONGEST_VISIBILITY_S = 43_200
-# S3 in a topic in another topic is the deepest seen; a bound keeps a crafted body from nesting for ever.
+# An S3 event in a topic in another topic is the deepest seen; the bound stops a crafted body from nesting forever.
 _MOST_ENVELOPES = 4
 _EVENTBRIDGE_NAMES = {"Object Created": "ObjectCreated", "Object Deleted": "ObjectRemoved"}
 
 
 def sqs_client(options: Mapping[str, str] | None = None) -> Any:
     """Build the client that `EventQueue` uses (see `aws_client` for the options and errors)."""
-    # A long poll holds the connection for up to 20 s before the answer comes.
+    # A long poll holds the connection for up to 20 s before the response comes.
     return aws_client("sqs", options, read_timeout_s=_LONGEST_WAIT_S + 10.0)
 
 
@@ -42,10 +42,10 @@ class ObjectEvent:
 
 @dataclass(frozen=True)
 class ObjectEventMessage:
-    """One message: what it says, and why it could not be understood if it couldn't.
+    """One message: its events, and `poison_reason` if some of it could not be parsed.
 
-    A poison message may still carry the events of those of its records that were readable.
-    `receives` is how often the queue has handed the message out, this time included.
+    A poison message still carries the events of its valid records. `receives` is how often the queue has
+    delivered the message, including this time.
     """
 
     receipt: str
@@ -57,13 +57,13 @@ class ObjectEventMessage:
 
     @property
     def deletable(self) -> bool:
-        """A poison message is left to the queue's redrive policy, which moves it to the dead-letter queue."""
+        """Return False for a poison message: the queue's redrive policy moves it to the dead-letter queue."""
         return self.poison_reason is None
 
 
 @dataclass(frozen=True)
 class FailedDelete:
-    """A message that stays in the queue and will be handed out again, which does no harm."""
+    """A message that stays in the queue and will be delivered again, which does no harm."""
 
     receipt: str
     code: str
@@ -72,13 +72,15 @@ class FailedDelete:
 
 @dataclass(frozen=True)
 class Deleted:
+    """How many messages SQS deleted, and those it did not."""
+
     deleted: int
     failed: tuple[FailedDelete, ...]
 
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """Approximate, as SQS counts."""
+    """Approximate numbers of messages, as SQS counts them."""
 
     waiting: int
     in_flight: int
@@ -96,18 +98,18 @@ class EventQueue:
     def receive(
         self, max_messages: int, *, wait_s: int = 0, visibility_s: int = 120
     ) -> list[ObjectEventMessage]:
-        """Take up to `max_messages`, hidden from others for `visibility_s`; waits `wait_s` for the first.
+        """Receive up to `max_messages`, hidden from others for `visibility_s`; wait up to `wait_s` for the first.
 
-        Each message is returned once a call. Whatever a body holds, it is returned: as events, or as poison.
+        Each message is returned once per call, whatever its body holds: as events, or as poison.
 
         Raises:
-            ConfigError: a figure SQS doesn't allow.
+            ConfigError: a number that SQS does not allow.
             Unavailable, NotFound, Refused: see `translated_aws_errors`.
         """
         _refuse_outside("max_messages", max_messages, 1, 100_000)
         _refuse_outside("wait_s", wait_s, 0, _LONGEST_WAIT_S)
         _refuse_outside("visibility_s", visibility_s, 1, _LONGEST_VISIBILITY_S)
-        # Delivery is at least once: of a message seen twice only the newest receipt can delete it.
+        # Delivery is at least once: only the newest receipt can delete a message received twice.
         taken: dict[str, ObjectEventMessage] = {}
         while len(taken) < max_messages:
             answer = self._receive_some(
@@ -121,7 +123,7 @@ class EventQueue:
         return list(taken.values())
 
     def delete(self, receipts: Sequence[str]) -> Deleted:
-        """Delete messages in batches of 10 and report those that SQS kept.
+        """Delete messages in batches of 10 and report those that SQS did not delete.
 
         Raises:
             Unavailable, NotFound, Refused: a whole call failed; see `translated_aws_errors`.
@@ -134,16 +136,16 @@ class EventQueue:
             with self._translated("delete from"):
                 self.requests += 1
                 answer = self._client.delete_message_batch(QueueUrl=self.queue_url, Entries=entries)
-            # Only what SQS says it deleted counts: an answer that is cut off deletes nothing.
-            kept = {str(i) for i in range(len(batch))} - {done["Id"] for done in answer.get("Successful", [])}
+            # Count only what SQS confirms: a response that was cut off confirms nothing.
+            left = {str(i) for i in range(len(batch))} - {done["Id"] for done in answer.get("Successful", [])}
             reasons = {fault["Id"]: fault for fault in answer.get("Failed", [])}
-            for entry in sorted(kept, key=int):
+            for entry in sorted(left, key=int):
                 reason = reasons.get(entry, {"Code": "NoAnswer"})
                 failed.append(FailedDelete(batch[int(entry)], reason["Code"], reason.get("Message", "")))
         return Deleted(len(distinct) - len(failed), tuple(failed))
 
     def depth(self) -> QueueDepth:
-        """Ask how many messages wait, are with a consumer, or are delayed.
+        """Return how many messages are waiting, in flight, or delayed.
 
         Raises:
             Unavailable, NotFound, Refused: see `translated_aws_errors`.
@@ -156,7 +158,7 @@ class EventQueue:
         with self._translated("measure"):
             self.requests += 1
             answer = self._client.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=list(names))
-        return QueueDepth(*(int(answered(answer, "Attributes").get(name, 0)) for name in names))
+        return QueueDepth(*(int(response_field(answer, "Attributes").get(name, 0)) for name in names))
 
     def _receive_some(self, most: int, wait_s: int, visibility_s: int) -> list[dict[str, Any]]:
         with self._translated("receive from"):
@@ -180,10 +182,10 @@ class EventQueue:
 
 
 def read_notification(body: str, receipt: str) -> tuple[tuple[ObjectEvent, ...], str | None]:
-    """Pure: the events a message body tells of, and why it (or some record of it) can't be understood.
+    """Parse the events in a message body; the second value says why it, or some record of it, is malformed.
 
-    Understands S3's own notification, EventBridge's, either of them inside an SNS notification, and the
-    test message that S3 sends when notifications are set up (no events, nothing wrong). Never raises.
+    Accepts S3's own notification, EventBridge's, either of them inside an SNS notification, and the
+    test message that S3 sends when notifications are set up (no events, no fault). Never raises.
     """
     try:
         content = json.loads(body)
@@ -220,7 +222,7 @@ def _events_of_records(records: object, receipt: str) -> tuple[tuple[ObjectEvent
 
 
 def _event_of_record(record: object, receipt: str) -> ObjectEvent | str:
-    # Stand-ins call themselves minio:s3 and the like, and leave the s3: in front of the event's name.
+    # Emulators call themselves minio:s3 and the like, and leave the s3: in front of the event's name.
     if not str(_at(record, "eventSource")).endswith(":s3"):
         return f"a record's eventSource is {str(_at(record, 'eventSource'))[:40]!r}, not aws:s3"
     key, name = _at(record, "s3", "object", "key"), _at(record, "eventName")
@@ -239,7 +241,7 @@ def _event_of_eventbridge(content: Mapping[str, object], receipt: str) -> Object
     if not isinstance(kind, str):
         return "detail-type is missing"
     name = _EVENTBRIDGE_NAMES.get(kind, kind) + (f":{reason}" if isinstance(reason, str) else "")
-    # Unlike S3's own notifications, EventBridge's carry the key as it is: decoding would spoil a plus.
+    # Unlike S3's own notifications, EventBridge's carry the key unencoded: decoding would corrupt a plus.
     return _event(
         _at(content, "detail", "bucket", "name"), _at(content, "detail", "object", "key"), name, receipt
     )
@@ -282,4 +284,4 @@ def _message_of(raw: Mapping[str, Any]) -> ObjectEventMessage:
 
 def _refuse_outside(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise ConfigError(f"{name} is {value}: SQS takes {least} to {most}")
+        raise ConfigError(f"{name} is {value}: SQS accepts {least} to {most}")

@@ -9,7 +9,7 @@ import polars as pl
 from tnt_platform.errors import PublishConflict
 from tnt_platform.lake.publishing import CONFLICT_RETRIES, Place
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.services.http import HttpAnswer
+from tnt_platform.services.http import HttpResponse
 from tnt_platform.transit.transforms.answers import AnswerExpression, read_answer
 
 # A killed run has to repeat at most this many requests.
@@ -33,7 +33,7 @@ ANSWER_SCHEMA: dict[str, pl.DataType] = {
 KEY = ("request_id",)
 
 
-def answer_row(answer: HttpAnswer, expression: AnswerExpression) -> dict[str, object]:
+def answer_row(answer: HttpResponse, expression: AnswerExpression) -> dict[str, object]:
     """Turn one answer into a row of ANSWER_SCHEMA: its days, or the reason why it has none."""
     reason_code, reason, days = answer.reason_code, answer.reason, None
     if reason_code is None:

@@ -26,7 +26,7 @@ from tnt_platform.lake.publishing import (
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.upstream import Upstream, published_unchanged
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.services.http import HttpAnswer, HttpClient, HttpRequest
+from tnt_platform.services.http import HttpClient, HttpRequest, HttpResponse
 from tnt_platform.settings import Settings
 from tnt_platform.transit.answers import (
     ANSWER_SCHEMA,
@@ -215,7 +215,7 @@ class Enrichment:
             return known
         fresh: list[dict[str, object]] = []
 
-        def keep(answer: HttpAnswer) -> None:
+        def keep(answer: HttpResponse) -> None:
             asked.attempts += answer.attempts
             row = answer_row(answer, expression)
             if row["reason_code"] is None or row["reason_code"] in FINAL_REASONS:
@@ -228,7 +228,7 @@ class Enrichment:
                 self.progress(f"{self.date}: {done} of {missing.height} requests answered")
 
         with journal:
-            self.client.ask_many(self._http_requests(missing), on_answer=keep)
+            self.client.send_many(self._http_requests(missing), on_response=keep)
         return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
 
     def _http_requests(self, requests: pl.DataFrame) -> Iterator[HttpRequest]:

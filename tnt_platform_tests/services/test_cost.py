@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 from bench import cost as bench
 from tnt_platform.cli.cost import idle_table
 from tnt_platform.errors import ConfigError, PermanentError
-from tnt_platform.services.cost import CostBreakdown, Hardware, Prices, cost_usd
-from tnt_platform.services.cost_idle import TOGETHER, WITHOUT_SERVICES, Environments, idle_usd
+from tnt_platform.services.cost import (
+    TOGETHER,
+    WITHOUT_SERVICES,
+    CostBreakdown,
+    Environments,
+    Hardware,
+    Prices,
+    cost_usd,
+    idle_usd,
+)
 from tnt_platform_tests.paths import REPOSITORY
 from tnt_platform_tests.rounds import rounds
 
@@ -141,7 +149,7 @@ def test_no_file_has_no_price_a_file() -> None:
 
 @pytest.mark.parametrize("figure", [-1, float("nan"), float("inf")])
 def test_an_impossible_figure_is_refused_by_name(prices: Prices, figure: float) -> None:
-    with pytest.raises(PermanentError, match="task_seconds is"):
+    with pytest.raises(PermanentError, match="task_seconds"):
         cost_usd(task_seconds=figure, vcpu=1, memory_gb=2, s3_writes=0, s3_reads=0, s3_lists=0, prices=prices)
 
 
@@ -203,7 +211,7 @@ def test_the_idle_cost_of_an_environment_is_the_sum_of_what_it_keeps_running(
     prices: Prices, environments: Environments
 ) -> None:
     """Development, by hand: 2.5 vCPU and 7 GB, a gateway, three addresses, a balancer, the smallest database."""
-    costs = idle_usd(environments.dev, environments.looks, prices)
+    costs = idle_usd(environments.dev, environments.polling, prices)
     assert costs["services on Fargate"] == pytest.approx(730 * (2.5 * 0.04048 + 7 * 0.004445))
     assert costs["NAT gateways"] == pytest.approx(32.85)
     assert costs["public addresses"] == pytest.approx(10.95)
@@ -217,15 +225,15 @@ def test_the_idle_cost_of_an_environment_is_the_sum_of_what_it_keeps_running(
 def test_a_second_zone_doubles_the_database_and_endpoints_count_in_each_zone(
     prices: Prices, environments: Environments
 ) -> None:
-    costs = idle_usd(environments.prod, environments.looks, prices)
+    costs = idle_usd(environments.prod, environments.polling, prices)
     assert costs["database"] == pytest.approx(2 * (730 * 0.065 + 50 * 0.115))
     assert costs["interface endpoints"] == pytest.approx(7 * 3 * 0.01 * 730)
 
 
 def test_a_database_without_price_is_named(prices: Prices, environments: Environments) -> None:
     database = environments.dev.database.model_copy(update={"instance_class": "db.x1.huge"})
-    with pytest.raises(ConfigError, match=r"no price of db\.x1\.huge; known: db\.t4g\.micro"):
-        idle_usd(environments.dev.model_copy(update={"database": database}), environments.looks, prices)
+    with pytest.raises(ConfigError, match=r"db\.x1\.huge.*db\.t4g\.micro"):
+        idle_usd(environments.dev.model_copy(update={"database": database}), environments.polling, prices)
 
 
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])

@@ -117,20 +117,20 @@ def test_a_cut_message_fits_and_keeps_as_much_as_it_can(changelog: Any, max_byte
 
 @pytest.mark.parametrize("message", [{"text": "x" * 300_000}, {"changelog": {"note": "x" * 300_000}}])
 def test_a_message_too_large_without_its_changelog_is_refused(message: dict[str, Any]) -> None:
-    with pytest.raises(PermanentError, match="above the 262,144 that SNS takes"):
+    with pytest.raises(PermanentError, match="262,144"):
         fitting_json(message, MAX_MESSAGE_BYTES)
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
 def test_a_message_that_is_not_json_is_refused(value: object) -> None:
-    with pytest.raises(PermanentError, match="is not JSON"):
+    with pytest.raises(PermanentError, match="JSON"):
         fitting_json({"value": value}, MAX_MESSAGE_BYTES)
 
 
 @pytest.mark.parametrize("subject", ["", "x" * 101, " leading", "two\nlines", "variación"])
 def test_a_subject_that_sns_does_not_take_is_refused(subscribed: tuple[str, str], subject: str) -> None:
     notifier = SnsNotifier(subscribed[0], {"endpoint": "http://127.0.0.1:9", **KEYS})
-    with pytest.raises(PermanentError, match="subject of 1 to 100 printable ASCII"):
+    with pytest.raises(PermanentError, match="1 to 100"):
         notifier.send(subject, MESSAGE)
 
 
@@ -145,11 +145,11 @@ def test_what_is_no_standard_topic_is_a_wrong_setting(arn: str) -> None:
 
 def test_a_topic_that_is_not_there_says_how_to_mend_it(aws_options: dict[str, str]) -> None:
     notifier = SnsNotifier("arn:aws:sns:us-east-1:123456789012:gone", aws_options)
-    with pytest.raises(NotFound, match=r"gone is not there\. Create it"):
+    with pytest.raises(NotFound, match=r"gone .*terraform apply"):
         notifier.send("projection_update:x", MESSAGE)
 
 
 def test_a_topic_that_can_not_be_reached_is_worth_another_try() -> None:
     notifier = SnsNotifier("arn:aws:sns:us-east-1:123456789012:x", {"endpoint": "http://127.0.0.1:9", **KEYS})
-    with pytest.raises(Unavailable, match="publish to SNS topic arn:aws:sns"):
+    with pytest.raises(Unavailable, match="arn:aws:sns"):
         notifier.send("projection_update:x", MESSAGE)

@@ -285,7 +285,7 @@ def test_figures_that_sqs_does_not_take_are_refused(queue: EventQueue, arguments
 def test_a_missing_queue_is_not_found(aws_options: dict[str, str], sqs: Any) -> None:
     queue = EventQueue(f"{aws_options['endpoint']}/123456789012/absent", sqs)
     for call in (lambda: queue.receive(1), lambda: queue.delete(["r"]), queue.depth):
-        with pytest.raises(NotFound, match=r"absent.*correct the queue URL"):
+        with pytest.raises(NotFound, match="absent"):
             call()
 
 

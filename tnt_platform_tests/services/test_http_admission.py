@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tnt_platform.services.pacing import paced_limiter
+from tnt_platform.services.http_admission import paced_limiter
 
 
 class VirtualTime(selectors.DefaultSelector):
