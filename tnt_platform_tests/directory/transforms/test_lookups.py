@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tnt_platform.defs
-from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, MATCHES, lookups_of, match_values, spelling
+from tnt_platform.directory.transforms.lookups import (
+    LOOKUP_FILES,
+    MATCHES,
+    lookups_of,
+    match_values,
+    spelling,
+)
 from tnt_platform.errors import ConfigError
 
 FOLDER = Path(next(iter(tnt_platform.defs.__path__))) / "mall_directory"
