@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from tnt_platform.directory.postgres import staging as staging
+from tnt_platform.directory.postgres import staging
 from tnt_platform.directory.postgres.migrations import migrate, migrate_down
 from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.directory.postgres.tables import KINDS

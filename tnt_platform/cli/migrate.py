@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tnt_platform.directory.postgres.migrations import Revisions, migrate_down, revisions
 from tnt_platform.directory.postgres.migrations import migrate as upgrade
-from tnt_platform.directory.postgres.migrations import migrate_down
-from tnt_platform.directory.postgres.migrations.revisions import Revisions, revisions
 from tnt_platform.errors import NotFound
 from tnt_platform.services.postgres import open_database
 from tnt_platform.settings import Settings

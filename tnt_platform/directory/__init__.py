@@ -1,1 +1,1 @@
-"""A mall directory: an API's pages become tenants, and tenants become rows of a database."""
+"""Mall directories: pages of an API become tenants, and tenants become rows of a database."""

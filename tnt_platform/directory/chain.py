@@ -1,20 +1,19 @@
-"""The links of a directory, in order, inside one sync with the database."""
+"""Run the steps of a directory in order, inside one sync with the database."""
 
 from __future__ import annotations
 
-import random  # noqa: TID251  (jitter between retries only; no result depends on it)
+import random  # noqa: TID251  (only jitter between retries; no result depends on it)
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 
 from tnt_platform.directory.database import sync_database
 from tnt_platform.directory.pages import page_limits, publish_pages
-from tnt_platform.directory.postgres.migrations import migrate
-from tnt_platform.directory.postgres.migrations.revisions import revisions
-from tnt_platform.directory.postgres.sync import DirectorySync
+from tnt_platform.directory.postgres.migrations import migrate, revisions
+from tnt_platform.directory.postgres.sync import DirectorySync, utc_now
 from tnt_platform.directory.spec import DATABASE, PAGES, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import publish_tenants
 from tnt_platform.lake.publishing import Place, Published, retry_conflicts
@@ -23,17 +22,12 @@ from tnt_platform.services.postgres import open_database
 from tnt_platform.settings import Settings
 
 
-def utc_now() -> datetime:
-    """The clock of real runs."""
-    return datetime.now(UTC)
-
-
 @dataclass
 class DirectoryChain:
-    """One directory, where it lives, and how this run goes about it.
+    """A run of one directory, as a context manager.
 
-    With `database`, entering it opens a sync: its row in sync_logs tells how the run ended, whatever happens. Other
-    runs that sync wait at the door.
+    With `database`, entering opens a sync, which waits for other syncs to end. Leaving ends its row in sync_logs,
+    whatever happened in between.
     """
 
     spec: DirectorySpec
@@ -68,7 +62,7 @@ class DirectoryChain:
                 url or None, folder=self.settings.home / "postgres", application_name=f"tnt {self.spec.name}"
             )
         )
-        # A newer version's schema is left as it is: after a rollback, only that version knows its steps.
+        # Leave the schema of a newer release alone: after a rollback, this release does not know its migrations.
         if revisions(database).is_behind:
             migrate(database)
         sync = DirectorySync(
@@ -88,20 +82,19 @@ class DirectoryChain:
 
     def publish(self, step: str) -> Published:
         """Bring one step up to date."""
-        sync, client = self._sync, self._client
-        assert client is not None, "enter the chain first"
-        links: dict[str, Callable[[], Published]] = {
-            PAGES: lambda: publish_pages(self.spec, self.place, self.settings, client, run_id=self.run_id),
-            TENANTS: lambda: publish_tenants(
-                self.spec, self.place, self.run_id, accept_withdrawn=self.accept_withdrawn
-            ),
-        }
         started = time.monotonic()
         if step == DATABASE:
-            assert sync is not None, "the chain was opened without the database"
-            # Not repeated on a conflict: a sync applies once.
-            published = sync_database(self.spec, self.place, sync, self.run_id)
+            assert self._sync is not None, "the chain was opened without the database"
+            # Not retried on a conflict: a sync applies only once.
+            published = sync_database(self.spec, self.place, self._sync, self.run_id)
         else:
-            published = retry_conflicts(links[step])
+            published = retry_conflicts(lambda: self._publish_to_lake(step))
         self._timings[f"{step}_s"] = round(time.monotonic() - started, 3)
         return published
+
+    def _publish_to_lake(self, step: str) -> Published:
+        if step == TENANTS:
+            return publish_tenants(self.spec, self.place, self.run_id, accept_withdrawn=self.accept_withdrawn)
+        assert step == PAGES, step
+        assert self._client is not None, "enter the chain first"
+        return publish_pages(self.spec, self.place, self.settings, self._client, run_id=self.run_id)

@@ -1,4 +1,4 @@
-"""The assets of a directory: one op that takes the API through pages and tenants into the database."""
+"""Define the Dagster assets of a directory: one op takes the API through pages and tenants into the database."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,17 +28,17 @@ CHECKS = StepChecks(
     descriptions={
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
         "unique_keys": "No two rows share the key.",
-        "every_record_accounted_for": "Every record of every page is a tenant, quarantined or a repetition.",
-        "directory_not_emptied": "No large part of the directory disappears at once.",
-        "sync_adds_up": "Created + updated + unchanged + moved rows are the tenants.",
+        "every_record_accounted_for": "Every record of every page is a tenant, quarantined or a duplicate.",
+        "directory_not_emptied": "No large part of the directory is withdrawn at once.",
+        "sync_adds_up": "Created + updated + unchanged + moved rows = tenants.",
         "ids_on_one_page": "No tenant is listed on two pages.",
-        "all_mapped": "Every spelling of a floor or category is known.",
+        "all_mapped": "Every spelling of a floor or category has a code.",
     },
 )
 DESCRIPTIONS: Mapping[str, str] = {
-    PAGES: "Every page of the API as it came, published only when together they are the whole directory.",
-    TENANTS: "One row a tenant: names in three languages, floor and category matched with their score, opening hours.",
-    DATABASE: "The tenants in PostgreSQL (shops, dinings), one transaction a sync, each sync in sync_logs.",
+    PAGES: "Every page of the API as served, published only if together they are the whole directory.",
+    TENANTS: "One row per tenant: names in three languages, matched floor and category with scores, opening hours.",
+    DATABASE: "The tenants in PostgreSQL (shops, dinings): one transaction per sync, and every sync in sync_logs.",
 }
 STEP_KINDS: Mapping[str, set[str]] = {PAGES: {"json"}, TENANTS: {"polars", "parquet"}, DATABASE: {"postgres"}}
 DIFFERENCES_SHOWN = 30
@@ -50,19 +50,19 @@ class DirectoryDataset(DatasetComponent[DirectorySpec]):
     spec_type = DirectorySpec
 
     def definitions(self) -> dg.Definitions:
-        """Build assets, checks, job and schedule of the dataset."""
+        """Build the assets, checks, job and schedule of the dataset."""
         spec = self.spec
         return newest_definitions(directory_assets(spec), spec.name, spec.cron, spec.timezone)
 
 
 class DirectoryRun(dg.Config):
-    """How a run goes about it. `accept_vanished`: go on although a large part of the directory is gone."""
+    """Options of a run. `accept_vanished`: publish even if a large part of the directory is gone."""
 
     accept_vanished: bool = False
 
 
 def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
-    """The assets `<dataset>/<step>` with their checks; not partitioned: a directory has only a newest state."""
+    """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a directory has only a newest state."""
     story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url})
 
     @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
@@ -80,7 +80,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
                 accept_withdrawn=config.accept_vanished,
             )
             with chain:
-                # Behind the door: other runs that sync have ended.
+                # Read this only now: entering the chain has waited for the syncs of other runs.
                 before = place.store.current(spec.dataset(TENANTS))
                 yield from materialize_newest(
                     context, chain, CHECKS, lambda step, published: _facts(step, published, before)
@@ -93,9 +93,9 @@ def _facts(step: str, published: Published, tenants_before: Snapshot | None) -> 
     facts = describe_newest(published)
     facts["preview"] = dg.MetadataValue.md(markdown_table(published.preview()))
     if step == TENANTS and published.changed and tenants_before is not None:
-        found = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))
+        differences = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))
         facts["opened_closed_moved_renamed"] = dg.MetadataValue.md(
-            markdown_table(found.head(DIFFERENCES_SHOWN))
+            markdown_table(differences.head(DIFFERENCES_SHOWN))
         )
     for outcome in published.checks:
         if outcome.name == "all_mapped" and outcome.sample is not None:

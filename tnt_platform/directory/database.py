@@ -1,4 +1,4 @@
-"""`<dataset>/database`: the tenants in PostgreSQL, with an audit log; in the lake, what each sync did."""
+"""Step `<dataset>/database`: sync the tenants with PostgreSQL, and publish in the lake what the sync did."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ SYNC_KEY = ("kind",)
 
 
 def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id: str) -> Published:
-    """Make the tables hold the published tenants, in one transaction, and say in the lake what came of it.
+    """Bring the tables to the published tenants, in one transaction, and publish the outcome in the lake.
 
-    The lake's row changes only when the tables or the tenants did: a sync that finds everything as it is leaves a log
-    row in the database and nothing else.
+    The lake gets a version only if tables or tenants changed: a sync without changes adds a log row to the database
+    and nothing else.
 
     Raises:
-        CheckFailed: the counts of the database don't add up to the tenants.
-        TntError: see `DirectorySync.apply`; the tables are as they were.
+        CheckFailed: the counts of the database do not add up to the tenants.
+        TntError: see `DirectorySync.apply`; the tables are unchanged.
     """
     started = time.monotonic()
     upstream = Upstream.read(place.store, spec.dataset(TENANTS), NEWEST)
     reading = read_directory(spec, place)
     counts = _apply(sync, reading, upstream.frame)
     base = place.store.current(spec.dataset(DATABASE))
-    facts = {**{f"records_{name}": value for name, value in asdict(counts).items()}, "sync_id": sync.sync_id}
-    facts["seconds_in_database"] = round(time.monotonic() - started, 3)
+    facts = {
+        **{f"records_{name}": value for name, value in asdict(counts).items()},
+        "sync_id": sync.sync_id,
+        "seconds_in_database": round(time.monotonic() - started, 3),
+    }
     in_tables = {"shop": counts.shops, "dining": counts.dinings}
     rows = pl.DataFrame({"kind": list(in_tables), "rows": list(in_tables.values())}).sort("kind")
     change = PartitionChange(
@@ -60,7 +63,7 @@ def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id
 
 def _apply(sync: DirectorySync, reading: Reading, tenants: pl.DataFrame) -> SyncCounts:
     directory = reading.directory
-    # Quarantined records are in the source: their rows are not withdrawn.
+    # Quarantined records are still in the source, so their rows must not be withdrawn.
     held_back = directory.quarantine["unique_id"].drop_nulls().unique().sort().to_list()
     return sync.apply(
         tenants,
@@ -76,8 +79,8 @@ def _apply(sync: DirectorySync, reading: Reading, tenants: pl.DataFrame) -> Sync
 
 
 def _reconciled(counts: SyncCounts, tenants: pl.DataFrame) -> CheckOutcome:
-    said = (
+    description = (
         f"{tenants.height} tenants = {counts.created} created + {counts.updated} updated "
         f"+ {counts.unchanged} unchanged + {counts.moved} moved; {counts.withdrawn} withdrawn"
     )
-    return CheckOutcome("sync_adds_up", counts.records == tenants.height, said)
+    return CheckOutcome("sync_adds_up", counts.records == tenants.height, description)

@@ -1,4 +1,4 @@
-"""What a directory is: the fields of its `defs.yaml`, and its steps."""
+"""Define the fields of a directory's `defs.yaml`, and its steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGES, TENANTS, DATABASE = "pages", "tenants", "database"
 STEPS = (PAGES, TENANTS, DATABASE)
-# The one partition of every step: what the newest reading of the API says.
+# The single partition of every step: the newest state of the API.
 NEWEST = "newest"
 
 
@@ -33,15 +33,17 @@ class DirectorySource(Spec):
         Field(default_factory=dict, repr=False)
     )
     page_size: Annotated[
-        int, Field(ge=1, le=10_000, description="Records per page, the API's `limit`."), Unit("records")
+        int,
+        Field(ge=1, le=10_000, description="Records per page: the `limit` of a request."),
+        Unit("records"),
     ] = 100
     concurrency: Annotated[
-        int, Field(ge=1, le=64, description="Most pages asked for at once."), Unit("requests")
+        int, Field(ge=1, le=64, description="Requests in flight at once, at most."), Unit("requests")
     ] = 4
     pause_s: Annotated[
-        float, Field(ge=0, description="Least time between two requests."), Unit("seconds")
+        float, Field(ge=0, description="Time between two requests, at least."), Unit("seconds")
     ] = 0.1
-    max_page_mb: Annotated[float, Field(gt=0, description="Largest page that is taken."), Unit("MB")] = 50
+    max_page_mb: Annotated[float, Field(gt=0, description="Largest page that is accepted."), Unit("MB")] = 50
     timeout_s: Annotated[float, Field(gt=0, description="Longest wait for a page."), Unit("seconds")] = 30
     attempts: Annotated[
         int, Field(ge=1, le=20, description="Attempts for a page before the run fails."), Unit("attempts")
@@ -51,15 +53,15 @@ class DirectorySource(Spec):
         Field(
             ge=1,
             le=10,
-            description="How often all pages are read before a directory that keeps changing meanwhile is given up; "
-            "with 1, one that has a `uniqueId` on two pages is never taken.",
+            description="How often to read all pages, at most, if they change while they are read. "
+            "With 1, a directory that has a `uniqueId` on two pages is never accepted.",
         ),
         Unit("readings"),
     ] = 3
 
     @property
     def max_page_bytes(self) -> int:
-        """The largest page, in bytes."""
+        """Return the largest accepted page, in bytes."""
         return int(self.max_page_mb * 1_000_000)
 
 
@@ -76,35 +78,35 @@ class DirectorySpec(DatasetSpec):
         Field(
             ge=0,
             le=1,
-            description="A sync that would withdraw a larger share of the published tenants is refused.",
+            description="A sync that would withdraw a larger share of the published tenants is blocked.",
         ),
         Unit("share, 0 to 1"),
     ] = 0.2
     database_url: Annotated[
         SharedUrl,
-        Field(description="PostgreSQL database of the tenants; the embedded server if it is empty."),
+        Field(description="PostgreSQL database of the tenants; if empty, the embedded server."),
     ] = Field(default="${DATABASE_URL:-}", repr=False)
     lock_timeout_s: Annotated[
-        float, Field(gt=0, description="How long a sync waits for another one to end."), Unit("seconds")
+        float, Field(gt=0, description="How long a sync waits for another sync to end."), Unit("seconds")
     ] = 300
-    cron: Annotated[Cron | None, Field(description="When the API is asked, in `timezone`.")] = None
+    cron: Annotated[Cron | None, Field(description="When to read the API, in `timezone`.")] = None
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps in the order in which they build on each other."""
+        """Return the steps in the order in which they build on each other."""
         return STEPS
 
     def dataset(self, step: str) -> str:
-        """The id of a step in the lake."""
+        """Return the id of a step's dataset in the lake."""
         return f"{self.name}/{step}"
 
     def lookup_files(self) -> dict[str, bytes]:
-        """The lookups beside the YAML, by file name; only those that are there."""
-        found = {name: self.folder / name for name in LOOKUP_FILES}
-        return {name: path.read_bytes() for name, path in found.items() if path.is_file()}
+        """Read the lookup files that exist beside the YAML, by file name."""
+        paths = {name: self.folder / name for name in LOOKUP_FILES}
+        return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
     def mistakes_beside(self, settings: Settings) -> Iterator[Mistake]:
-        """Find lookups that are missing or contradict each other."""
+        """Find lookup files that are missing, invalid or contradict each other."""
         try:
             lookups_of(self.lookup_files())
         except ConfigError as error:

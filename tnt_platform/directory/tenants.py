@@ -1,4 +1,4 @@
-"""`<dataset>/tenants`: the records of the newest pages, normalized; what can't be used is in quarantine."""
+"""Step `<dataset>/tenants`: publish the records of the newest pages as tenants, and quarantine unusable ones."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tnt_platform.lake.upstream import Upstream, published_unchanged
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 
 TENANT_KEY = ("unique_id",)
-# What people want to know of two versions of a directory, and the columns that tell.
-RENAMED = ("title_en", "title_th", "title_zh")
-PLACED = ("floor", "zone", "unit")
+# Columns whose change means that a tenant was renamed, or that it moved.
+TITLE_COLUMNS = ("title_en", "title_th", "title_zh")
+PLACE_COLUMNS = ("floor", "zone", "unit")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The newest pages, read: what of them is published and where it came from."""
+    """The tenants read from the newest pages, with the lookups and the version of the pages they come from."""
 
     directory: Directory
     lookups: Lookups
@@ -40,36 +40,28 @@ class Reading:
 
     @property
     def counts(self) -> RowCounts:
-        """Records in = tenants + quarantined + repeated."""
-        found = self.directory
-        rows_in = found.tenants.height + found.quarantine.height + found.deduplicated
+        """Count records in = tenants + quarantined + deduplicated."""
+        published, quarantined = self.directory.tenants.height, self.directory.quarantine.height
+        deduplicated = self.directory.deduplicated
+        rows_in = published + quarantined + deduplicated
         return RowCounts(
-            rows_in=rows_in,
-            published=found.tenants.height,
-            quarantined=found.quarantine.height,
-            deduplicated=found.deduplicated,
+            rows_in=rows_in, published=published, quarantined=quarantined, deduplicated=deduplicated
         )
 
 
-def read_lookups(spec: DirectorySpec) -> Lookups:
-    """The CSV files beside the dataset's YAML.
-
-    Raises:
-        ConfigError: one is missing or contradicts itself.
-    """
-    return lookups_of(spec.lookup_files())
-
-
 def read_directory(spec: DirectorySpec, place: Place) -> Reading:
-    """Make tenants of the newest published pages.
+    """Read the newest published pages as tenants.
 
     Raises:
-        NotFound: no pages were published yet.
+        NotFound: no pages have been published yet.
+        ConfigError: a lookup beside the YAML is missing or invalid.
     """
     pages = place.store.current(spec.dataset(PAGES))
     if pages is None:
-        raise NotFound(f"{spec.name}: no pages yet; materialize {spec.name}/{PAGES} first")
-    lookups = read_lookups(spec)
+        raise NotFound(
+            f"{spec.name}: no pages have been published yet; materialize {spec.name}/{PAGES} first"
+        )
+    lookups = lookups_of(spec.lookup_files())
     records = records_of(pages, place.lake)
     return Reading(tenants_of(records, lookups, timezone=spec.timezone), lookups, pages)
 
@@ -77,10 +69,11 @@ def read_directory(spec: DirectorySpec, place: Place) -> Reading:
 def publish_tenants(
     spec: DirectorySpec, place: Place, run_id: str, *, accept_withdrawn: bool = False
 ) -> Published:
-    """Publish the tenants of the newest pages, unless the very same were read by the same lookups.
+    """Publish the tenants of the newest pages; skipped if neither the pages nor the lookups have changed.
 
     Raises:
-        NotFound: no pages were published yet.
+        NotFound: no pages have been published yet.
+        ConfigError: a lookup beside the YAML is missing or invalid.
         CheckFailed: more tenants would be withdrawn than `max_withdrawn_share` allows.
     """
     upstream = Upstream.read(place.store, spec.dataset(PAGES), NEWEST)
@@ -89,22 +82,21 @@ def publish_tenants(
     if unchanged := published_unchanged(base, upstream, NEWEST, recipe):
         return unchanged
     reading = read_directory(spec, place)
-    tenants, counts = reading.directory.tenants, reading.counts
-    change = PartitionChange(
-        partition=NEWEST,
-        data=tenants,
-        inputs=upstream.ledger(recipe),
-        quarantine=_quarantine(reading),
-        counts=counts,
-        inputs_digest=upstream.inputs_digest,
-    )
+    tenants = reading.directory.tenants
     before = base.scan([NEWEST]).collect() if base is not None else tenants.clear()
     differences = directory_differences(before, tenants)
     published = publish_checked(
         place,
         base=base,
         dataset=spec.dataset(TENANTS),
-        change=change,
+        change=PartitionChange(
+            partition=NEWEST,
+            data=tenants,
+            inputs=upstream.ledger(recipe),
+            quarantine=_quarantine(reading),
+            counts=reading.counts,
+            inputs_digest=upstream.inputs_digest,
+        ),
         key=TENANT_KEY,
         checks=[
             unique_keys(TENANT_KEY, NEWEST),
@@ -115,22 +107,19 @@ def publish_tenants(
         run_id=run_id,
         about={"changes": dict(differences.group_by("change").len().iter_rows())},
     )
-    facts = {
-        f"tenants_{what}": differences.filter(change=what).height
-        for what in ("opened", "closed", "moved", "renamed")
-    }
-    issues = reading.directory.issues
-    return published.with_facts({**facts, "validation_issues": issues.height})
+    changes = ("opened", "closed", "moved", "renamed")
+    facts = {f"tenants_{change}": differences.filter(change=change).height for change in changes}
+    return published.with_facts({**facts, "validation_issues": reading.directory.issues.height})
 
 
 def directory_differences(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """What opened, closed, moved (to another floor, zone or unit, or between shop and dining) or was renamed.
+    """List tenants that opened, closed, moved (floor, zone, unit, or between shop and dining) or were renamed.
 
-    before, after: tenants. Returns unique_id, change (opened | closed | moved | renamed), title, was, now (String);
-    a tenant that was renamed and moved has a row for each. Sorted by change and unique_id.
+    before, after: tenants. Returns unique_id, change (opened | closed | moved | renamed), title, was, now (String),
+    sorted by change and unique_id; a tenant that was renamed and also moved has two rows.
     """
-    title = pl.coalesce(*RENAMED)
-    place = pl.concat_str(pl.col("kind", *PLACED).fill_null("-"), separator=" / ")
+    title = pl.coalesce(*TITLE_COLUMNS)
+    place = pl.concat_str(pl.col("kind", *PLACE_COLUMNS).fill_null("-"), separator=" / ")
     old = before.select("unique_id", title=title, place=place)
     new = after.select("unique_id", title=title, place=place)
     opened = new.join(old, on="unique_id", how="anti").select(
@@ -152,7 +141,7 @@ def directory_differences(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataF
 
 
 def _recipe(spec: DirectorySpec) -> str:
-    """A fingerprint of what decides how records are read: the lookups beside the YAML."""
+    """Compute a fingerprint of what decides how records are read: the time zone and the lookups."""
     digest = hashlib.sha256(spec.timezone.encode())
     files = spec.lookup_files()
     for name in LOOKUP_FILES:
@@ -161,7 +150,7 @@ def _recipe(spec: DirectorySpec) -> str:
 
 
 def _quarantine(reading: Reading) -> pl.DataFrame:
-    """The refused records with the page object that holds them."""
+    """Add to the rejected records the key of the page object that holds them."""
     pages = reading.pages.scan([NEWEST], columns=["page", "object_key"]).collect()
     return (
         reading.directory.quarantine.join(pages, on="page", how="left", maintain_order="left")
@@ -173,32 +162,34 @@ def _quarantine(reading: Reading) -> pl.DataFrame:
 def _all_records_accounted_for(reading: Reading) -> CheckOutcome:
     records = reading.pages.scan([NEWEST]).select(pl.col("records").sum()).collect().item()
     counted = reading.counts.rows_in
-    said = f"{counted} records of {records} on {reading.pages.manifest.rows} pages are accounted for"
-    return CheckOutcome("every_record_accounted_for", records == counted, said)
+    description = f"{counted} of {records} records on {reading.pages.manifest.rows} pages are accounted for"
+    return CheckOutcome("every_record_accounted_for", records == counted, description)
 
 
 def _not_emptied(
     spec: DirectorySpec, before: pl.DataFrame, differences: pl.DataFrame, *, accepted: bool
 ) -> CheckOutcome:
-    """A directory that loses a large part at once is more likely broken than closed."""
+    """Block a directory that loses a large part at once: a broken API is more likely than so many closures."""
     closed = differences.filter(change="closed")
     share = closed.height / before.height if before.height else 0.0
-    said = f"{closed.height} of {before.height} tenants are gone ({share:.0%})"
+    description = f"{closed.height} of {before.height} tenants are gone ({share:.0%})"
     passed = share <= spec.max_withdrawn_share or accepted
     if not passed:
-        said += (
-            f", more than `max_withdrawn_share` ({spec.max_withdrawn_share:.0%}); look at the API, and if they did "
-            f"close, run `tnt run {spec.name} --accept-vanished`"
+        description += (
+            f", more than `max_withdrawn_share` ({spec.max_withdrawn_share:.0%}); check the API, and if they really "
+            f"closed, run `tnt run {spec.name} --accept-vanished`"
         )
-    return CheckOutcome("directory_not_emptied", passed, said, None if passed else closed.head(PREVIEW_ROWS))
+    sample = None if passed else closed.head(PREVIEW_ROWS)
+    return CheckOutcome("directory_not_emptied", passed, description, sample)
 
 
 def _mapped(reading: Reading) -> CheckOutcome:
     unmapped = reading.directory.unmapped.sort("records", descending=True)
-    said = (
-        "every floor and category is known"
+    description = (
+        "every floor and category has a code"
         if unmapped.is_empty()
-        else f"{unmapped.height} spellings of floors and categories are not known ({unmapped['records'].sum()} "
-        "records); add them to the mapping CSV beside the YAML"
+        else f"{unmapped.height} spellings of floors and categories have no code ({unmapped['records'].sum()} "
+        "records); add them to the mapping CSVs beside the YAML"
     )
-    return CheckOutcome("all_mapped", unmapped.is_empty(), said, unmapped.head(PREVIEW_ROWS), blocking=False)
+    sample = unmapped.head(PREVIEW_ROWS)
+    return CheckOutcome("all_mapped", unmapped.is_empty(), description, sample, blocking=False)

@@ -7,8 +7,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import URL
 
 from tnt_platform.cli.main import main
-from tnt_platform.directory.postgres.migrations import migrate
-from tnt_platform.directory.postgres.migrations.revisions import revisions
+from tnt_platform.directory.postgres.migrations import migrate, revisions
 from tnt_platform.services.postgres import Database
 from tnt_platform_tests.directory.postgres.postgres_queries import rows, statement
 

@@ -35,7 +35,7 @@ TABLES = ("shops", "dinings")
 
 @dataclass
 class DirectoryScene:
-    """A directory API that a test changes, a lake and a database of its own."""
+    """A directory API that the test can change, with a lake and a database of its own."""
 
     api: DirectoryApi
     settings: Settings
@@ -44,7 +44,7 @@ class DirectoryScene:
     runs: int = field(default=0)
 
     def sync(self, **options: Any) -> dict[str, Published]:
-        """One whole run."""
+        """Run all steps."""
         self.runs += 1
         place = open_place(self.settings)
         with DirectoryChain(self.spec, place, self.settings, run_id=f"r{self.runs}", **options) as chain:
@@ -56,7 +56,7 @@ class DirectoryScene:
 
     @property
     def content(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything in the tables, with the transaction that wrote each row."""
+        """Read the tables, with the transaction that wrote each row."""
         return {table: self.rows(f"select xmin::text, * from {table} order by 1, 2, 3") for table in TABLES}
 
     @property
@@ -96,7 +96,7 @@ def scene(server: Database, tmp_path: Path) -> Iterator[DirectoryScene]:
         yield DirectoryScene(api, Settings.from_environment(environment), database, spec)
 
 
-def test_a_second_sync_writes_no_row_and_makes_no_version(scene):
+def test_a_second_sync_writes_no_rows_and_publishes_no_version(scene):
     scene.sync()
     before = scene.content
     done = scene.sync()
@@ -124,7 +124,7 @@ def test_every_record_is_created_updated_moved_or_withdrawn(scene):
     assert facts["tenants_closed"] == log["records_withdrawn"] > 0
 
 
-def test_what_editors_changed_is_never_overwritten(scene):
+def test_changes_of_the_editors_are_never_overwritten(scene):
     scene.sync()
     with scene.database.transaction() as connection:
         connection.execute(
@@ -144,16 +144,16 @@ def test_what_editors_changed_is_never_overwritten(scene):
 
 FAILURES: Sequence[tuple[str, DirectoryFaults, type[TntError]]] = [
     ("page 2 always answers 500", DirectoryFaults(kind="server_error", page=2), Unavailable),
-    ("page 2 is no JSON", DirectoryFaults(kind="invalid_json", page=2), InvalidInput),
+    ("page 2 is not JSON", DirectoryFaults(kind="invalid_json", page=2), InvalidInput),
     ("page 3 is a web page", DirectoryFaults(kind="html", page=3), TntError),
-    ("totalPages lies", DirectoryFaults(total_pages_off=-1), TntError),
-    ("totalRecord lies", DirectoryFaults(total_records_off=5), TntError),
-    ("the credentials are refused", DirectoryFaults(kind="unauthorized"), TntError),
+    ("totalPages is wrong", DirectoryFaults(total_pages_off=-1), TntError),
+    ("totalRecord is wrong", DirectoryFaults(total_records_off=5), TntError),
+    ("the credentials are rejected", DirectoryFaults(kind="unauthorized"), TntError),
 ]
 
 
 @pytest.mark.parametrize(("what", "faults", "error"), FAILURES, ids=[what for what, _, _ in FAILURES])
-def test_a_directory_that_cannot_be_read_whole_is_a_failed_sync_and_an_untouched_database(
+def test_a_directory_that_cannot_be_read_whole_fails_the_sync_and_leaves_the_database_unchanged(
     scene, what, faults, error
 ):
     scene.sync()
@@ -171,19 +171,19 @@ def test_a_directory_that_cannot_be_read_whole_is_a_failed_sync_and_an_untouched
     assert scene.last_sync["status"] == "COMPLETED"
 
 
-def test_a_page_set_that_changes_while_it_is_read_is_read_again(scene):
+def test_pages_that_change_while_they_are_read_are_read_again(scene):
     scene.api.faults = DirectoryFaults(shift="insert", shift_readings=1)
     done = scene.sync()
     assert done["pages"].facts["readings"] == 2
     assert done["tenants"].counts.rows_in == len(scene.api.records)
 
 
-def test_a_record_that_cannot_be_used_makes_the_sync_partial_and_keeps_its_row(scene):
+def test_an_unusable_record_makes_the_sync_partial_and_keeps_its_row(scene):
     scene.sync()
-    spoilt = [dict(record) for record in scene.api.records]
-    lost = spoilt[0]["uniqueId"]
-    spoilt[0]["tenantId"] = ""
-    scene.api.serve(spoilt)
+    records = [dict(record) for record in scene.api.records]
+    lost = records[0]["uniqueId"]
+    records[0]["tenantId"] = ""
+    scene.api.serve(records)
     done = scene.sync()
     assert done["tenants"].counts.quarantined == 1
     log = scene.last_sync
@@ -192,7 +192,7 @@ def test_a_record_that_cannot_be_used_makes_the_sync_partial_and_keeps_its_row(s
     assert scene.rows(f"select withdrawn_at from ({union}) t where unique_id = '{lost}'") == [(None,)]
 
 
-def test_a_directory_that_loses_most_tenants_is_not_followed_unless_somebody_says_so(scene):
+def test_a_directory_that_loses_most_tenants_is_blocked_unless_overridden(scene):
     scene.sync()
     before = scene.content
     scene.api.serve(scene.api.records[:20])
@@ -214,9 +214,9 @@ def test_new_records_start_inactive_with_a_slug_of_their_own(scene):
     assert rows == [(60, 60, True, False)]
 
 
-@pytest.mark.skipif(not (SHARED / "mall_thai_branches").is_dir(), reason="no shared data")
+@pytest.mark.skipif(not (SHARED / "mall_thai_branches").is_dir(), reason="the shared data is not available")
 def test_real_branch_lists_are_accounted_for_record_by_record(scene):
-    """Fed through the API in its own shape: names and addresses of four Thai chains."""
+    """Serve names and addresses of four Thai chains through the API, in its own format."""
     from tnt_platform_tests.directory.transforms.test_branches import branch_records
 
     expected = json.loads((SHARED / "mall_thai_branches" / "EXPECTED.json").read_text())["expected"]

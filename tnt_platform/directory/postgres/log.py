@@ -1,7 +1,7 @@
-"""The log row of one sync and the advisory lock behind it.
+"""Keep the log row of a sync, and the advisory lock that guards it.
 
-A sync holds the lock, a session's, from before its row says RUNNING until after the row has ended. Whoever
-holds the lock therefore knows that every other RUNNING row belongs to a session that is gone.
+A sync's session holds the lock from before its row is RUNNING until after the row has ended. Whoever holds the lock
+therefore knows that every other RUNNING row belongs to a session that is gone.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tnt_platform.directory.postgres.staging import content_fingerprint, copy_in
 from tnt_platform.directory.postgres.tables import COUNTERS
 from tnt_platform.errors import Unavailable
 
-SYNC_LOCK = 0x746E7402  # "tnt" and a 2; 1 is the migrations'
+SYNC_LOCK = 0x746E7402  # "tnt" and a 2, as bytes; the migrations use 1
 _POLL_S = 0.1
 _ERROR_LENGTH_MAX = 10_000
 
 
 @dataclass(frozen=True)
 class LogRow:
-    """What a sync that was applied writes into its row, in the transaction of its data."""
+    """What an applied sync writes into its log row, in the same transaction as its data."""
 
     status: str
     counters: Mapping[str, int]
@@ -35,23 +35,24 @@ class LogRow:
 
 
 def lock(connection: Connection, *, timeout_s: float) -> None:
-    """Take the lock for the session of `connection`, waiting while another sync has it.
+    """Take the lock for the session of `connection`, waiting while another sync holds it.
 
     Raises:
-        Unavailable: `timeout_s` passed; the message names who holds it.
+        Unavailable: it was not released within `timeout_s`; the message names the holder.
     """
     deadline_s = time.monotonic() + timeout_s
-    # Asking again and again, not waiting inside the server: a signal is heard between two questions.
+    # Poll instead of waiting inside the server, so that signals are handled in between.
     while not try_lock(connection):
         if time.monotonic() >= deadline_s:
             raise Unavailable(
                 f"another sync of the directory is running ({_holder(connection)}) and did not end within "
-                f"{timeout_s:.0f} s: run again later, or end it"
+                f"{timeout_s:.0f} s: run again later, or end that sync"
             )
         time.sleep(_POLL_S)
 
 
 def try_lock(connection: Connection) -> bool:
+    """Take the lock if it is free, and tell whether it was."""
     with connection.begin():
         return bool(
             connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": SYNC_LOCK}).scalar_one()
@@ -59,33 +60,35 @@ def try_lock(connection: Connection) -> bool:
 
 
 def unlock(connection: Connection) -> None:
+    """Release the lock."""
     with connection.begin():
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": SYNC_LOCK})
 
 
 def open_row(connection: Connection, *, owner: str, now: datetime) -> int:
-    """Close what dead sessions left RUNNING as FAILED and begin a row of our own; returns its id."""
+    """Close rows that dead sessions left RUNNING as FAILED, insert a new RUNNING row and return its id."""
     with connection.begin():
         connection.execute(text(_CLOSE_DEAD), {"now": now})
         return int(connection.execute(text(_OPEN), {"now": now, "owner": owner}).scalar_one())
 
 
 def status_of(connection: Connection, sync_id: int) -> str | None:
+    """Read the status of a log row; None if it does not exist."""
     with connection.begin():
-        found = connection.execute(text("SELECT status FROM sync_logs WHERE id = :id"), {"id": sync_id})
-        return found.scalar_one_or_none()
+        result = connection.execute(text("SELECT status FROM sync_logs WHERE id = :id"), {"id": sync_id})
+        return result.scalar_one_or_none()
 
 
 def end_applied(connection: Connection, sync_id: int, row: LogRow, *, now: datetime) -> None:
-    """End the row inside the transaction that wrote the data, so that the two can't disagree.
+    """End the row in the transaction that wrote the data, so that row and data always agree.
 
     Raises:
-        Unavailable: the row has been ended by a later sync, which took this one for dead.
+        Unavailable: a later sync has ended the row, believing this one to be dead.
     """
     values = {**dict.fromkeys(COUNTERS, 0), **row.counters, "status": row.status, "now": now, "id": sync_id}
     ended = connection.execute(text(_END_APPLIED), {**values, "timings": json.dumps(dict(row.timings))})
     if ended.rowcount != 1:
-        raise Unavailable(f"sync {sync_id} was closed by a later sync while it ran: run again")
+        raise Unavailable(f"a later sync closed sync {sync_id} while it was running: run again")
 
 
 def end(
@@ -97,7 +100,7 @@ def end(
     timings: Mapping[str, float],
     memory_mb: float,
 ) -> None:
-    """Add what is known at the end; a row that is still RUNNING becomes FAILED, as nothing was applied."""
+    """Add error, timings and memory; a row that is still RUNNING becomes FAILED, because nothing was applied."""
     values: dict[str, Any] = {
         "id": sync_id,
         "now": now,
@@ -110,20 +113,20 @@ def end(
 
 
 def write_details(connection: Connection, sync_id: int, issues: pl.DataFrame, unmapped: pl.DataFrame) -> None:
-    """Store the issues and unmapped values, unless the newest stored ones are exactly these.
+    """Store the issues and unmapped values, unless they equal those stored last.
 
-    Then the row refers to the sync that has them: an hourly sync of an unchanged directory adds one log row.
+    In that case the row refers to the sync that has them: an hourly sync of an unchanged directory adds one log row.
 
     Raises:
-        PermanentError: PostgreSQL refuses a value.
+        PermanentError: PostgreSQL rejects a value.
     """
     fingerprint = content_fingerprint(issues, unmapped)
     newest = connection.execute(text(_NEWEST_DETAILS)).first()
-    same = newest is not None and newest.details_fingerprint == fingerprint
-    details_of = newest.details_sync_id if newest is not None and same else sync_id
+    unchanged = newest is not None and newest.details_fingerprint == fingerprint
+    details_of = newest.details_sync_id if newest is not None and unchanged else sync_id
     values = {"id": sync_id, "details_of": details_of, "fingerprint": fingerprint}
     connection.execute(text(_SET_DETAILS), values)
-    if not same:
+    if not unchanged:
         for table, frame in (("sync_issues", issues), ("sync_unmapped", unmapped)):
             copy_into(connection, table, frame.with_columns(sync_id=pl.lit(sync_id)))
 
@@ -132,7 +135,7 @@ def _holder(connection: Connection) -> str:
     with connection.begin():
         row = connection.execute(text(_HOLDER), {"key": SYNC_LOCK}).first()
     if row is None:
-        return "which has just ended"
+        return "it has just ended"
     return f"owner {row.owner or 'not known yet'}, server process {row.pid}, since {row.started_at or '?'}"
 
 

@@ -1,4 +1,4 @@
-"""What a sync is to do about each record, and the slugs of new rows: frames in, frames out, no database."""
+"""Plan a sync: what to do with each record, and the slugs of new rows. Frames in, frames out, no database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from tnt_platform.directory.postgres.tables import KINDS
 from tnt_platform.errors import PermanentError
 
-# What is read of every row of shops and dinings, withdrawn ones too; key unique_id.
+# What is read from every row of shops and dinings, including withdrawn ones; key unique_id.
 STORED = {
     "kind": pl.String(),
     "id": pl.Int64(),
@@ -23,35 +23,37 @@ STORED = {
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """`changes`: the tenants with action (created | moved | updated | unchanged), was (the kind of the row that is
-    there) and id (that row's); `withdrawals`: kind, id and unique_id of rows to withdraw.
+    """What a sync will do.
+
+    changes: the tenants with action (created | moved | updated | unchanged) and the kind (was) and id of their stored
+    row; withdrawals: kind, id and unique_id of the rows to withdraw.
     """
 
     changes: pl.DataFrame
     withdrawals: pl.DataFrame
 
     def records(self, action: str, kind: str | None = None) -> pl.DataFrame:
-        """The changes with `action`, those that are or become `kind` only."""
-        found = self.changes.filter(action=action)
-        return found if kind is None else found.filter(kind=kind)
+        """Select the changes with `action`, optionally only those whose new kind is `kind`."""
+        changes = self.changes.filter(action=action)
+        return changes if kind is None else changes.filter(kind=kind)
 
 
 def plan_of(tenants: pl.DataFrame, stored: pl.DataFrame, *, held_back: Sequence[str], complete: bool) -> Plan:
     """Compare the tenants (unique_id, kind, fingerprint and more) with the stored rows.
 
-    Rows that are neither among the tenants nor held back are withdrawn when the input is `complete`.
+    If the input is `complete`, rows that are neither among the tenants nor held back are withdrawn.
 
     Raises:
-        PermanentError: a record is a row of both tables, or a complete input is empty while rows are not.
+        PermanentError: a record is in both tables, or a complete input is empty and would withdraw every row.
     """
     known = stored.select(
         "unique_id", "id", was="kind", was_fingerprint="fingerprint", was_withdrawn="withdrawn"
     )
     changes = tenants.join(known, on="unique_id", how="left", maintain_order="left")
     if changes.height > tenants.height:
-        twice = changes.filter(pl.col("unique_id").is_duplicated())["unique_id"][0]
+        repeated = changes.filter(pl.col("unique_id").is_duplicated())["unique_id"][0]
         raise PermanentError(
-            f"the record {twice!r} is a row of shops and of dinings, which no sync makes: delete one"
+            f"the record {repeated!r} is in both shops and dinings, which no sync does: delete one of the rows"
         )
     differs = pl.col("fingerprint").ne(pl.col("was_fingerprint")) | pl.col("was_withdrawn")
     action = (
@@ -72,34 +74,34 @@ def _withdrawals(tenants: pl.DataFrame, stored: pl.DataFrame, held_back: Sequenc
     gone = stored.filter(~pl.col("withdrawn")).join(kept.to_frame(), on="unique_id", how="anti")
     if gone.height and tenants.is_empty():
         raise PermanentError(
-            f"a complete directory without a single record would withdraw all {gone.height:,} rows: "
-            "look at the source; to empty the directory on purpose, set withdrawn_at by hand"
+            f"a complete directory without records would withdraw all {gone.height:,} rows: check the source; "
+            "to empty the directory on purpose, set withdrawn_at by hand"
         )
     return gone.select("kind", "id", "unique_id")
 
 
 def refuse_taken_slugs(moved: pl.DataFrame, stored: pl.DataFrame) -> None:
-    """Refuse a move into a table where another row has the record's slug.
+    """Refuse to move a record into a table where another row has its slug.
 
-    moved: unique_id, kind (the new one) and slug. Slugs of rows that move away themselves are free.
+    moved: unique_id, the new kind, and slug. The slug of a row that itself moves away is free.
 
     Raises:
-        PermanentError: the first such record and the other are named.
+        PermanentError: names the first such record and the row that has its slug.
     """
     staying = stored.join(moved, on="unique_id", how="anti").select("kind", "slug", taken_by="unique_id")
     taken = moved.join(staying, on=["kind", "slug"]).sort("unique_id").head(1)
     for row in taken.iter_rows(named=True):
         raise PermanentError(
-            f"the record {row['unique_id']!r} becomes a {row['kind']} and keeps its slug {row['slug']!r}, but "
-            f"{row['taken_by']!r} in {KINDS[row['kind']]} was given the same slug by hand: change one of them"
+            f"the record {row['unique_id']!r} moves to {KINDS[row['kind']]} with its slug {row['slug']!r}, but there "
+            f"{row['taken_by']!r} was given the same slug by hand: change one of the slugs"
         )
 
 
 def new_slugs(created: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
-    """Slugs for new records: the base for its first claimant, then -2, -3 ... in the order of unique_id.
+    """Choose slugs for new records: the base for the first of them, then -2, -3 ... in the order of unique_id.
 
-    created: unique_id, slug_base (key unique_id); taken: the slugs of all rows of both tables.
-    Returns unique_id, slug; a slug occurs once and is not among the taken ones, whatever the order of the rows.
+    created: unique_id, slug_base (key unique_id); taken: the slugs of all rows in both tables.
+    Returns unique_id, slug. Slugs are unique and not taken, and do not depend on the order of the rows.
     """
     claims = created.select("unique_id", "slug_base").sort("unique_id")
     first = claims.filter(pl.col("slug_base").is_first_distinct())
@@ -112,11 +114,11 @@ def new_slugs(created: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
 
 
 def _numbered(claims: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
-    """The free slugs base-2, base-3 ... for claims (unique_id, slug_base) in their order.
+    """Give claims (unique_id, slug_base), in their order, the free slugs base-2, base-3 ...
 
-    Numbered slugs of two bases never meet: the part behind the last hyphen is the number, the rest the base.
-    They can meet slugs that are bases themselves ("a-2"), which are all taken by now. A base with `used` such
-    slugs finds `wanted` free numbers among 2 .. 1 + wanted + used.
+    Numbered slugs of two bases never collide: the part after the last hyphen is the number, the rest is the base.
+    They can collide with slugs that are bases themselves ("a-2"), but those are all taken by now. A base with `used`
+    such slugs finds `wanted` free numbers among 2 .. 1 + wanted + used.
     """
     stems = taken.to_frame("slug").select(stem=pl.col("slug").str.strip_chars_end("0123456789"))
     used = stems.group_by("stem").agg(used=pl.len())
@@ -130,6 +132,6 @@ def _numbered(claims: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
         .filter(~pl.col("slug").is_in(taken.implode()))
         .sort("slug_base", "number")
     )
-    place = pl.int_range(pl.len()).over("slug_base").alias("place")
-    numbered = claims.with_columns(place).join(candidates.with_columns(place), on=["slug_base", "place"])
+    rank = pl.int_range(pl.len()).over("slug_base").alias("rank")
+    numbered = claims.with_columns(rank).join(candidates.with_columns(rank), on=["slug_base", "rank"])
     return numbered.select("unique_id", "slug")

@@ -1,10 +1,10 @@
-"""Frames into PostgreSQL tables by COPY and back, refused by name where PostgreSQL could not hold them."""
+"""Check the frames of a sync, and move frames into PostgreSQL tables and back by COPY."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,10 +14,11 @@ import polars as pl
 import psycopg2
 from sqlalchemy import Connection, text
 
+from tnt_platform.directory.postgres.tables import KINDS
 from tnt_platform.errors import PermanentError
 
 SLUG_LENGTH_MAX = 200
-# An entry of a PostgreSQL index holds 2,704 bytes.
+# Well below the 2,704 bytes that an entry of a PostgreSQL index can hold.
 UNIQUE_ID_BYTES_MAX = 1000
 _COPY_BYTES = 1 << 16
 _COPY_ROWS = 4096
@@ -26,12 +27,12 @@ _UTC = pl.Datetime("us", "UTC")
 _TEXT_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = r"[\\\t\n\r]"
 _ARRAY_ESCAPES = {"\\": "\\\\", '"': '\\"'}
-_COPY_PLACE = re.compile(r"COPY \w+, line (\d+)(?:, column (\w+))?")
+_COPY_POSITION = re.compile(r"COPY \w+, line (\d+)(?:, column (\w+))?")
 
 
 @dataclass(frozen=True, eq=False)
 class Staged:
-    """One temporary table: its columns' frame types and PostgreSQL types, and which must be set."""
+    """A temporary table: the type of each column in frames and in PostgreSQL, the required columns and the key."""
 
     table: str
     columns: Mapping[str, tuple[pl.DataType, str]]
@@ -91,31 +92,78 @@ UNMAPPED = Staged(
 )
 
 
-def checked(frame: pl.DataFrame, staged: Staged) -> pl.DataFrame:
-    """`frame` with the columns of `staged` only, after every check that needs no server.
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The checked frames of one sync, and the unique_ids whose rows must not be withdrawn."""
+
+    tenants: pl.DataFrame
+    categories: pl.DataFrame
+    floors: pl.DataFrame
+    issues: pl.DataFrame
+    unmapped: pl.DataFrame
+    held_back: Sequence[str]
+
+    @property
+    def detail_counters(self) -> dict[str, int]:
+        """Count issues, and unmapped values (distinct values, not records)."""
+        return {
+            "validation_issues": self.issues.height,
+            "unmapped_floors": self.unmapped.filter(kind="floor").height,
+            "unmapped_categories": self.unmapped.filter(kind="category").height,
+        }
+
+
+def checked_frames(
+    tenants: pl.DataFrame,
+    *,
+    categories: pl.DataFrame,
+    floors: pl.DataFrame,
+    issues: pl.DataFrame,
+    unmapped: pl.DataFrame,
+    held_back: Sequence[str],
+) -> Frames:
+    """Check the frames of a sync and keep only the columns that are stored.
 
     Raises:
-        PermanentError: a column is missing or of another type, a required value is null, a key occurs twice
-            or a text holds a NUL character; the record is named.
+        PermanentError: a frame cannot be stored; see `checked` and `checked_tenants`.
+    """
+    categories = checked(categories, CATEGORIES)
+    floors = checked(floors, FLOORS)
+    return Frames(
+        tenants=checked_tenants(tenants, categories, floors),
+        categories=categories,
+        floors=floors,
+        issues=checked(issues, ISSUES),
+        unmapped=checked(unmapped, UNMAPPED),
+        held_back=held_back,
+    )
+
+
+def checked(frame: pl.DataFrame, staged: Staged) -> pl.DataFrame:
+    """Check `frame` as far as that needs no server, and keep only the columns of `staged`.
+
+    Raises:
+        PermanentError: a column is missing or has the wrong type, a required value is null, a key is repeated, or a
+            string contains a NUL character. The record is named.
     """
     schema = staged.schema()
     wrong = [name for name, dtype in schema.items() if frame.schema.get(name) != dtype]
     if wrong:
         expected = ", ".join(f"{name} {schema[name]}" for name in wrong)
         raise PermanentError(
-            f"the frame for {staged.table} needs the columns {expected}; it has {frame.schema}"
+            f"the frame for {staged.table} must have the columns {expected}; it has {frame.schema}"
         )
     frame = frame.select(*schema)
     faults = [(name, "is null", pl.col(name).is_null()) for name in staged.required]
     for name, dtype in schema.items():
         if dtype == pl.String():
-            faults.append((name, "holds a NUL character", pl.col(name).str.contains("\x00", literal=True)))
+            faults.append((name, "contains a NUL character", pl.col(name).str.contains("\x00", literal=True)))
         elif dtype == pl.List(pl.String()):
             joined = pl.col(name).list.join("", ignore_nulls=True)
-            faults.append((name, "holds a NUL character", joined.str.contains("\x00", literal=True)))
+            faults.append((name, "contains a NUL character", joined.str.contains("\x00", literal=True)))
     if staged.key:
         faults.append((staged.key[0], "occurs more than once", pl.struct(staged.key).is_duplicated()))
-    # One look over the frame; the records are looked for only where there is a fault.
+    # One pass over the frame finds which faults there are; only then are their records searched.
     found = frame.select(fault.any().alias(str(number)) for number, (_, _, fault) in enumerate(faults)).row(0)
     for (name, what, fault), is_there in zip(faults, found, strict=True):
         if is_there:
@@ -123,31 +171,29 @@ def checked(frame: pl.DataFrame, staged: Staged) -> pl.DataFrame:
     return frame
 
 
-def checked_tenants(
-    tenants: pl.DataFrame, categories: pl.DataFrame, floors: pl.DataFrame, kinds: tuple[str, ...]
-) -> pl.DataFrame:
-    """`checked` for TENANTS; also kinds and codes must be known, slug bases set and keys not too long.
+def checked_tenants(tenants: pl.DataFrame, categories: pl.DataFrame, floors: pl.DataFrame) -> pl.DataFrame:
+    """Check the tenants like `checked`, and that kinds and codes exist, slug bases are set and keys are short enough.
 
     Slug bases are cut to `SLUG_LENGTH_MAX` characters.
 
     Raises:
-        PermanentError: see above; the first record at fault is named.
+        PermanentError: see above; the first faulty record is named.
     """
     frame = checked(tenants, TENANTS)
-    _refuse(frame, ~pl.col("kind").is_in(kinds), "kind", f"is not one of {', '.join(kinds)}")
+    _refuse(frame, ~pl.col("kind").is_in(list(KINDS)), "kind", f"is not one of {', '.join(KINDS)}")
     _refuse(frame, pl.col("slug_base") == "", "slug_base", "is empty")
     too_long = pl.col("unique_id").str.len_bytes() > UNIQUE_ID_BYTES_MAX
     _refuse(frame, too_long, "unique_id", f"has more than {UNIQUE_ID_BYTES_MAX:,} bytes")
     for name, lookup in (("category", categories), ("floor", floors)):
         known = pl.col(name).is_in(lookup["code"].implode())
-        _refuse(frame, ~known, name, "is a code that the lookup doesn't have")
+        _refuse(frame, ~known, name, "is a code that is not in the lookup")
     return frame.with_columns(pl.col("slug_base").str.slice(0, SLUG_LENGTH_MAX))
 
 
 def stage(connection: Connection, frame: pl.DataFrame, staged: Staged) -> None:
-    """Make the temporary table of `staged`, which lives until the transaction ends, and fill it.
+    """Create the temporary table of `staged`, which lasts until the transaction ends, and fill it.
 
-    `frame` went through `checked`.
+    `frame` has passed `checked`.
 
     Raises:
         PermanentError: see `copy_into`.
@@ -158,10 +204,10 @@ def stage(connection: Connection, frame: pl.DataFrame, staged: Staged) -> None:
 
 
 def copy_into(connection: Connection, table: str, frame: pl.DataFrame) -> int:
-    """COPY `frame` into the columns of `table` that have its names; returns how many rows it became.
+    """COPY `frame` into the columns of `table` with the same names, and return how many rows were written.
 
     Raises:
-        PermanentError: PostgreSQL refuses a value, such as broken JSON; the record and column are named.
+        PermanentError: PostgreSQL rejects a value, such as invalid JSON; the record and column are named.
     """
     driver: Any = connection.connection.dbapi_connection
     statement = f"COPY {table} ({', '.join(frame.columns)}) FROM STDIN"
@@ -174,7 +220,7 @@ def copy_into(connection: Connection, table: str, frame: pl.DataFrame) -> int:
 
 
 class _CopyStream:
-    """A file of `frame` in COPY's text format; the next rows are made while the server takes in the last ones."""
+    """A file with `frame` in COPY's text format; rows are printed while the server stores the ones before them."""
 
     def __init__(self, frame: pl.DataFrame, ahead: Executor) -> None:
         self._texts = (ahead.submit(copy_text, part) for part in frame.iter_slices(_COPY_ROWS))
@@ -189,20 +235,20 @@ class _CopyStream:
 
 
 def copy_out(connection: Connection, query: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The rows of `query` in the columns of `schema`: texts, numbers and true or false, none of them null."""
+    """COPY the rows of `query` into a frame of `schema`: strings, numbers and booleans without nulls."""
     driver: Any = connection.connection.dbapi_connection
-    answer = BytesIO()
+    csv = BytesIO()
     with driver.cursor() as cursor:
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv)", answer, _COPY_BYTES)
-    if not answer.tell():
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv)", csv, _COPY_BYTES)
+    if not csv.tell():
         return pl.DataFrame(schema=schema)
-    return pl.read_csv(answer.getvalue(), has_header=False, schema=dict(schema))
+    return pl.read_csv(csv.getvalue(), has_header=False, schema=dict(schema))
 
 
 def copy_text(frame: pl.DataFrame) -> BytesIO:
-    """`frame` in COPY's text format: one line a row whatever the texts hold, so that an error's line is a row."""
+    """Print `frame` in COPY's text format, exactly one line per row, so that the line of an error is its row."""
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String()]
-    # Looking is five times cheaper than replacing, and few columns hold such characters.
+    # Searching is five times cheaper than replacing, and few columns contain such characters.
     found = frame.select(pl.col(texts).str.contains(_ESCAPED).any()).row(0, named=True) if texts else {}
     plain = {name for name in texts if not found[name]}
     buffer = BytesIO()
@@ -214,7 +260,7 @@ def copy_text(frame: pl.DataFrame) -> BytesIO:
 
 
 def content_fingerprint(*frames: pl.DataFrame) -> str:
-    """A digest of what the frames hold, whatever the order of their rows."""
+    """Compute a digest of the frames that does not depend on the order of their rows."""
     digest = hashlib.sha256()
     for frame in frames:
         for line in sorted(copy_text(frame).getvalue().splitlines()):
@@ -241,21 +287,21 @@ def _refuse(frame: pl.DataFrame, wrong: pl.Expr, column: str, what: str) -> None
     found = frame.with_row_index("row").filter(wrong.fill_null(False))
     if found.height:
         raise PermanentError(
-            f"{found.height:,} records can't be stored: {column} {what}, first in {_named(found.row(0, named=True))}"
+            f"{found.height:,} records cannot be stored: {column} {what}, first in {_named(found.row(0, named=True))}"
         )
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    """How a message calls a row: its own name where it has one, else its place."""
+    """Name a row in a message: by its id, code or value if it has one, else by its number."""
     name = row.get("unique_id") or row.get("code") or row.get("value")
     return repr(str(name)[:100]) if name else f"row {row['row'] + 1:,}"
 
 
 def _refused_value(frame: pl.DataFrame, table: str, error: psycopg2.Error) -> str:
-    words = (error.diag.message_primary or str(error)).strip()
-    place = _COPY_PLACE.search(error.diag.context or "")
-    if place is None or int(place[1]) > frame.height:
-        return f"a record for {table} can't be stored: {words}"
-    number = int(place[1]) - 1
+    reason = (error.diag.message_primary or str(error)).strip()
+    position = _COPY_POSITION.search(error.diag.context or "")
+    if position is None or int(position[1]) > frame.height:
+        return f"a record for {table} cannot be stored: {reason}"
+    number = int(position[1]) - 1
     row = {"row": number, **frame.row(number, named=True)}
-    return f"the record {_named(row)} can't be stored: {place[2] or 'a column'}: {words}"
+    return f"the record {_named(row)} cannot be stored: {position[2] or 'a column'}: {reason}"

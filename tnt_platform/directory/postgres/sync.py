@@ -1,4 +1,4 @@
-"""One sync of the mall directory with PostgreSQL: alone, in one transaction, always ended in its log."""
+"""Sync the mall directory with PostgreSQL: one sync at a time, in one transaction, with its outcome in the log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import psycopg2
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from tnt_platform.directory.postgres import log as log
-from tnt_platform.directory.postgres.input import Frames, checked_frames
+from tnt_platform.directory.postgres import log
+from tnt_platform.directory.postgres.staging import Frames, checked_frames
 from tnt_platform.directory.postgres.upsert import SyncCounts, upsert
 from tnt_platform.errors import PermanentError, PublishConflict, TntError, Unavailable
 from tnt_platform.services.postgres import Database, translated_errors
@@ -28,20 +28,21 @@ _UNIQUE_VIOLATION = "23505"
 
 
 def utc_now() -> datetime:
+    """Return the time, for runs without a clock of their own."""
     return datetime.now(UTC)
 
 
 class DirectorySync:
-    """A sync from its RUNNING row to its end, as a context manager.
+    """One sync from its RUNNING log row to its end, as a context manager.
 
         with DirectorySync(database, owner="run 7f3a") as sync:
             ...                                # capture and transform
             counts = sync.apply(tenants, ...)
             sync.finish(timings={"capture_s": 12.5})
 
-    Its log row ends as COMPLETED or PARTIAL in the transaction that writes the data, or as FAILED, and then
-    the tables are as they were. Leaving the block without `apply` is FAILED, whatever the reason. A process
-    that is killed leaves RUNNING; the next sync turns it into FAILED.
+    The log row ends as COMPLETED or PARTIAL in the transaction that writes the data. Otherwise it ends as FAILED and
+    the tables are unchanged; that includes leaving the block without `apply`, for whatever reason. A killed process
+    leaves the row RUNNING, and the next sync turns it into FAILED.
     """
 
     def __init__(
@@ -73,16 +74,16 @@ class DirectorySync:
         if error is None:
             self.finish(None if self.counts else "the sync ended without applying anything")
             return
-        # What stopped the sync is more telling than a log row that could not be written because of it.
+        # Raise what stopped the sync, rather than a failure to write the log row that followed from it.
         with suppress(TntError):
             self.finish(f"{type(error).__name__}: {error}")
 
     def begin(self) -> int:
-        """Wait for other syncs, close the rows of dead ones and write a RUNNING row; returns its id.
+        """Wait for other syncs, close the rows of dead ones, insert a RUNNING row and return its id.
 
         Raises:
-            Unavailable: another sync did not end in time (its owner is named), or the database is away.
-            ConfigError: the tables are not there; run the migrations.
+            Unavailable: another sync did not end in time (its owner is named), or the database cannot be reached.
+            ConfigError: the tables do not exist; run the migrations.
             Refused: the user lacks a privilege.
         """
         with self._translated():
@@ -91,7 +92,7 @@ class DirectorySync:
                 log.lock(self._connection, timeout_s=self._lock_timeout_s)
                 self.sync_id = log.open_row(self._connection, owner=self._owner, now=self._clock())
             except BaseException:
-                self._let_go()
+                self._release()
                 raise
         return self.sync_id
 
@@ -108,28 +109,27 @@ class DirectorySync:
         records_failed: int = 0,
         pages: int = 0,
     ) -> SyncCounts:
-        """Make the tables hold `tenants`, in one transaction, and end the log row in it; once a sync.
+        """Bring the tables to the state of `tenants`, and end the log row, in one transaction; once per sync.
 
-        Rows that differ are written, unchanged ones are not touched. With `complete`, rows whose record is
-        neither in `tenants` nor in `held_back` (in the source, but quarantined) are withdrawn. The row ends
-        as COMPLETED, or as PARTIAL when the input was not complete or records failed. New slugs go by the
-        order of unique_id, whatever the order of the frame.
+        Only rows that differ are written. With `complete`, rows whose record is neither in `tenants` nor in
+        `held_back` (in the source, but quarantined) are withdrawn. The log row ends as COMPLETED, or as PARTIAL if
+        the input was not complete or records failed. New slugs do not depend on the order of the rows.
 
-        Frames, each with at least these columns: tenants, issues and unmapped as
-        `directory_staging.TENANTS`, `ISSUES` and `UNMAPPED` list them (one row a unique_id); categories
-        (code, name_en, name_th, name_zh String, key code); floors (code, name String, sort_order Int64,
-        key code). Rows of the lookups are added and renamed, never removed.
+        The frames have at least the columns of `staging.TENANTS`, `CATEGORIES`, `FLOORS`, `ISSUES` and `UNMAPPED`.
+        Categories and floors are added and renamed, never removed.
 
         Raises:
-            PermanentError: a frame or value that can't be stored (the record is named), or tables that hold
-                what no sync makes (see `upsert`).
+            PermanentError: a frame or value cannot be stored (the record is named), or the tables are in a state
+                that no sync leaves (see `upsert`).
             PublishConflict: somebody edited the same rows or took a slug in between; run again.
-            CheckFailed: the records don't add up to the input.
+            CheckFailed: the counts do not add up to the records of the input.
             Unavailable, Refused, ConfigError: see `translated_errors`.
-            The tables are as before after each of these.
+            The tables are unchanged after each of these.
         """
         if self._connection is None or self.sync_id is None or self.counts is not None:
-            raise PermanentError("apply works once, between begin and finish: use the sync in a with block")
+            raise PermanentError(
+                "apply works once per sync, between begin and finish: use the sync in a with block"
+            )
         frames = checked_frames(
             tenants,
             categories=categories,
@@ -139,15 +139,26 @@ class DirectorySync:
             held_back=held_back,
         )
         counters = {"pages": pages, "records_failed": records_failed, **frames.detail_counters}
+        self.counts = self._commit(self._connection, self.sync_id, frames, counters, complete=complete)
+        return self.counts
+
+    def _commit(
+        self,
+        connection: Connection,
+        sync_id: int,
+        frames: Frames,
+        counters: Mapping[str, int],
+        *,
+        complete: bool,
+    ) -> SyncCounts:
         counts: SyncCounts | None = None
         try:
-            with self._translated(), _conflicts(), self._connection.begin():
-                counts = self._write(self._connection, self.sync_id, frames, counters, complete=complete)
+            with self._translated(), _conflicts(), connection.begin():
+                counts = self._write(connection, sync_id, frames, counters, complete=complete)
         except Unavailable:
-            # A connection lost in the commit: the row, written by the same transaction, knows the outcome.
+            # If the connection was lost during the commit, the log row of the same transaction has the outcome.
             if counts is None or self._status_after_loss() not in ("COMPLETED", "PARTIAL"):
                 raise
-        self.counts = counts
         return counts
 
     def _write(
@@ -159,7 +170,7 @@ class DirectorySync:
         *,
         complete: bool,
     ) -> SyncCounts:
-        """Everything that `apply` does inside its transaction."""
+        """Do everything that `apply` does inside its transaction."""
         started_s = time.monotonic()
         counts = upsert(
             connection, frames, records=frames.tenants.height, complete=complete, now=self._clock()
@@ -179,12 +190,12 @@ class DirectorySync:
         return counts
 
     def finish(self, error: str | None = None, *, timings: Mapping[str, float] | None = None) -> None:
-        """End the log row (FAILED unless `apply` has succeeded), add timings and memory, let others sync.
+        """End the log row (FAILED unless `apply` succeeded), add timings and memory, and release the lock.
 
-        A lost connection is replaced for it.
+        If the connection was lost, a new one is opened for this.
 
         Raises:
-            Unavailable, Refused: the row can't be reached; the next sync ends it.
+            Unavailable, Refused: the row cannot be written; the next sync ends it.
         """
         if self.sync_id is None or self._ended:
             return
@@ -194,7 +205,7 @@ class DirectorySync:
         try:
             self._write_end(error, timings or {})
         finally:
-            self._let_go()
+            self._release()
 
     def _write_end(self, error: str | None, timings: Mapping[str, float]) -> None:
         assert self.sync_id is not None
@@ -214,25 +225,25 @@ class DirectorySync:
                 log.end(connection, self.sync_id, **values)
 
     def _status_after_loss(self) -> str | None:
-        """The row's status once the lost session can't change it any more: its lock is free or another's."""
-        self._let_go()
+        """Read the row's status once the lost session can no longer change it: when it no longer has the lock."""
+        self._release()
         assert self.sync_id is not None
         deadline_s = time.monotonic() + _LOST_SESSION_TIMEOUT_S
         with self._translated(), self._database.engine.connect() as connection:
             while time.monotonic() < deadline_s:
-                gone = log.try_lock(connection)
+                is_free = log.try_lock(connection)
                 status = log.status_of(connection, self.sync_id)
-                if gone:
+                if is_free:
                     log.unlock(connection)
-                if gone or status != "RUNNING":
+                if is_free or status != "RUNNING":
                     return status
                 time.sleep(0.05)
         raise Unavailable(
-            f"the lost session of sync {self.sync_id} does not end; the next sync closes its row"
+            f"the lost session of sync {self.sync_id} has not ended yet; the next sync closes its row"
         )
 
-    def _let_go(self) -> None:
-        """Give the lock and the connection back; the connection is closed when it does not answer."""
+    def _release(self) -> None:
+        """Release the lock and return the connection to the pool, or discard one that does not respond."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -255,14 +266,14 @@ class DirectorySync:
 
 @contextmanager
 def _conflicts() -> Iterator[None]:
-    """A slug or unique_id that is taken now was free when the sync looked: somebody wrote it meanwhile."""
+    """Translate unique violations: the slug or unique_id was free when the sync read the tables."""
     try:
         yield
-    except (IntegrityError, psycopg2.IntegrityError) as error:  # a statement's, a COPY's
-        said = error.orig if isinstance(error, IntegrityError) else error
-        if getattr(said, "pgcode", None) != _UNIQUE_VIOLATION:
+    except (IntegrityError, psycopg2.IntegrityError) as error:  # from a statement, from COPY
+        cause = error.orig if isinstance(error, IntegrityError) else error
+        if getattr(cause, "pgcode", None) != _UNIQUE_VIOLATION:
             raise
-        detail = getattr(getattr(said, "diag", None), "message_detail", None) or str(said)
+        detail = getattr(getattr(cause, "diag", None), "message_detail", None) or str(cause)
         raise PublishConflict(
             f"somebody edited the directory during the sync ({detail}): run again"
         ) from error

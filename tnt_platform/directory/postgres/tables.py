@@ -1,9 +1,9 @@
-"""The tables of the mall directory, as the newest migration leaves them.
+"""Describe the tables of the mall directory as the newest migration leaves them.
 
-`shops` and `dinings` have the same columns. `slug`, `status`, `is_featured` and `sort_order` belong to the
-editors: a sync sets them on new rows only. Slugs are unique over both tables together for whatever a sync
-writes; the database itself guards each table. The migrations make the tables; a test compares the two. They
-also make the views `shop_translations` and `dining_translations`: a row a locale that has a title or description.
+`shops` and `dinings` have the same columns. `slug`, `status`, `is_featured` and `sort_order` belong to the editors: a
+sync sets them on new rows only. A sync keeps slugs unique across both tables; the database enforces it within each.
+The migrations create the tables, and a test compares the two. They also create the views `shop_translations` and
+`dining_translations`, with one row per locale that has a title or description.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ COUNTERS = (
     "validation_issues",
 )
 
-# The log holds what it claims: whatever is called COMPLETED or PARTIAL adds up.
+# The database itself guarantees that the counts of a COMPLETED or PARTIAL sync add up.
 _ADDS_UP = (
     "status IN ('RUNNING', 'FAILED') OR records_processed ="
     " records_created + records_updated + records_unchanged + records_moved + records_failed"
@@ -149,8 +149,8 @@ sync_logs = Table(
     Column("memory_mb", Float),
     Column("backend_pid", Integer),
     Column("owner", Text, nullable=False),
-    # The sync whose sync_issues and sync_unmapped rows describe this one: itself, or an earlier one that
-    # found exactly the same, so that an hourly sync of an unchanged directory does not repeat them.
+    # The sync whose sync_issues and sync_unmapped rows apply to this one: itself, or an earlier one with the same
+    # findings, so that an hourly sync of an unchanged directory does not repeat them.
     Column("details_sync_id", BigInteger, ForeignKey("sync_logs.id", name="sync_logs_details_sync_id_fkey")),
     Column("details_fingerprint", Text),
     _one_of("status", STATUSES, "sync_logs_status_check"),

@@ -1,4 +1,4 @@
-"""What is wrong with a record that is published all the same: one row for each finding."""
+"""Issues: what is wrong with a record that is published all the same, one row per finding."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ ISSUES: Final[dict[str, pl.DataType]] = {
     "value": pl.String(),
     "message": pl.String(),
 }
-# In order of the platform's words: what a reader of the sync log can look up.
+# The message of each code, for readers of the sync log.
 ISSUE_CODES: Final[dict[str, str]] = {
-    "number_for_text": "a number where the API has text; its digits are taken as the text",
-    "not_text": "a list, an object or a truth value where the API has text; the field is left empty",
-    "not_boolean": "a status that is no truth value; it is read where it has one meaning, else left empty",
-    "markup": "HTML tags in a short field; they are taken out",
-    "no_latin_letters": "an English name without a Latin letter; the slug comes from the tenant's id",
-    "unmapped_floor": "a floor that no code, mapping or likeness explains; the floor is left empty",
-    "unmapped_category": "a category that no code, mapping or likeness explains; the category is left empty",
-    "unreadable_hours": "opening hours in prose; the text is kept",
-    "ambiguous_hours": "opening hours with more than one reading; the text is kept",
-    "overlapping_hours": "opening hours that overlap; the text is kept",
-    "hours_on_holidays": "hours on public holidays; they are in the text only",
-    "bad_tel": "no telephone number; the field is left empty",
-    "bad_url": "no web address; the field is left empty",
-    "bad_date": "no date, or one with more than one reading; the field is left empty",
-    "bad_time": "no point in time; the field is left empty",
-    "ends_before_start": "an end date before the start date; both are kept",
+    "number_for_text": "a number instead of text; its digits are used as the text",
+    "not_text": "a list, an object or a boolean instead of text; the field is left empty",
+    "not_boolean": "the status is not a boolean; it is used if it has an obvious meaning, else left empty",
+    "markup": "HTML tags in a short field; they are removed",
+    "no_latin_letters": "an English name without Latin letters; the slug is made from the tenant's id",
+    "unmapped_floor": "an unknown floor, not close enough to any code; the floor is left empty",
+    "unmapped_category": "an unknown category, not close enough to any code; the category is left empty",
+    "unreadable_hours": "opening hours that cannot be read; only the text is kept",
+    "ambiguous_hours": "opening hours that can be read in more than one way; only the text is kept",
+    "overlapping_hours": "opening hours that overlap; only the text is kept",
+    "hours_on_holidays": "hours on public holidays; they are kept in the text only",
+    "bad_tel": "not a telephone number; the field is left empty",
+    "bad_url": "not a web address; the field is left empty",
+    "bad_date": "not a date, or one that can be read in more than one way; the field is left empty",
+    "bad_time": "not a timestamp; the field is left empty",
+    "ends_before_start": "the end date is before the start date; both are kept",
 }
-SHOWN_CHARS: Final = 300
-
-_PLACE: Final = ("unique_id", "page", "position")
+VALUE_CHARS_MAX: Final = 300
 
 
 def issues_where(
     rows: pl.DataFrame,
-    found: pl.Expr | pl.Series,
+    condition: pl.Expr | pl.Series,
     field: str,
     code: str | pl.Expr,
     value: pl.Expr,
     message: pl.Expr | None = None,
 ) -> pl.DataFrame:
-    """An ISSUES row for each row (with unique_id, page, position) where `found` is true.
+    """Make a row of ISSUES for each row (with unique_id, page, position) where `condition` is true.
 
-    `message` is what ISSUE_CODES says about the code, unless it is given.
+    Without a `message`, the one in ISSUE_CODES is used.
     """
     code = pl.lit(code) if isinstance(code, str) else code
-    said = code.replace_strict(ISSUE_CODES, default=None, return_dtype=pl.String)
-    return rows.filter(found).select(
-        *_PLACE,
+    default = code.replace_strict(ISSUE_CODES, default=None, return_dtype=pl.String)
+    return rows.filter(condition).select(
+        "unique_id",
+        "page",
+        "position",
         field=pl.lit(field),
         issue_code=code,
-        value=value.cast(pl.String).str.slice(0, SHOWN_CHARS),
-        message=said if message is None else pl.coalesce(message, said),
+        value=value.cast(pl.String).str.slice(0, VALUE_CHARS_MAX),
+        message=default if message is None else pl.coalesce(message, default),
     )
 
 
 def all_issues(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """One ISSUES frame of all, sorted by place, field and code."""
-    joined = pl.concat([pl.DataFrame(schema=ISSUES), *frames], how="vertical")
-    return joined.sort("page", "position", "field", "issue_code", maintain_order=True)
+    """Combine frames of ISSUES into one, sorted by page, position, field and code."""
+    combined = pl.concat([pl.DataFrame(schema=ISSUES), *frames], how="vertical")
+    return combined.sort("page", "position", "field", "issue_code", maintain_order=True)

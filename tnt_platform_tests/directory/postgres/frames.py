@@ -1,4 +1,4 @@
-"""Frames of a mall directory for tests, made from a few words a tenant."""
+"""Frames of a mall directory for tests, from the few columns that matter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.directory.postgres import staging as staging
+from tnt_platform.directory.postgres import staging
 
 CATEGORIES = pl.DataFrame(
     [
@@ -27,7 +27,7 @@ FLOORS = pl.DataFrame(
 def tenant(
     unique_id: str, *, kind: str = "shop", slug_base: str | None = None, **columns: Any
 ) -> dict[str, Any]:
-    """One TENANTS row; what is not given is plain, and the fingerprint follows from the rest."""
+    """Make one row of TENANTS with defaults; the fingerprint follows from the other columns."""
     row: dict[str, Any] = dict.fromkeys(staging.TENANTS.columns)
     row |= {
         "unique_id": unique_id,

@@ -1,4 +1,4 @@
-"""Short ways to ask and change a PostgreSQL in a test."""
+"""Query and change a PostgreSQL database in tests."""
 
 from __future__ import annotations
 

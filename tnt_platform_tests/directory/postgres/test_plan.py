@@ -1,4 +1,4 @@
-"""What a sync is to do and which slugs new rows get, without a database."""
+"""The plan of a sync and the slugs of new rows, without a database."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_incomplete_input_withdraws_nothing() -> None:
 
 
 def test_a_complete_input_without_records_is_refused_unless_all_rows_are_withdrawn_or_held_back() -> None:
-    with pytest.raises(PermanentError, match="would withdraw all 5 rows"):
+    with pytest.raises(PermanentError, match="all 5 rows"):
         plan_of(TENANTS.clear(), ROWS, held_back=[], complete=True)
     assert plan_of(
         TENANTS.clear(), ROWS.filter(withdrawn=True), held_back=[], complete=True
@@ -75,14 +75,12 @@ def test_a_slug_of_a_row_that_moves_away_itself_is_free() -> None:
     moved = pl.DataFrame({"unique_id": ["a"], "kind": ["dining"], "slug": ["x"]})
     both = pl.DataFrame({"unique_id": ["a", "b"], "kind": ["dining", "shop"], "slug": ["x", "x"]})
     refuse_taken_slugs(both, rows)
-    with pytest.raises(
-        PermanentError, match="'a' becomes a dining and keeps its slug 'x', but 'b' in dinings"
-    ):
+    with pytest.raises(PermanentError, match=r"'a' .* dinings .*'x'.*'b'"):
         refuse_taken_slugs(moved, rows)
 
 
 def one_by_one(bases: dict[str, str], taken: set[str]) -> dict[str, str]:
-    """The same by the words of the docstring: bases first, then the smallest free numbers."""
+    """Choose slugs as the docstring says: bases first, then the smallest free numbers."""
     chosen: dict[str, str] = {}
     for name in sorted(bases):
         if bases[name] not in taken | set(chosen.values()):
@@ -102,7 +100,7 @@ def one_by_one(bases: dict[str, str], taken: set[str]) -> dict[str, str]:
     taken=st.sets(st.one_of(BASES, st.builds("{}-{}".format, BASES, st.integers(0, 5)))),
     chance=st.randoms(),
 )
-def test_slugs_are_those_chosen_one_by_one_whatever_the_order(bases: dict, taken: set, chance) -> None:
+def test_slugs_equal_those_chosen_one_by_one_in_any_order(bases: dict, taken: set, chance) -> None:
     rows = list(bases.items())
     chance.shuffle(rows)
     created = pl.DataFrame(rows, schema={"unique_id": pl.String, "slug_base": pl.String}, orient="row")

@@ -60,27 +60,30 @@ def newest_log(database: Database, columns: str) -> tuple:
     return row
 
 
+LAST_UPDATE = datetime(2026, 11, 20, 3, 4, 5, 678901, tzinfo=UTC)
+FULL_RECORD = tenant(
+    "s1",
+    title_th="ชื่อ \\N \t tab",
+    description_zh="two\nlines\r\n",
+    category="FASHION",
+    floor="1F",
+    zone="",
+    gallery=["https://a/1,2.png", 'quote " and \\ back', "{}", ""],
+    opening_hours='[{"days": ["mon"], "open": "10:00"}]',
+    source_active=False,
+    starts_on=date(1, 1, 1),
+    ends_on=date(9999, 12, 31),
+    tenant_last_update=LAST_UPDATE,
+    attributes='{"attribute1": "x\\ty", "ü": "\\u4e2d"}',
+)
+
+
 def test_new_records_are_created_in_the_table_of_their_kind_with_all_their_columns(
     directory: Database,
 ) -> None:
-    last_update = datetime(2026, 11, 20, 3, 4, 5, 678901, tzinfo=UTC)
     found = synced(
         directory,
-        tenant(
-            "s1",
-            title_th="ชื่อ \\N \t tab",
-            description_zh="two\nlines\r\n",
-            category="FASHION",
-            floor="1F",
-            zone="",
-            gallery=["https://a/1,2.png", 'quote " and \\ back', "{}", ""],
-            opening_hours='[{"days": ["mon"], "open": "10:00"}]',
-            source_active=False,
-            starts_on=date(1, 1, 1),
-            ends_on=date(9999, 12, 31),
-            tenant_last_update=last_update,
-            attributes='{"attribute1": "x\\ty", "ü": "\\u4e2d"}',
-        ),
+        FULL_RECORD,
         tenant("d1", kind="dining"),
     )
     assert found == counts(created=2, shops=1, dinings=1)
@@ -96,7 +99,7 @@ def test_new_records_are_created_in_the_table_of_their_kind_with_all_their_colum
         False,
         date(1, 1, 1),
         date(9999, 12, 31),
-        last_update,
+        LAST_UPDATE,
         {"attribute1": "x\ty", "ü": "中"},
         None,
     )
@@ -184,7 +187,7 @@ def test_two_records_that_swap_kinds_move_in_one_sync(directory: Database) -> No
     assert rows(directory, "SELECT unique_id, slug FROM dinings") == [("a", "x")]
 
 
-def test_a_record_that_is_gone_is_withdrawn_once_and_comes_back_as_an_update(directory: Database) -> None:
+def test_a_missing_record_is_withdrawn_once_and_returns_as_an_update(directory: Database) -> None:
     synced(directory, tenant("a"), tenant("b", slug_base="b"))
     assert synced(directory, tenant("a")) == counts(unchanged=1, withdrawn=1, shops=1)
     [withdrawn_at] = one(directory, "b", "withdrawn_at")
@@ -224,12 +227,12 @@ def test_a_complete_input_without_records_is_refused_when_it_would_withdraw_ever
 ) -> None:
     assert synced(directory) == counts()
     synced(directory, tenant("a"))
-    with pytest.raises(PermanentError, match="would withdraw all 1 rows"):
+    with pytest.raises(PermanentError, match="all 1 rows"):
         synced(directory)
     assert one(directory, "a", "withdrawn_at") == (None,)
 
 
-def test_translations_that_vanish_are_removed_and_others_kept(directory: Database) -> None:
+def test_translations_that_disappear_are_removed_and_others_kept(directory: Database) -> None:
     synced(directory, tenant("a", title_th="ก", description_zh="中"))
     synced(directory, tenant("a", title_th="ก", title_zh=None))
     assert rows(directory, "SELECT locale, title, description FROM shop_translations ORDER BY locale") == [
@@ -238,23 +241,35 @@ def test_translations_that_vanish_are_removed_and_others_kept(directory: Databas
     ]
 
 
-def test_odd_keys_and_slugs_are_found_again(directory: Database) -> None:
-    odd = ["", " ", "\\.", "\\N", 'quote " and, comma', "two\r\nlines", "NULL", "ร้าน", "tab\t", "'", "\u2028"]
-    records = [tenant(name, slug_base=name or "none") for name in odd]
-    assert synced(directory, *records).created == len(odd)
-    assert synced(directory, *records) == counts(unchanged=len(odd), shops=len(odd))
-    found = synced(directory, *(tenant(name, kind="dining", unit="1") for name in odd[1:]))
-    assert (found.moved, found.withdrawn) == (len(odd) - 1, 1)
-    assert slugs(directory) == {name: name or "none" for name in odd}
+def test_unusual_keys_and_slugs_are_read_back_unchanged(directory: Database) -> None:
+    unusual = [
+        "",
+        " ",
+        "\\.",
+        "\\N",
+        'quote " and, comma',
+        "two\r\nlines",
+        "NULL",
+        "ร้าน",
+        "tab\t",
+        "'",
+        "\u2028",
+    ]
+    records = [tenant(name, slug_base=name or "none") for name in unusual]
+    assert synced(directory, *records).created == len(unusual)
+    assert synced(directory, *records) == counts(unchanged=len(unusual), shops=len(unusual))
+    found = synced(directory, *(tenant(name, kind="dining", unit="1") for name in unusual[1:]))
+    assert (found.moved, found.withdrawn) == (len(unusual) - 1, 1)
+    assert slugs(directory) == {name: name or "none" for name in unusual}
 
 
-def test_a_broken_value_far_down_is_named_too(directory: Database) -> None:
+def test_an_invalid_value_far_down_is_named_too(directory: Database) -> None:
     records = [tenant(f"u{number}") for number in range(5000)]
     records[4321] = tenant("far down", attributes="{nothing")
-    with pytest.raises(PermanentError, match="'far down' can't be stored: attributes: invalid input"):
+    with pytest.raises(PermanentError, match=r"'far down' .*: attributes: invalid input"):
         synced(directory, *records)
     synced(directory, tenant("far down", unit="1"), *records[:4300])
-    with pytest.raises(PermanentError, match="'far down' can't be stored: attributes: invalid input"):
+    with pytest.raises(PermanentError, match=r"'far down' .*: attributes: invalid input"):
         synced(directory, *records)
     assert one(directory, "far down", "unit") == ("1",)
 
@@ -381,29 +396,29 @@ def test_the_log_row_counts_what_happened_and_keeps_the_details(directory: Datab
 
 
 @pytest.mark.parametrize(
-    ("records", "message"),
+    ("records", "names"),
     [
-        ([tenant("a"), tenant("a", unit="2")], "2 records .* unique_id occurs more than once, first in 'a'"),
-        ([tenant("a", kind="kiosk")], "kind is not one of shop, dining, first in 'a'"),
-        ([tenant("a", category="TOYS")], "category is a code that the lookup doesn't have, first in 'a'"),
-        ([tenant("a", floor="99")], "floor is a code that the lookup doesn't have, first in 'a'"),
-        ([tenant("ok"), tenant("a", description_th="x\x00y")], "description_th holds a NUL character, first in 'a'"),
-        ([tenant("ok"), tenant("a", gallery=["x", "y\x00"])], "gallery holds a NUL character, first in 'a'"),
-        ([tenant("ok"), tenant("a", attributes='{"x": "\\u0000"}')], "'a' can't be stored: attributes: unsupported"),
-        ([tenant("o\nk"), tenant("a", attributes="{nothing")], "'a' can't be stored: attributes: invalid input"),
-        ([tenant("ok"), tenant("a", opening_hours="[")], "'a' can't be stored: opening_hours: invalid input"),
-        ([tenant("a", tenant_id=None)], "tenant_id is null, first in 'a'"),
-        ([{**tenant("a"), "unique_id": None}], "unique_id is null, first in row 1"),
-        ([{**tenant("a"), "slug_base": ""}], "slug_base is empty, first in 'a'"),
-        ([tenant("é" * 501)], "unique_id has more than 1,000 bytes"),
+        ([tenant("a"), tenant("a", unit="2")], "^2 records .* unique_id .*'a'$"),
+        ([tenant("a", kind="kiosk")], "kind .* shop, dining, .*'a'$"),
+        ([tenant("a", category="TOYS")], " category .*'a'$"),
+        ([tenant("a", floor="99")], " floor .*'a'$"),
+        ([tenant("ok"), tenant("a", description_th="x\x00y")], "description_th .* NUL .*'a'$"),
+        ([tenant("ok"), tenant("a", gallery=["x", "y\x00"])], "gallery .* NUL .*'a'$"),
+        ([tenant("ok"), tenant("a", attributes='{"x": "\\u0000"}')], "'a' .*: attributes: unsupported"),
+        ([tenant("o\nk"), tenant("a", attributes="{nothing")], "'a' .*: attributes: invalid input"),
+        ([tenant("ok"), tenant("a", opening_hours="[")], "'a' .*: opening_hours: invalid input"),
+        ([tenant("a", tenant_id=None)], "tenant_id is null, .*'a'$"),
+        ([{**tenant("a"), "unique_id": None}], "unique_id is null, .*row 1$"),
+        ([{**tenant("a"), "slug_base": ""}], "slug_base is empty, .*'a'$"),
+        ([tenant("é" * 501)], "unique_id .* 1,000 bytes"),
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_stored_is_named_and_nothing_is_changed(
-    directory: Database, records: list[dict[str, Any]], message: str
+    directory: Database, records: list[dict[str, Any]], names: str
 ) -> None:
     synced(directory, tenant("before"))
     versions = row_versions(directory)
-    with pytest.raises(PermanentError, match=message):
+    with pytest.raises(PermanentError, match=names):
         synced(directory, *records)
     assert row_versions(directory) == versions
     status, error = newest_log(directory, "status, error")
@@ -426,13 +441,11 @@ def test_a_frame_with_a_wrong_column_is_refused(directory: Database) -> None:
         )
 
 
-def test_a_moved_record_whose_slug_was_given_away_by_hand_fails_with_both_names(directory: Database) -> None:
+def test_a_moved_record_whose_slug_was_taken_by_hand_fails_and_names_both(directory: Database) -> None:
     synced(directory, tenant("a", slug_base="x"), tenant("b", kind="dining", slug_base="y"))
     statement(directory, "UPDATE dinings SET slug = 'x'")
     versions = row_versions(directory)
-    with pytest.raises(
-        PermanentError, match="'a' becomes a dining and keeps its slug 'x', but 'b' in dinings"
-    ):
+    with pytest.raises(PermanentError, match=r"'a' .* dinings .*'x'.*'b'"):
         synced(directory, tenant("a", kind="dining"), tenant("b", kind="dining", slug_base="y"))
     assert row_versions(directory) == versions
 
@@ -467,7 +480,7 @@ def test_a_row_deleted_by_hand_during_the_sync_is_a_conflict(
         return chosen(*given)
 
     monkeypatch.setitem(directory_sync.upsert.__globals__, "_take_out_moved", deleted_meanwhile)
-    with pytest.raises(PublishConflict, match="shops: 1 rows were to be updated, but 0 were"):
+    with pytest.raises(PublishConflict, match=r"shops: 1 rows .* updated, but 0 were"):
         synced(directory, tenant("a", unit="1"), tenant("b"))
     assert newest_log(directory, "status") == ("FAILED",)
 
@@ -475,41 +488,39 @@ def test_a_row_deleted_by_hand_during_the_sync_is_a_conflict(
 def test_a_record_that_is_in_both_tables_is_refused_by_name(directory: Database) -> None:
     synced(directory, tenant("a"))
     statement(directory, "INSERT INTO dinings SELECT * FROM shops")
-    with pytest.raises(PermanentError, match="'a' is a row of shops and of dinings"):
+    with pytest.raises(PermanentError, match=r"'a' .*shops and dinings"):
         synced(directory, tenant("a"))
 
 
-def test_rows_that_do_not_add_up_to_the_input_are_rolled_back(
+def test_counts_that_do_not_add_up_to_the_input_are_rolled_back(
     directory: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = directory_sync.upsert
     monkeypatch.setattr(
         directory_sync, "upsert", lambda *frames, **given: real(*frames, **{**given, "records": 2})
     )
-    with pytest.raises(CheckFailed, match="2 records went in"):
+    with pytest.raises(CheckFailed, match="2 records"):
         synced(directory, tenant("a"))
     assert slugs(directory) == {}
 
 
 @pytest.mark.parametrize("error", [ValueError("page 7: 500\x00"), KeyboardInterrupt(), SystemExit(143)])
-def test_a_sync_that_is_left_by_an_exception_ends_as_failed(
-    directory: Database, error: BaseException
-) -> None:
+def test_a_sync_left_by_an_exception_ends_as_failed(directory: Database, error: BaseException) -> None:
     with pytest.raises(type(error)), DirectorySync(directory, owner="test"):
         raise error
-    status, said, ended = newest_log(directory, "status, error, completed_at IS NOT NULL")
+    status, message, ended = newest_log(directory, "status, error, completed_at IS NOT NULL")
     assert (status, ended) == ("FAILED", True)
-    assert said.startswith(type(error).__name__)
+    assert message.startswith(type(error).__name__)
     synced(directory, tenant("a"))  # the lock is free
 
 
 def test_a_sync_without_apply_ends_as_failed(directory: Database) -> None:
     with DirectorySync(directory, owner="test"):
         pass
-    assert newest_log(directory, "status, error") == ("FAILED", "the sync ended without applying anything")
+    assert newest_log(directory, "status, error IS NOT NULL") == ("FAILED", True)
 
 
-def test_an_exception_after_the_commit_leaves_a_completed_row_that_tells_it(directory: Database) -> None:
+def test_an_exception_after_the_commit_is_noted_in_a_completed_row(directory: Database) -> None:
     with pytest.raises(ZeroDivisionError), DirectorySync(directory, owner="test") as sync:  # noqa: PT012
         sync.apply(tenants(tenant("a")), categories=CATEGORIES, floors=FLOORS, issues=issues(),
                    unmapped=unmapped(), complete=True)  # fmt: skip
@@ -521,11 +532,11 @@ def test_an_exception_after_the_commit_leaves_a_completed_row_that_tells_it(dire
 def test_apply_works_once_and_only_inside_the_block(directory: Database) -> None:
     inputs = {"categories": CATEGORIES, "floors": FLOORS, "issues": issues(), "unmapped": unmapped()}
     sync = DirectorySync(directory, owner="test")
-    with pytest.raises(PermanentError, match="in a with block"):
+    with pytest.raises(PermanentError, match="with block"):
         sync.apply(tenants(tenant("a")), complete=True, **inputs)
     with sync:
         sync.apply(tenants(tenant("a")), complete=True, **inputs)
-        with pytest.raises(PermanentError, match="apply works once"):
+        with pytest.raises(PermanentError, match="once"):
             sync.apply(tenants(tenant("a")), complete=True, **inputs)
 
 
@@ -545,10 +556,10 @@ def test_a_sync_waits_for_the_one_before_it(directory: Database) -> None:
     ]
 
 
-def test_a_sync_that_waits_too_long_names_who_holds_the_lock(directory: Database) -> None:
+def test_a_sync_that_waits_too_long_names_the_holder_of_the_lock(directory: Database) -> None:
     with (
         DirectorySync(directory, owner="the slow one"),
-        pytest.raises(Unavailable, match=r"owner the slow one, server process [0-9]+, since 2"),
+        pytest.raises(Unavailable, match=r"the slow one, .*[0-9]+, since 2"),
         DirectorySync(directory, owner="test", lock_timeout_s=0.3),
     ):
         pass
@@ -565,19 +576,19 @@ def test_a_running_row_of_a_dead_process_is_closed_by_the_next_sync(directory: D
         directory, "SELECT owner, status, completed_at IS NOT NULL, error FROM sync_logs ORDER BY id"
     )
     assert found[0][:3] == ("dead", "FAILED", True)
-    assert "closed by the next sync" in found[0][3]
+    assert found[0][3]
     assert found[1][1] == "COMPLETED"
 
 
-def test_a_sync_before_the_migrations_says_so(empty_database_url: Any) -> None:
+def test_a_sync_before_the_migrations_is_a_config_error(empty_database_url: Any) -> None:
     database = Database(empty_database_url, application_name="tests")
-    with pytest.raises(ConfigError, match="run the migrations"), DirectorySync(database, owner="test"):
+    with pytest.raises(ConfigError, match="migrations"), DirectorySync(database, owner="test"):
         pass
     assert rows(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
     database.close()
 
 
-def test_times_come_from_the_clock_that_was_given(directory: Database) -> None:
+def test_times_come_from_the_given_clock(directory: Database) -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     ticks = iter(moment + timedelta(seconds=number) for number in range(100))
     with DirectorySync(directory, owner="test", clock=lambda: next(ticks)) as sync:

@@ -1,4 +1,4 @@
-"""Whatever kills a sync, the tables hold some whole state and the log says what happened; and queries use indexes."""
+"""Whatever kills a sync, the tables hold one whole state and the log is right; and the main queries use indexes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INPUTS = {"categories": CATEGORIES, "floors": FLOORS, "issues": issues(), "unmap
 
 
 def state(number: int, records: int = 300) -> pl.DataFrame:
-    """State `number`: every record carries it, a third changes kind, some are missing."""
+    """Make state `number`: every record carries the number, a third changes kind, some are missing."""
     return tenants(
         *(
             tenant(
@@ -60,7 +60,7 @@ def expected(frame: pl.DataFrame) -> set[tuple[str, str, str, str]]:
 
 
 def whole_state(database: Database) -> int:
-    """The number of the state that the tables hold, all of it and nothing else."""
+    """Return the number of the state in the tables, which must be complete and the only one."""
     found = live(database)
     [number] = {int(zone) for _, _, zone, _ in found}
     assert found == expected(state(number))
@@ -74,7 +74,7 @@ def apply(database: Database, number: int, **options: Any) -> None:
         sync.apply(state(number), complete=True, **INPUTS)
 
 
-def test_a_session_that_is_ended_before_the_commit_fails_and_leaves_the_tables(
+def test_a_session_terminated_before_the_commit_leaves_the_tables_unchanged(
     directory: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(directory, 1)
@@ -86,17 +86,17 @@ def test_a_session_that_is_ended_before_the_commit_fails_and_leaves_the_tables(
 
     with monkeypatch.context() as patch:
         patch.setattr(directory_sync, "upsert", killed)
-        with pytest.raises(Unavailable, match="terminat"):
+        with pytest.raises(Unavailable):
             apply(directory, 2)
     assert whole_state(directory) == 1
     status, error, owner = newest_log(directory, "status, error, owner")
     assert (status, owner) == ("FAILED", "2")
-    assert "terminat" in error
+    assert error.startswith("Unavailable: ")
     apply(directory, 3)
     assert whole_state(directory) == 3
 
 
-def test_a_session_that_is_ended_during_copy_fails_and_leaves_the_tables(
+def test_a_session_terminated_during_copy_leaves_the_tables_unchanged(
     directory: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply(directory, 1)
@@ -115,8 +115,8 @@ def test_a_session_that_is_ended_during_copy_fails_and_leaves_the_tables(
     assert newest_log(directory, "status, owner") == ("FAILED", "2")
 
 
-def test_a_connection_lost_after_the_commit_counts_as_what_it_was(directory: Database) -> None:
-    """The answer to COMMIT gets lost: the log row, written in the same transaction, tells that it happened."""
+def test_a_connection_lost_after_the_commit_counts_as_success(directory: Database) -> None:
+    """The response to COMMIT is lost; the log row, written in the same transaction, shows that it succeeded."""
     apply(directory, 1)
     armed = Event()
 
@@ -148,7 +148,7 @@ def test_a_session_lost_between_begin_and_apply_ends_as_failed(directory: Databa
     assert newest_log(directory, "status, completed_at IS NOT NULL") == ("FAILED", True)
 
 
-def test_a_database_that_is_away_does_not_hide_what_stopped_the_sync(
+def test_an_unreachable_database_does_not_hide_what_stopped_the_sync(
     directory: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any, **__: Any) -> None:
@@ -165,7 +165,9 @@ def test_a_database_that_is_away_does_not_hide_what_stopped_the_sync(
 
 @pytest.mark.heavy
 @pytest.mark.timeout(600)
-def test_sessions_ended_at_random_points_leave_whole_states(directory: Database, directory_url: URL) -> None:
+def test_sessions_terminated_at_random_points_leave_whole_states(
+    directory: Database, directory_url: URL
+) -> None:
     chance = random.Random(7)
     killer = Database(directory_url, application_name="killer")
     apply(directory, 0)
@@ -215,7 +217,7 @@ for number in range(int(sys.argv[2]) + 1, 10**9):
 
 
 def children(url: URL) -> Iterator[subprocess.Popen[str]]:
-    """Processes that sync one state after the other, started one ahead, as imports take seconds."""
+    """Start processes that sync one state after another; one ahead of its use, because imports take seconds."""
     first = 0
 
     def start() -> subprocess.Popen[str]:
@@ -257,12 +259,12 @@ def test_processes_killed_at_random_points_leave_whole_states(
 
 
 @pytest.mark.heavy
-def test_fifty_thousand_records_with_equal_slug_bases_and_odd_texts(directory: Database) -> None:
-    odd = "é\\N\t\r\n\"'{},\u2028\U0001f354"
+def test_fifty_thousand_records_with_equal_slug_bases_and_special_characters(directory: Database) -> None:
+    special = "é\\N\t\r\n\"'{},\u2028\U0001f354"
     frame = tenants(
         *(
             tenant(f"{number:06}", kind=("shop", "dining")[number % 2], slug_base=f"s{number % 100}",
-                   title_th=odd * (number % 3), gallery=[odd, ""], category="FASHION", fingerprint=str(number))
+                   title_th=special * (number % 3), gallery=[special, ""], category="FASHION", fingerprint=str(number))
             for number in range(50_000)
         )
     )  # fmt: skip
@@ -272,7 +274,7 @@ def test_fifty_thousand_records_with_equal_slug_bases_and_odd_texts(directory: D
     assert len(set(everyone.values())) == 50_000
     assert everyone["000100"] == "s0-2"
     assert everyone["049999"] == "s99-500"
-    assert rows(directory, "SELECT DISTINCT gallery FROM dinings") == [([odd, ""],)]
+    assert rows(directory, "SELECT DISTINCT gallery FROM dinings") == [([special, ""],)]
     with DirectorySync(directory, owner="test") as sync:
         assert sync.apply(frame, complete=True, **INPUTS).unchanged == 50_000
 
@@ -302,7 +304,7 @@ MAIN_QUERIES = {
 
 
 def test_a_sync_that_changes_every_row_leaves_each_on_its_page(directory: Database) -> None:
-    """There the second version of a row needs no new entry in an index."""
+    """On the same page, the new version of a row needs no new index entry."""
     pages = "SELECT unique_id, (CAST(CAST(ctid AS text) AS point))[0] FROM shops ORDER BY 1"
     apply(directory, 0)
     before = rows(directory, pages)

@@ -1,4 +1,4 @@
-"""Real branch lists in the shape of the directory API, with the figures an independent count gave."""
+"""Real branch lists, in the format of the directory API, give the figures of an independent count."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tnt_platform.directory.transforms.tenants import Directory, tenants_of
 from tnt_platform_tests.paths import SHARED
 
 BRANCHES = SHARED / "mall_thai_branches"
-pytestmark = pytest.mark.skipif(not BRANCHES.is_dir(), reason="no shared data")
+pytestmark = pytest.mark.skipif(not BRANCHES.is_dir(), reason="the shared data is not available")
 
 FOLDER = Path(next(iter(tnt_platform.defs.__path__))) / "mall_directory"
 LOOKUPS = lookups_of({name: (FOLDER / name).read_bytes() for name in LOOKUP_FILES})
@@ -133,7 +133,7 @@ def test_thai_names_floors_and_telephones_of_jib():
     assert found.tenants["title_th"].n_unique() == facts["unique_names"]
     assert (found.tenants["title_en"] == found.tenants["title_th"]).sum() == facts["name_equals_name_th"]
     assert found.tenants["floor_source"].count() == facts["with_floor_in_addr"]
-    # 114 floors are plain; B (two) and 2A are nobody's to guess.
+    # 114 floors are unambiguous; what B (two branches) and 2A mean cannot be known.
     assert dict(found.unmapped.select("value", "records").rows()) == {"ชั้น B": 2, "ชั้น 2A": 1}
     tels = [branch["tel"] for branch in branches("JIBbranches.json")]
     assert sum(tel.endswith(" ") for tel in tels) == facts["tel_trailing_space"]
@@ -149,7 +149,7 @@ def test_markup_and_hours_of_after_you():
     found = directory("afteryoubranch.json")
     assert found.tenants["description_en"].count() == facts["html_detail"]
     assert not found.tenants["description_en"].str.contains("[<>]|&[a-z]+;").any()
-    # Images are null or false; false is no address.
+    # Images are null or false; false is not an address.
     assert found.tenants["logo"].null_count() == facts["html_detail"]
     assert (
         found.issues.filter(field="logo", issue_code="not_text").height

@@ -1,5 +1,8 @@
+"""Escaped text is decoded to what a person would read, and titles become slugs."""
+
 import html
 import json
+import re
 import unicodedata
 
 import polars as pl
@@ -7,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnt_platform.directory.transforms.plain_text import decode, decode_address, decoded, plain_texts, tidy
+from tnt_platform.directory.transforms.plain_text import (
+    SLUG_CHARS_MAX,
+    decode,
+    decode_address,
+    decoded,
+    plain_texts,
+    slug,
+    tidy,
+)
 
 READ = [
     ("Food &amp; Beverage", "Food & Beverage"),
@@ -46,7 +57,7 @@ READ = [
 
 
 @pytest.mark.parametrize(("raw", "text"), READ)
-def test_a_text_reads_as_a_person_reads_it(raw, text):
+def test_text_is_decoded_to_what_a_person_reads(raw, text):
     assert decode(raw) == text
 
 
@@ -93,7 +104,7 @@ TEXTS = st.lists(
 
 
 @given(TEXTS, st.lists(st.sampled_from([html.escape, in_decimals, in_escapes]), max_size=4))
-def test_escaping_up_to_four_times_changes_nothing(text, escapes):
+def test_the_result_does_not_depend_on_mixed_escaping(text, escapes):
     escaped = text
     for escape in escapes:
         escaped = escape(escaped)
@@ -101,7 +112,7 @@ def test_escaping_up_to_four_times_changes_nothing(text, escapes):
 
 
 @given(TEXTS, st.integers(0, 4), st.sampled_from([html.escape, in_escapes]))
-def test_the_same_escaping_n_times_changes_nothing(text, times, escape):
+def test_the_result_does_not_depend_on_how_often_text_was_escaped(text, times, escape):
     escaped = text
     for _ in range(times):
         escaped = escape(escaped)
@@ -109,17 +120,17 @@ def test_the_same_escaping_n_times_changes_nothing(text, times, escape):
 
 
 @given(TEXTS, st.sampled_from([in_decimals, in_hexadecimals]))
-def test_references_for_every_character_are_that_text(text, escape):
+def test_text_made_of_character_references_is_decoded(text, escape):
     assert decode(escape(text)) == decode(text)
 
 
 @given(TEXTS)
-def test_a_decoded_text_stays_as_it_is(text):
+def test_decoding_twice_changes_nothing(text):
     assert decode(decode(text)) == decode(text)
 
 
 @given(TEXTS)
-def test_a_decoded_text_is_composed_and_has_only_single_spaces_and_seen_characters(text):
+def test_decoded_text_is_in_nfc_with_single_spaces_and_visible_characters(text):
     plain = decode(text)
     assert unicodedata.is_normalized("NFC", plain)
     assert plain == " ".join(plain.split())
@@ -130,19 +141,19 @@ def test_a_decoded_text_is_composed_and_has_only_single_spaces_and_seen_characte
 @pytest.mark.parametrize(
     "text", ["&" + "amp;" * 200_000, "\\" * 400_000, "<a" * 200_000, "<!--" * 100_000, "<script>" * 50_000]
 )
-def test_a_text_made_to_be_slow_is_not(text):
+def test_hostile_text_is_decoded_in_time(text):
     plain = decode(text)
     assert len(plain) <= len(text)
     assert decode(plain) == plain
 
 
-def test_an_address_loses_entities_but_not_its_parameters():
+def test_an_address_keeps_parameters_that_look_like_entities():
     assert (
         decode_address("https://x.co/?a=1&amp;copy=2&copy=3&amp;amp;d") == "https://x.co/?a=1&copy=2&copy=3&d"
     )
 
 
-def test_tags_are_told_apart_from_entities():
+def test_tags_are_distinguished_from_entities():
     assert decoded("Bags &amp; <b>Shoes</b>") == ("Bags & Shoes", True)
     assert decoded("Bags &amp; Shoes") == ("Bags & Shoes", False)
 
@@ -156,3 +167,47 @@ def test_a_column_is_decoded_row_by_row():
         ("a&b", False),
         ("plain", False),
     ]
+
+
+SLUGS = [
+    ("Central World", "central-world"),
+    ("Café Ø & Co.", "cafe-o-co"),
+    ("H&M", "h-m"),
+    ("Lotus\u2019s North", "lotuss-north"),
+    ("Łódź Đà Nẵng", "lodz-da-nang"),
+    ("Straße İstanbul", "strasse-istanbul"),
+    ("Ｆｕｌｌ　ｗｉｄｔｈ １", "full-width-1"),
+    ("7-11", "7-11"),
+    ("101", "101"),
+    ("เซียร์ GAMING", "gaming"),
+    ("  --A--  b__c ", "a-b-c"),
+]
+
+
+@pytest.mark.parametrize(("title", "wanted"), SLUGS)
+def test_a_title_becomes_lower_case_ascii_with_hyphens(title, wanted):
+    assert slug(title) == wanted
+
+
+@pytest.mark.parametrize("title", ["สยามพารากอน", "เทอร์มินอล 21", "中国", "---", "", "😀"])
+def test_a_title_with_nothing_readable_has_no_slug(title):
+    assert slug(title) is None
+
+
+@given(st.text(max_size=120))
+def test_a_slug_is_its_own_slug(title):
+    found = slug(title)
+    if found is not None:
+        assert slug(found) == found
+        assert re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", found)
+        assert len(found) <= SLUG_CHARS_MAX
+
+
+LATIN = st.characters(categories=["Lu", "Ll", "Lo"]).filter(
+    lambda char: re.match("LATIN (SMALL |CAPITAL )?LETTER", unicodedata.name(char, ""))
+)
+
+
+@given(st.text(max_size=20), LATIN, st.text(max_size=20))
+def test_a_title_with_a_latin_letter_has_a_slug(before, letter, after):
+    assert slug(before + letter + after)

@@ -1,3 +1,5 @@
+"""Records become tenants: columns, issues, quarantine and duplicates."""
+
 import json
 import random
 from datetime import UTC, date, datetime
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 import tnt_platform.defs
 from tnt_platform.directory.transforms.issues import ISSUE_CODES, ISSUES
 from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, lookups_of
-from tnt_platform.directory.transforms.tenants import REFUSED, TENANTS, UNMAPPED, Directory, tenants_of
+from tnt_platform.directory.transforms.tenants import QUARANTINED, TENANTS, UNMAPPED, Directory, tenants_of
 from tnt_platform_tests.rounds import tries
 
 FOLDER = Path(next(iter(tnt_platform.defs.__path__))) / "mall_directory"
@@ -75,14 +77,7 @@ def test_a_record_becomes_a_tenant():
     assert len(row.pop("fingerprint")) == 64
     hours = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "open": "10:00", "close": "22:00"}
     assert json.loads(row.pop("opening_hours")) == [{**hours, "next_day": False}]
-    assert json.loads(row.pop("attributes")) == {
-        "attribute1": "a < b",
-        "parking": 2,
-        "brandNameEn": "Hm",
-        "brandNameTh": "เอชแอนด์เอ็ม",
-        "categoryNameTh": "แฟชั่น",
-        "floor": "Fl. G",
-    }
+    row.pop("attributes")
     assert row == {
         "unique_id": "U-1",
         "tenant_id": "T-1",
@@ -119,12 +114,23 @@ def test_a_record_becomes_a_tenant():
     }
 
 
+def test_fields_without_a_column_are_attributes():
+    assert json.loads(tenant()["attributes"]) == {
+        "attribute1": "a < b",
+        "parking": 2,
+        "brandNameEn": "Hm",
+        "brandNameTh": "เอชแอนด์เอ็ม",
+        "categoryNameTh": "แฟชั่น",
+        "floor": "Fl. G",
+    }
+
+
 def test_the_frames_have_the_columns_of_the_contract_even_without_a_record():
     for found in (directory(), directory(SHOP, {}, {**SHOP, "uniqueId": "U-2", "floorRevised": "x"})):
         assert found.tenants.schema == pl.Schema(TENANTS)
         assert found.issues.schema == pl.Schema(ISSUES)
         assert found.unmapped.schema == pl.Schema(UNMAPPED)
-        assert found.quarantine.schema == pl.Schema(REFUSED)
+        assert found.quarantine.schema == pl.Schema(QUARANTINED)
     assert (directory().tenants.height, directory().deduplicated) == (0, 0)
 
 
@@ -169,15 +175,15 @@ def test_a_tenant_is_dining_when_its_category_names_food_or_drink(english, thai,
     ],
 )
 def test_a_record_without_identity_or_name_is_quarantined(fields, code):
-    found = directory({**SHOP, **fields}, {**SHOP, "uniqueId": "sound"}, page=7)
-    assert found.tenants["unique_id"].to_list() == ["sound"]
+    found = directory({**SHOP, **fields}, {**SHOP, "uniqueId": "valid"}, page=7)
+    assert found.tenants["unique_id"].to_list() == ["valid"]
     ((page, line_no, raw, reason_code, reason, _),) = found.quarantine.rows()
     assert (page, line_no, reason_code) == (7, 1, code)
     assert raw.startswith('{"uniqueId":')
     assert len(reason) > 20
 
 
-def test_an_entry_that_is_no_object_is_quarantined():
+def test_an_entry_that_is_not_an_object_is_quarantined():
     found = directory("shop", None, 5, ["a"])
     assert found.quarantine["reason_code"].to_list() == ["not_an_object"] * 4
     assert found.quarantine["raw"].to_list() == ['"shop"', "null", "5", '["a"]']
@@ -195,7 +201,7 @@ def test_the_same_record_twice_is_one_tenant():
     assert (found.deduplicated, found.quarantine.height) == (1, 0)
 
 
-def test_of_two_equal_records_the_one_updated_last_stands():
+def test_of_two_equal_records_the_one_updated_last_is_kept():
     later = {**SHOP, "tenantLastUpdate": "2025-01-01T00:00:00Z"}
     found = tenants_of([(1, 1, SHOP), (2, 9, later)], LOOKUPS)
     assert found.tenants.select("page", "position").rows() == [(2, 9)]
@@ -214,7 +220,7 @@ def test_records_of_one_id_with_different_content_are_all_quarantined_and_name_t
     assert all(places in reason for reason in found.quarantine["reason"])
 
 
-def test_a_sound_record_beside_an_unusable_one_of_its_id_is_not_trusted():
+def test_a_valid_record_that_shares_its_id_with_an_unusable_one_is_quarantined_too():
     found = directory(SHOP, {**SHOP, "tenantId": None})
     assert sorted(found.quarantine["reason_code"]) == ["conflicting_records", "no_tenant_id"]
     assert found.tenants.is_empty()
@@ -287,7 +293,7 @@ def test_a_blank_field_is_null_without_an_issue_about_its_value(blank):
     assert set(found.issues["issue_code"]) <= {"markup"}
 
 
-def test_the_brand_stands_in_for_a_missing_shop_name():
+def test_the_brand_replaces_a_missing_shop_name():
     row = tenant(shopNameEnglish="", shopNameThai=None)
     assert (row["title_en"], row["title_th"], row["slug_base"]) == ("Hm", "เอชแอนด์เอ็ม", "hm")
 
@@ -297,7 +303,7 @@ def test_a_name_without_latin_letters_gets_its_slug_from_the_tenant():
     assert tenant(shopNameEnglish="ร้านกาแฟ")["slug_base"] == "shop-t-1"
 
 
-def test_the_floor_is_used_where_none_was_revised():
+def test_the_original_floor_is_used_without_a_revised_one():
     row = tenant(floorRevised=" ")
     assert (row["floor"], row["floor_source"], row["floor_method"]) == ("GF", "Fl. G", "mapping")
 

@@ -1,38 +1,79 @@
-"""The schema of the platform's PostgreSQL database, step by step (Alembic), run from code.
+"""Migrate the schema of the PostgreSQL database with Alembic, run from code.
 
-A new step is a module in `versions/` with `revision`, `down_revision`, `upgrade` and `downgrade`.
+A new migration is a module in `versions/` with `revision`, `down_revision`, `upgrade` and `downgrade`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from tnt_platform.services.postgres import Database
 
-# Any number will do that nothing else in the database uses ("tnt" and a 1, as bytes).
+# Any number that nothing else in the database uses: "tnt" and a 1, as bytes.
 MIGRATION_LOCK = 0x746E7401
 LOCK_TIMEOUT_S = 60
-_one_at_a_time = Lock()  # Alembic keeps the step it runs in module variables
+_one_at_a_time = Lock()  # Alembic keeps its state in module variables
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """The revision of a schema (None: empty), the newest one of this release, and all of them, oldest first."""
+
+    current: str | None
+    target: str
+    steps: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether this release knows the current revision; otherwise a newer release created it."""
+        return self.current is None or self.current in self.steps
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The revisions to which the schema can be downgraded."""
+        return self.steps[: self.steps.index(self.current)] if self.current in self.steps else ()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `migrate` has something to do; a schema of a newer release is not behind."""
+        return self.known and self.current != self.target
+
+
+def revisions(database: Database) -> Revisions:
+    """Read the revision of the schema, without changing anything.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+        Refused: the user may not read it.
+    """
+    scripts = ScriptDirectory(str(Path(__file__).parent))
+    with database.transaction() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    newest_first = [script.revision for script in scripts.walk_revisions()]
+    return Revisions(current, newest_first[0], tuple(reversed(newest_first)))
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema to the newest step, in one transaction; processes wait for each other.
+    """Upgrade the schema to the newest revision, in one transaction; processes wait for each other.
 
     Raises:
-        Unavailable: another migration holds the lock for longer than a minute, or the database is away.
+        Unavailable: another migration held the lock for more than a minute, or the database cannot be reached.
         Refused: the user may not create tables.
     """
     _run(database, lambda config: command.upgrade(config, "head"))
 
 
 def migrate_down(database: Database, to: str = "base") -> None:
-    """Take the schema back to step `to`, in one transaction; `base` drops every table and what it holds.
+    """Downgrade the schema to revision `to`, in one transaction; `base` drops every table with its rows.
 
     Raises:
         Unavailable, Refused: see `migrate`.

@@ -1,4 +1,4 @@
-"""Alembic's entry point: the steps run on the connection, and in the transaction, of `migrate`."""
+"""Run migrations on the connection, and in the transaction, of `migrate`; Alembic loads this module."""
 
 from __future__ import annotations
 

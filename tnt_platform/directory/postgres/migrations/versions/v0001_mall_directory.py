@@ -1,4 +1,4 @@
-"""The mall directory: shops, dinings, their translations, categories, floors and the log of syncs."""
+"""Create the mall directory: shops, dinings, their translations, categories, floors and the log of syncs."""
 
 from __future__ import annotations
 

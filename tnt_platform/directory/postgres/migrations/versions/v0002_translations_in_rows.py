@@ -1,10 +1,10 @@
-"""Titles and descriptions become columns of shops and dinings; the translations stay readable as views.
+"""Move titles and descriptions into columns of shops and dinings; translations stay readable as views.
 
-A row has three locales and no more, so one row says what four said: a sync writes a quarter of the rows, and a
-reader needs no join. The views have the names and columns of the tables before them, and their privileges.
+There are exactly three locales, so one row now holds what took four: a sync writes a quarter of the rows, and readers
+need no join. The views have the names, columns and privileges of the tables they replace.
 
-Half of each page stays free: a sync that changes every row puts the second versions beside the first ones, touches
-no index, and leaves room that the next one uses. A table that was full got as large after its first such sync.
+Half of each page stays free. A sync that changes every row can then put the new row versions on the same pages without
+touching an index, and the next sync reuses the space. A full table grew to the same size after its first such sync.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ ALTER TABLE ${kind}s
     DROP COLUMN description_zh;
 """)
 
-# Who could read the old one can read the new one, without another run of the role script.
+# Whoever could read the old relation can read the new one, without running the role script again.
 _TAKE_OVER_PRIVILEGES = Template("""
 DO $$$$
 DECLARE
