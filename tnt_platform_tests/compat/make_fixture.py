@@ -5,11 +5,11 @@ Run it only with a checkout of that commit, in its environment, from its folder:
     git worktree add ../before 9ad1ebe && cd ../before    # and install it there
     python <here>/tnt_platform_tests/compat/make_fixture.py <here>/tnt_platform_tests/compat
 
-It drives the `tnt` command of that commit as a person would, so that runs, versions, a tag and a rollback come about
-as they do in use. The archive holds `dagster.yaml` and `.tnt` (lake, Dagster's home, locks), `defs` and `raw`; nothing
-in it depends on where it is unpacked. Raw files are served as S3 serves them, because an etag of S3 is a hash of
-the content, while that of a folder holds an inode, which no archive keeps. The JSON file says what today's code must
-read. Everything a version id or a moment is part of differs each time this is run, so commit both files together.
+It runs that commit's `tnt` commands, so that versions, a tag and a rollback are made the way users make them. The
+archive holds `dagster.yaml`, `.tnt` (lake, Dagster's home, locks), `defs` and `raw`, and can be unpacked anywhere. Raw
+files come from an S3 server: its etags are hashes of the content, whereas those of a folder contain an inode, which no
+archive keeps. The JSON file lists what today's code must read. Version ids and times differ on every run, so commit
+both files together.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DELIVERY_COLUMNS = (
 
 
 def deliveries(first: int, *, faulty: bool) -> str:
-    """Five deliveries; two more that can't be published when `faulty`."""
+    """Write five deliveries as CSV; add two rows that can't be published if `faulty`."""
     wrong = {first + 5: ("31-Feb-13", "30"), first + 6: ("9-Jun-13", "many")} if faulty else {}
     lines = [DELIVERY_COLUMNS]
     for number in range(first, first + 5 + len(wrong)):
@@ -60,7 +60,7 @@ def deliveries(first: int, *, faulty: bool) -> str:
 
 
 def raw_files() -> dict[str, str]:
-    """Every raw file by its key."""
+    """Return the raw files of deliveries and the daily report by key."""
     return {
         f"deliveries/{DAYS[0]}/history.csv": deliveries(1, faulty=True),
         f"deliveries/{DAYS[1]}/history.csv": deliveries(101, faulty=False),
@@ -71,7 +71,7 @@ def raw_files() -> dict[str, str]:
 
 
 def content(snapshot: Any) -> dict[str, Any]:
-    """What a version holds, in a form that doesn't depend on the order of its rows."""
+    """Describe what a version holds, whatever the order of its rows."""
     rows = snapshot.scan().collect()
     refused = snapshot.quarantine()
     lines = sorted(repr(row) for row in rows.select(sorted(rows.columns)).iter_rows())
@@ -98,7 +98,7 @@ def main(folder: Path) -> None:
 
 
 def fill(home: Path, stack: ExitStack) -> dict[str, Any]:
-    """Publish everything below `home`; says what is there."""
+    """Publish everything below `home` and return what today's code must read there."""
     from tnt_platform.sandbox.downloads import running_downloads
     from tnt_platform.sandbox.reference import reference_csv, shipper
     from tnt_platform.sandbox.running import running_rate_api
@@ -144,7 +144,7 @@ def fill(home: Path, stack: ExitStack) -> dict[str, Any]:
         # When a file was uploaded is part of what it is compared by.
         os.utime(path, (stored.last_modified.timestamp(),) * 2)
     shutil.rmtree(served)
-    return said(home)
+    return recorded(home)
 
 
 def publish(home: Path, served: Path) -> None:
@@ -186,18 +186,18 @@ def tnt(home: Path, *arguments: str) -> None:
 
 
 def store() -> Any:
-    """The versioned store of the old code."""
+    """Open the lake with the old code."""
     platform = importlib.import_module("tnt_platform.components.platform")
     return platform.open_place(platform.Settings.from_environment()).store
 
 
 def oldest(dataset: str) -> str:
-    """The id of the dataset's first version."""
+    """Return the id of the dataset's first version."""
     return str(store().versions(dataset)["version"].min())
 
 
-def said(home: Path) -> dict[str, Any]:
-    """What today's code must find, as the old code reads it."""
+def recorded(home: Path) -> dict[str, Any]:
+    """Read every version and run with the old code: what today's code must find."""
     import dagster as dg
 
     found = store()
@@ -217,7 +217,7 @@ def said(home: Path) -> dict[str, Any]:
 
 
 def archive(home: Path, path: Path) -> None:
-    """Pack what was written, without what a run leaves behind for nobody."""
+    """Pack what was written, without scratch files and logs."""
     left_out = {"scratch", "compute_logs", "__pycache__"}
 
     def kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -1,6 +1,6 @@
-"""What the commit before the houses wrote keeps working: its lake, its Dagster home, the YAML of its datasets.
+"""A lake, a Dagster home and YAML written by the commit before the houses keep working.
 
-`make_fixture.py` says how written_before.tar.gz and written_before.json came about.
+`make_fixture.py` explains how written_before.tar.gz and written_before.json are made.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ from tnt_platform_tests.s3_server import S3Server
 HERE = Path(__file__).parent
 EXPECTED: dict[str, Any] = json.loads((HERE / "written_before.json").read_text(encoding="utf-8"))
 NEXT_DAY = "2026-01-14"
-# A capture of today's code comes after those of then, whatever the clock of this machine says.
+# New captures must be later than the recorded ones, whatever this machine's clock says.
 LATER = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class Before:
-    """The archive, unpacked; `raw` serves its raw files with the etags and times they had."""
+    """The unpacked archive; `raw` serves its raw files with their original etags and times."""
 
     folder: Path
     raw: S3Server
@@ -68,30 +68,30 @@ class Before:
         return open_place(self.settings)
 
     def spec(self, dataset: str) -> Any:
-        """The dataset as its YAML of then says."""
+        """Load a dataset from the old YAML."""
         return dataset_spec(dataset, self.folder / "defs")
 
     def content(self, dataset: str) -> dict[str, Any]:
-        """What is published now."""
+        """Describe the current version."""
         snapshot = self.place.store.current(dataset)
         assert snapshot is not None
         return content(snapshot)
 
     def dated(self, dataset: str) -> Any:
-        """The chain of a dataset of dates."""
+        """Return the chain of a dataset partitioned by date."""
         chain = ReportChain if dataset == "daily_report" else Chain
         return chain(self.spec(dataset), self.place, self.settings, run_id="after")
 
     def series(self, **options: Any) -> SeriesChain:
-        """The chain of `brent_oil`."""
+        """Return the chain of `brent_oil`."""
         return SeriesChain(self.spec("brent_oil"), self.place, self.settings, clock=lambda: LATER, **options)
 
     def records(self, **options: Any) -> RecordsChain:
-        """The chain of `posts`."""
+        """Return the chain of `posts`."""
         return RecordsChain(self.spec("posts"), self.place, self.settings, clock=lambda: LATER, **options)
 
     def publish(self, dataset: str, *days: str) -> list[bool]:
-        """Every step of these dates; whether each changed something."""
+        """Run every step for these dates and return whether each changed something."""
         with self.dated(dataset) as chain:
             return [chain.publish(step, day).changed for day in days for step in chain.spec.steps]
 
@@ -119,7 +119,7 @@ def before(tmp_path: Path) -> Iterator[Before]:
 
 
 def check_history(before: Before, name: str) -> None:
-    """Every version of a dataset and its steps reads as it did then."""
+    """Check that every recorded version of a dataset and its steps reads as recorded."""
     store = before.place.store
     for dataset, recorded in EXPECTED["datasets"].items():
         if dataset.split("/")[0] == name:
@@ -168,7 +168,7 @@ def test_unchanged_raw_files_are_no_work(before: Before) -> None:
         found = look(before.spec(dataset), before.place)
 
         assert (found.work, found.dates_seen) == ([], len(days))
-        # No rate API is running: an answer that isn't found in the lake would fail the publish.
+        # No rate API is running, so this fails unless every answer is found in the lake.
         assert not any(before.publish(dataset, *days))
     with before.series() as chain:
         assert not chain.publish(SERIES).changed
@@ -264,7 +264,7 @@ def test_reports_go_on(before: Before) -> None:
 
 
 def test_the_dagster_home_opens(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(before.folder)  # its storage is a path relative to the folder it is started in
+    monkeypatch.chdir(before.folder)  # dagster.yaml names its storage relative to it
     monkeypatch.setenv("DAGSTER_HOME", str(before.folder))
 
     assert "tnt_platform.components.local_launcher" in (before.folder / "dagster.yaml").read_text()
@@ -279,7 +279,7 @@ def test_the_dagster_home_opens(before: Before, monkeypatch: pytest.MonkeyPatch)
             assert len(keys) == 3
 
 
-def test_the_yaml_of_then_is_understood(before: Before) -> None:
+def test_the_old_yaml_loads_without_faults(before: Before) -> None:
     found = load_datasets(before.folder / "defs")
     report = validate_datasets(before.folder / "defs", before.settings)
 
