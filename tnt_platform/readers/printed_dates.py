@@ -49,29 +49,6 @@ _UNTIL: Final[Mapping[str, str]] = {
 _READ: Final = "\x1f"
 _SEPARATORS: Final = ("-", "/", "[.]")
 
-# What templates of forms leave between hyphens instead of a month: its name, or a quarter for its first month.
-_MONTHS: Final[Mapping[str, str]] = {
-    f"-{name}-": f"-{month:02d}-"
-    for month, names in enumerate(
-        (
-            "jan q1 qi qprimer qfirst",
-            "feb",
-            "mar",
-            "apr q2 qii qsegundo qsecond",
-            "may",
-            "jun",
-            "jul q3 qiii qtercer qthird",
-            "aug",
-            "sep",
-            "oct q4 qiv qcuarto qfourth",
-            "nov",
-            "dec",
-        ),
-        1,
-    )
-    for name in names.split()
-}
-
 
 @dataclass(frozen=True)
 class _Form:
@@ -116,7 +93,7 @@ def _with_other_days(rest: pl.DataFrame, frequency: str, order: DateOrder | None
     named = text.str.replace_many(dict(_month_names()), leftmost=True)
     orders: tuple[DateOrder, ...] = get_args(DateOrder) if order is None else (order,)
     readings = rest.with_columns(
-        _in_forms(named, [form for form in _FORMS if frequency in form.frequencies]).alias("form"),
+        _in_forms(named, [form for form in _forms() if frequency in form.frequencies]).alias("form"),
         (_week(text) if frequency == "W" else pl.lit(None, pl.Date)).alias("week"),
         (_serial(text) if frequency != "A" else pl.lit(None, pl.Date)).alias("serial"),
         *(_in_forms(text, _digit_forms(each)).alias(each) for each in orders),
@@ -134,7 +111,7 @@ def _in_forms(text: pl.Expr, forms: Iterable[_Form]) -> pl.Expr:
     # As Python does: 69 to 99 are 1969 to 1999.
     for years, century in (("[0-5][0-9]|6[0-8]", 20), ("[0-9]{2}", 19)):
         text = text.str.replace(f"^{_READ}({years})-", f"{_READ}{century}${{1}}-")
-    return text.str.replace_many(dict(_MONTHS)).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
+    return text.str.replace_many(dict(_numbers_of_names())).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
 
 
 def _week(text: pl.Expr) -> pl.Expr:
@@ -150,9 +127,21 @@ def _serial(text: pl.Expr) -> pl.Expr:
 @cache
 def _month_names() -> Mapping[str, str]:
     """Return names and abbreviations of months with the English abbreviation, the longest first, as they are tried."""
-    table = files(__package__).joinpath("month_names.csv").read_text(encoding="utf-8")
-    names = [line.split(",") for line in table.splitlines()[1:]]
-    return dict(sorted(names, key=lambda row: -len(row[0])))
+    return dict(sorted(_rows("month_names.csv"), key=lambda row: -len(row[0])))
+
+
+@cache
+def _numbers_of_names() -> Mapping[str, str]:
+    """Map what a form leaves between hyphens instead of a month: its name, or a quarter for its first month."""
+    months = dict.fromkeys(month for _, month in _rows("month_names.csv"))
+    names = [(name, number) for number, name in enumerate(months, 1)]
+    names += [(f"q{name}", 3 * int(quarter) - 2) for name, quarter in _rows("quarter_names.csv")]
+    return {f"-{name}-": f"-{month:02d}-" for name, month in names}
+
+
+def _rows(table: str) -> list[list[str]]:
+    text = files(__package__).joinpath(table).read_text(encoding="utf-8")
+    return [line.split(",") for line in text.splitlines()[1:]]
 
 
 @cache
@@ -167,11 +156,10 @@ def _digit_forms(order: DateOrder) -> tuple[_Form, ...]:
     )
 
 
-def _forms() -> Iterator[_Form]:
-    yield from _day_forms()
-    yield from _month_forms()
-    yield from _quarter_forms()
-    yield _Form(f"{_YEAR}(?:[.]0+)?", "${1}-01-01", "A")
+@cache
+def _forms() -> tuple[_Form, ...]:
+    year = _Form(f"{_YEAR}(?:[.]0+)?", "${1}-01-01", "A")
+    return (*_day_forms(), *_month_forms(), *_quarter_forms(), year)
 
 
 def _day_forms() -> Iterator[_Form]:
@@ -200,7 +188,7 @@ def _month_forms() -> Iterator[_Form]:
 
 def _quarter_forms() -> Iterator[_Form]:
     numeral = "([1-4])(?:(?:er|ro|do|to|st|nd|rd|th)[.]?|[º°])?"
-    word = "(primer|segundo|tercer|cuarto|first|second|third|fourth)"
+    word = f"({'|'.join(name for name, _ in _rows('quarter_names.csv') if len(name) > 3)})"
     yield _Form(f"{_YEAR}{_APART}[qt]([1-4])", "${1}-q${2}-01", "QA")
     yield _Form(f"{_YEAR}{_APART}([1-4])[qt]", "${1}-q${2}-01", "QA")
     for year in (_YEAR, _SHORT_YEAR):
@@ -213,6 +201,3 @@ def _quarter_forms() -> Iterator[_Form]:
             yield _Form(f"{first}{_UNTIL[first]}{_BETWEEN}{year}", f"${{1}}-{first}-01", "QA")
     yield _Form(f"{_ROMAN}{_BETWEEN}{_YEAR}", "${2}-q${1}-01", "QA")
     yield _Form(f"{_YEAR}(?:[ ./-]| - ){_ROMAN}", "${1}-q${2}-01", "QA")
-
-
-_FORMS: Final = tuple(_forms())

@@ -67,9 +67,8 @@ def test_a_rejected_value_is_named_with_its_column():
     _, bad = parse_columns(
         table(("abc",)), [Column(name="expected_days", source=0, type="days", required=True)]
     )
-    assert bad.rows() == [
-        ("a", 1, "abc", "invalid_days", "expected_days: 'abc' is not a whole number of days, 0 or more")
-    ]
+    assert bad.drop("reason").rows() == [("a", 1, "abc", "invalid_days")]
+    assert bad["reason"][0].startswith("expected_days: 'abc'")
 
 
 def test_all_faults_of_a_row_are_listed_and_the_first_gives_the_code():
@@ -265,7 +264,7 @@ def test_header_names_match_in_any_case_and_white_space():
 
 def test_a_missing_source_names_what_there_is():
     rows = table(("1",)).rename({"c0": "Mass"})
-    with pytest.raises(InvalidInput, match="'Weight'.*'Mass'") as fault:
+    with pytest.raises(InvalidInput, match=r"'Weight'.*'Mass'") as fault:
         parse_columns(rows, [Column(name="x", source="Weight")])
     assert fault.value.reason_code == "missing_column"
     good, _ = parse_columns(rows, [Column(name="x", source="Weight", type="days", optional=True)])
