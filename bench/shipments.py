@@ -3,8 +3,8 @@
     python -m bench.shipments                1,000 and 2,000 files; a few minutes, 3 GB of temp space
     python -m bench.shipments --files 20     smaller
 
-Unlike `bench.parse`, this is the whole link as the platform runs it: listing, reading, hashing, line numbers, raw text
-of refused rows, ledger, checks on the written draft, and the pointer swap. Each measurement is a process of its own.
+Unlike `bench.parse`, this is the whole step as the platform runs it: listing, reading, hashing, line numbers, raw text
+of rejected rows, ledger, checks on the written draft, and the pointer swap. Each measurement is a process of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Typed columns: what a dataset says its cells mean, and the split of text rows into typed and refused ones."""
+"""Type the cells of rows: what each type of column accepts, and which rows are rejected with which reason."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def _number(cell: pl.Expr, column: Column) -> pl.Expr:
 
 
 def _plain_digits(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Take off what the column declares (currency, thousands, decimal comma); leave anything else in the way."""
+    """Strip what the column declares (currency, thousands, decimal comma); anything else stays in the way."""
     if column.currency is not None:
         cell = cell.str.strip_prefix(column.currency).str.strip_suffix(column.currency).str.strip_chars(" ")
     if column.thousands is not None:
         mark = f"\\x{{{ord(column.thousands):x}}}"
         grouped = cell.str.contains(f"^[+-]?[0-9]{{1,3}}({mark}[0-9]{{3}})+([^0-9{mark}]|$)")
         bare = cell.str.replace_all(column.thousands, "", literal=True)
-        # "1,23" with thousands "," is a misplaced mark, not 123.
+        # "1,23" with thousands "," has a misplaced mark; it is not 123.
         cell = pl.when(grouped).then(bare).when(~cell.str.contains(column.thousands, literal=True)).then(cell)
     if column.decimal != ".":
         english = cell.str.contains(".", literal=True)
@@ -76,7 +76,7 @@ def _plain_digits(cell: pl.Expr, column: Column) -> pl.Expr:
 
 
 def _date(cell: pl.Expr, column: Column) -> pl.Expr:
-    """Read the one date all matching formats agree on; 01/02/06 under both orders is refused."""
+    """Read the date that all matching formats agree on; 01/02/06 is rejected where both orders are declared."""
     readings = [_date_in(cell, text) for text in column.formats]
     if len(readings) == 1:
         return readings[0]
@@ -95,7 +95,7 @@ def _date_in(cell: pl.Expr, text: str) -> pl.Expr:
 
 
 def _boolean(cell: pl.Expr, column: Column) -> pl.Expr:
-    # Ten times faster than is_in for the one or two words there are.
+    # Ten times faster than is_in for one or two words.
     is_true = pl.any_horizontal(cell == word for word in column.true_values)
     is_false = pl.any_horizontal(cell == word for word in column.false_values)
     return pl.when(is_true | is_false).then(is_true)
@@ -106,7 +106,7 @@ def _category(cell: pl.Expr, column: Column) -> pl.Expr:
 
 
 Parser = Callable[[pl.Expr, Column], pl.Expr]
-# A parser turns text into a value, or null where the text has no such value; never into a guess.
+# A parser turns a string into a value, or into null where it is not a value of the type; never into a guess.
 PARSERS: Final[Mapping[str, Parser]] = {
     "text": _text,
     "postal_code": _postal_code,
@@ -117,7 +117,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "boolean": _boolean,
     "category": _category,
 }
-# What most rows look like, at a third of the cost; a row refused here is read again by PARSERS.
+# What most rows look like, at a third of the cost; a row rejected here is read again with PARSERS.
 QUICK_PARSERS: Final[Mapping[str, Parser]] = {**PARSERS, "postal_code": _five_digits}
 DTYPES: Final[Mapping[str, pl.DataType]] = {
     "text": pl.String(),
@@ -141,27 +141,27 @@ EXPECTED: Final[Mapping[str, Callable[[Column], str]]] = {
     "boolean": lambda c: f"one of {', '.join((*c.true_values, *c.false_values))}",
     "category": lambda c: f"one of {', '.join(c.values)}",
 }
-# Types whose parser gives null for an empty cell without being told.
+# Types whose parser returns null for an empty cell.
 NEVER_EMPTY: Final = frozenset({"postal_code", "days", "integer", "number", "date"})
 
 
 @dataclass(frozen=True)
 class _Fault:
-    """A condition under which a column refuses a row, over the frame of cells, values and notes."""
+    """A condition under which a column rejects a row, over the frame of cells, values and notes."""
 
     found: pl.Expr
     code: str
-    words: pl.Expr
+    reason: pl.Expr
 
 
 def parse_columns(
     rows: pl.DataFrame | pl.LazyFrame, columns: Sequence[Column], *, few: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split text rows into those whose every cell is what its column says, and the others with the reasons.
+    """Split rows into those whose cells all are what their columns declare, and the others with the reasons.
 
     rows: file_key, line_no, raw, then String columns named by header or by position (c0, c1, ...). Spaces, tabs
-    and no-break spaces around a cell don't count. With `few`, which changes nothing but the time, they are read in
-    one pass: of a few thousand rows, the plan of a query costs more than the query.
+    and no-break spaces around a cell don't count. `few` changes nothing but the time: it reads the rows in one pass,
+    since planning a query over a few thousand rows costs more than running it.
     Returns good: file_key, line_no and `output_schema(columns)`; bad: file_key, line_no, raw, reason_code
     (of the first fault), reason (all faults, "; " between). Order is kept; together they are `rows`.
 
@@ -178,14 +178,14 @@ def parse_columns(
         *(cell_of(name).alias(cell_name(column)) for column, name in zip(columns, sources, strict=True)),
     )
     if few:
-        good, refused = _parted(_trimmed(cells, columns), columns, PARSERS)
+        good, rejected = _parted(_trimmed(cells, columns), columns, PARSERS)
     else:
         good, rest = _parted(cells, columns, QUICK_PARSERS)
-        # White space is taken off only where it is in the way: doing it to every cell took a third of the time.
-        mended, refused = _parted(_trimmed(rest.lazy(), columns), columns, PARSERS)
-        if mended.height:
-            good = pl.concat([good, mended]).sort(_ROW)
-    return good.drop(_ROW), _reported(refused, columns)
+        # White space is stripped only where it is in the way: stripping every cell took a third of the time.
+        stripped, rejected = _parted(_trimmed(rest.lazy(), columns), columns, PARSERS)
+        if stripped.height:
+            good = pl.concat([good, stripped]).sort(_ROW)
+    return good.drop(_ROW), _reported(rejected, columns)
 
 
 def _trimmed(cells: pl.LazyFrame, columns: Sequence[Column]) -> pl.LazyFrame:
@@ -195,11 +195,11 @@ def _trimmed(cells: pl.LazyFrame, columns: Sequence[Column]) -> pl.LazyFrame:
 def _parted(
     cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part rows into the typed sound ones and the cells of the others."""
+    """Split rows into the typed sound ones and the cells of the others."""
     padded = pl.any_horizontal(pl.lit(False), *(_padded(c) for c in columns if c.type == "text"))
     sound = pl.all_horizontal(is_sound(column) for column in columns) & ~padded
     typed = staged(cells, columns, parsers).with_columns(sound.alias(_SOUND))
-    # Streaming works on pieces that fit the cache: a fifth less time, and no page faults for wide frames.
+    # Streaming works on pieces that fit into the cache: a fifth less time, and no page faults for wide frames.
     good, rest = pl.collect_all(
         [
             typed.filter(_SOUND).select(_ROW, *_PLACE, *output_schema(columns)),
@@ -212,7 +212,7 @@ def _parted(
 
 def staged(cells: pl.LazyFrame, columns: Sequence[Column], parsers: Mapping[str, Parser]) -> pl.LazyFrame:
     """Add notes and values to the cells, which are named by `cell_name`."""
-    # One step after the other, not one expression: polars would parse each cell again for every use of its value.
+    # Two steps, not one expression: polars would parse each cell again for every use of its value.
     noted = cells.with_columns(_noted(column) for column in columns if column.notes)
     return noted.with_columns(_value(column, parsers[column.type]) for column in columns)
 
@@ -235,7 +235,7 @@ def output_schema(columns: Sequence[ColumnSpec]) -> dict[str, pl.DataType]:
 
 
 def sources_of(names: Sequence[str], columns: Sequence[Column]) -> list[str | None]:
-    """Return which of `names` each column is read from; None for an optional one that none fits.
+    """Return which of `names` each column is read from; None for an optional column that has none.
 
     Raises:
         InvalidInput: missing_column.
@@ -249,7 +249,7 @@ def sources_of(names: Sequence[str], columns: Sequence[Column]) -> list[str | No
         raise InvalidInput(
             "missing_column",
             f"the rows lack {', '.join(missing)}; they have {', '.join(map(repr, by_label.values()))}. "
-            "Correct the column's `source:`, or set `optional: true`",
+            "Correct where the column is",
         )
     return found
 
@@ -259,18 +259,18 @@ def _label(name: str) -> str:
 
 
 def cell_name(column: Column) -> str:
-    """Return the name of the column of texts from which `column` is typed."""
+    """Return the name of the column of strings from which `column` is typed."""
     # A space can't be in a column's name, so this is free.
     return f"{column.name} cell"
 
 
 def cell_of(name: str | None) -> pl.Expr:
-    """Return the texts of a source, all null where there is none."""
+    """Return the cells of a source, all null where there is none."""
     return pl.lit(None, pl.String) if name is None else pl.col(name)
 
 
 def _padded(column: Column) -> pl.Expr:
-    """Text is sound with white space around it too, so it has to be looked for."""
+    """Tell where white space surrounds a cell: of type text, such a cell is sound otherwise."""
     cell = pl.col(cell_name(column))
     return pl.any_horizontal(cell.str.starts_with(c) | cell.str.ends_with(c) for c in WHITE_SPACE).fill_null(
         False
@@ -307,7 +307,7 @@ def _value(column: Column, parser: Parser) -> pl.Expr:
 
 
 def is_sound(column: Column) -> pl.Expr:
-    """Tell where a column has none of its `_faults`, in fewer steps."""
+    """Tell where a column has none of its `_faults`, in fewer operations."""
     if _takes_anything(column):
         return pl.lit(True)
     value = pl.col(column.name)
@@ -335,17 +335,17 @@ def _faults(column: Column) -> list[_Fault]:
         faults.append(_Fault(empty, "missing_value", pl.lit(f"{column.name} is missing")))
     unread = value.is_null() & _present(column)
     faults.append(
-        _Fault(unread, f"invalid_{column.type}", _words(column, f"is not {EXPECTED[column.type](column)}"))
+        _Fault(unread, f"invalid_{column.type}", _reason(column, f"is not {EXPECTED[column.type](column)}"))
     )
     if column.minimum is not None:
         below = (value < column.minimum).fill_null(False)
         faults.append(
-            _Fault(below, "out_of_range", _words(column, f"is less than {_written(column.minimum)}"))
+            _Fault(below, "out_of_range", _reason(column, f"is less than {_written(column.minimum)}"))
         )
     if column.maximum is not None:
         above = (value > column.maximum).fill_null(False)
         faults.append(
-            _Fault(above, "out_of_range", _words(column, f"is more than {_written(column.maximum)}"))
+            _Fault(above, "out_of_range", _reason(column, f"is more than {_written(column.maximum)}"))
         )
     return faults
 
@@ -354,18 +354,18 @@ def _written(bound: Bound) -> str:
     return str(int(bound) if isinstance(bound, float) and bound.is_integer() else bound)
 
 
-def _words(column: Column, what: str) -> pl.Expr:
+def _reason(column: Column, what: str) -> pl.Expr:
     shown = pl.col(cell_name(column)).str.head(SHOWN_CHARS)
     return pl.concat_str(pl.lit(f"{column.name}: '"), shown, pl.lit(f"' {what}"))
 
 
-def _reported(refused: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
+def _reported(rejected: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
     faults = [fault for column in columns for fault in _faults(column)]
-    words = [pl.when(fault.found).then(fault.words) for fault in faults]
-    reported = staged(refused.lazy(), columns, PARSERS).select(
+    reasons = [pl.when(fault.found).then(fault.reason) for fault in faults]
+    reported = staged(rejected.lazy(), columns, PARSERS).select(
         *_PLACE,
         pl.col("raw").str.head(RAW_LIMIT_CHARS),
         reason_code=pl.coalesce(pl.when(fault.found).then(pl.lit(fault.code)) for fault in faults),
-        reason=pl.concat_str(words, separator="; ", ignore_nulls=True),
+        reason=pl.concat_str(reasons, separator="; ", ignore_nulls=True),
     )
     return reported.collect()

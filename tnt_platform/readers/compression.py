@@ -1,4 +1,4 @@
-"""What a file holds once its wrapping is taken off: gzip, zip, bzip2 and xz, told by magic bytes, within limits."""
+"""Decompress files: gzip, zip, bzip2 and xz, recognised by their first bytes, within limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.served_page import refuse_page
 
 CHUNK_BYTES: Final = 1 << 20
-# Below this a high ratio is harmless: a long run of blanks in a small file is no bomb.
+# Below this size a high ratio is harmless: a long run of blanks in a small file is not a bomb.
 RATIO_FREE_BYTES: Final = 16 << 20
 MEMBER_LIMIT_BYTES: Final = 512 << 20
 MEMBER_MAX_RATIO: Final = 250
@@ -31,7 +31,7 @@ _ZIP_DAMAGE = (*_DAMAGE, zipfile.BadZipFile, NotImplementedError, RuntimeError, 
 
 
 class _Decompressor(Protocol):
-    """What bz2 and lzma share, and `_GzipMember` imitates: one compressed stream."""
+    """One compressed stream, as bz2 and lzma have it and `_GzipMember` imitates it."""
 
     @property
     def eof(self) -> bool: ...
@@ -43,7 +43,7 @@ class _Decompressor(Protocol):
 
 
 class _GzipMember:
-    """zlib's object with the interface of bz2's and lzma's."""
+    """A gzip member with the interface of the decompressors of bz2 and lzma."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -68,15 +68,15 @@ class _GzipMember:
 
 
 def is_compressed(data: bytes) -> bool:
-    """Tell whether `decompress` would take a wrapping off."""
+    """Tell whether `decompress` would change the data."""
     return data.startswith((_GZIP, _XZ, *_ZIP)) or _BZIP2.match(data) is not None
 
 
 def decompress(data: bytes, *, limit_bytes: int, max_ratio: int) -> bytes:
-    """Return what a gzip (also several members), one-file zip, bzip2 or xz holds; other bytes as they are.
+    """Decompress a gzip (one member or several), one-file zip, bzip2 or xz; return other bytes as they are.
 
-    The output grows chunk by chunk and stops at `limit_bytes`, and at `max_ratio` times the input once it
-    is over 16 MiB, so a bomb costs no more memory than an honest file.
+    The output grows chunk by chunk and stops at `limit_bytes`, and beyond 16 MiB at `max_ratio` times the input, so a
+    bomb costs no more memory than an honest file.
 
     Raises:
         InvalidInput: truncated_gzip, corrupt_archive, too_large, suspicious_ratio or several_members.
@@ -132,7 +132,7 @@ def _streams(data: bytes, new: type[_Decompressor], *, kind: str, cut_short: str
                 cut_short,
                 f"the {kind} file stops in the middle of its data: the upload was cut short; deliver it again",
             )
-        # Tape and block writers pad with zeros after the last stream, which every unpacker ignores.
+        # Tape and block writers pad the last stream with zeros, which every decompressor ignores.
         rest = stream.unused_data.lstrip(b"\0")
 
 
@@ -160,7 +160,7 @@ def unpack_member(
     if not data.startswith(_ZIP):
         raise InvalidInput(
             "not_an_archive",
-            f"the file is no zip archive (it starts with {data[:8].hex(' ')}), so it has no member {member_glob!r}; "
+            f"the file is not a zip archive (it starts with {data[:8].hex(' ')}), so it has no member {member_glob!r}; "
             "leave the member out, or correct the address",
         )
     pieces = _member(data, lambda archive: _matching_name(archive, member_glob))

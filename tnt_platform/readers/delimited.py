@@ -1,4 +1,4 @@
-"""Delimited files (CSV, pipe, tab) read into frames of text: many at once, each row right or reported."""
+"""Read delimited files (CSV, pipe, tab) into frames of strings: many at once, each row right or reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
     "take_apart",
 ]
 
-# Text commonly packs 5 to 10 times; a batch is bounded by what it holds, not by what was delivered.
+# Text commonly compresses 5 to 10 times; what bounds a batch is its size once decompressed.
 PACKED_BYTES_WEIGHT: Final = 10
 
 # Frames under construction know their file by its place in the batch.
@@ -52,7 +52,7 @@ _BadRow = tuple[int, int, str, str, str]
 def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 12 << 20) -> Iterator[list[RawFile]]:
     """Group files, in order, into lists of at most `max_bytes` (a compressed file counts ten times its size).
 
-    A file larger than that is a batch of its own. Reading and parsing a batch takes about 20 times its bytes of memory.
+    A larger file is a batch of its own. Reading and parsing a batch takes about 20 times its size in memory.
     """
     batch: list[RawFile] = []
     size_bytes = 0
@@ -68,16 +68,16 @@ def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 12 << 20) -> Iter
 
 
 def read_rows(files: Sequence[RawFile], layout: DelimitedLayout) -> Rows:
-    """Read every row of every file, or say why not; nothing in a file makes this raise.
+    """Read every row of every file, or report why it can't be read; no content makes this raise.
 
-    Lines without quotes are parsed in bulk over all files, records with quotes one by one. A fault of a whole
-    file is a row of `bad` at line 0 and never touches the other files. See `Rows` for the frames.
+    Lines without quotes are parsed in bulk over all files, records with quotes one by one. A file that can't be read
+    at all is one row of `bad` at line 0 and doesn't affect the others. See `Rows` for the frames.
     """
     return take_apart(files, layout).rows()
 
 
 def take_apart(files: Sequence[RawFile], layout: DelimitedLayout) -> Sections:
-    """Find what each line of each file is, without reading its cells; nothing in a file makes this raise."""
+    """Find what each line of each file is, without reading its cells; no content makes this raise."""
     sections: list[_Placed] = []
     bad: list[_BadRow] = []
     for at, file in enumerate(files):
@@ -87,13 +87,13 @@ def take_apart(files: Sequence[RawFile], layout: DelimitedLayout) -> Sections:
             bad.append((at, 0, "", fault.reason_code, str(fault)))
         else:
             sections.append((at, section))
-            bad += _refused_lines(at, section)
+            bad += _rejected_lines(at, section)
     return Sections(files, layout, sections, bad, {at: section.rows_in for at, section in sections})
 
 
 @dataclass(frozen=True)
 class Sections:
-    """Files taken apart: their plain lines can be read quickly first, then all others with their raw text."""
+    """Files taken apart: plain lines can be read quickly first, all others then with their raw text."""
 
     files: Sequence[RawFile]
     layout: DelimitedLayout
@@ -102,14 +102,14 @@ class Sections:
     rows_in: dict[int, int]
 
     def plain(self) -> list[PlainLines]:
-        """Return the lines that hold nothing awkward, files with the same selection of columns together."""
+        """Return the plain lines, those of files with the same selection of columns together."""
         return [
             plain_lines(group, selection, widths[1], self.layout.separator)
             for (selection, widths), group in self._groups().items()
         ]
 
     def without(self, lines: PlainLines, but: npt.NDArray[np.uint32]) -> Sections:
-        """Leave out plain lines that were read already, all but those at the places `but`."""
+        """Leave out plain lines that were read already, except those at the positions `but`."""
         kept_at = lines.file_at.gather(but).to_numpy()
         kept_no = lines.line_no.gather(but).to_numpy()
         left = []
@@ -123,11 +123,11 @@ class Sections:
 
     @property
     def lines_left(self) -> int:
-        """How many lines and records `rows` will read."""
+        """Count the lines and records that `rows` will read."""
         return sum(int(np.count_nonzero(s.plain)) + len(s.records) for _, s in self.placed)
 
     def rows(self) -> Rows:
-        """Read every row that was not left out; `files` of the result counts those too."""
+        """Read every row that was not left out; `files` of the result counts all."""
         bad = list(self.bad)
         good: list[pl.LazyFrame] = []
         for (selection, widths), group in self._groups().items():
@@ -142,16 +142,17 @@ class Sections:
         return groups
 
 
-def _refused_lines(at: int, section: Section) -> list[_BadRow]:
+def _rejected_lines(at: int, section: Section) -> list[_BadRow]:
     return [
-        (at, line + 1, section.raw(line, line), *section.refusal(line)) for line in section.refused.tolist()
+        (at, line + 1, section.raw(line, line), *section.rejection(line))
+        for line in section.rejected.tolist()
     ]
 
 
 def _plain_rows(
     group: Sequence[_Placed], selection: Selection, widths: tuple[int, int], separator: str
 ) -> pl.LazyFrame:
-    """Split the lines without quotes of files that share a selection of columns, all in one go."""
+    """Split the lines without quotes of files that share a selection of columns, all at once."""
     cells = _cells_of_raw(separator=separator, width=widths[1])
     kept = (
         pl.lit(None, pl.String).alias(name) if at is None else pl.col(f"c{at}").alias(name)
@@ -175,8 +176,8 @@ def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
 
 
 def _raw_lines(text: Iterable[bytes | memoryview]) -> pl.DataFrame:
-    """Return raw (String), one row for each line of the joined `text`: LF ends, no NUL, no blank line."""
-    # A first line of our own keeps polars from taking a byte order mark off the first row.
+    """Return raw (String), one row per line of the joined `text`, which has LF ends, no NUL and no blank line."""
+    # A first line of our own keeps polars from removing a byte order mark from the first row.
     return pl.scan_csv(
         b"".join((b"x\n", *text)),
         has_header=False,
@@ -191,7 +192,7 @@ def _raw_lines(text: Iterable[bytes | memoryview]) -> pl.DataFrame:
 def _cells_of_raw(*, separator: str, width: int) -> pl.Expr:
     """Split raw at every separator into c0 to c{width-1} (String): an absent cell is null, an empty one ""."""
     # Splitting one string column keeps the raw text of every row and tells an absent cell from an empty one. polars'
-    # own reader of columns does neither, and took 20% longer with a second pass for the raw text.
+    # CSV reader does neither, and with a second pass for the raw text it took 20% longer.
     names = [f"c{at}" for at in range(width)]
     return pl.col("raw").str.splitn(separator, width).struct.rename_fields(names).struct.unnest()
 
@@ -230,7 +231,7 @@ def _record_fault(section: Section, record: QuotedRecord) -> tuple[str, str] | N
 
 def _assembled(sections: Sections, good: list[pl.LazyFrame], bad: list[_BadRow]) -> Rows:
     files = sections.files
-    # The bulk rows of one group are in order already; sorting them would cost more than parsing.
+    # The bulk rows of a single group are in order already; sorting them would cost more than parsing.
     if len(good) != 1:
         good = [pl.concat([_no_rows(sections.layout), *good], how="diagonal").sort(_ORDER)]
     bad.sort(key=lambda row: row[:2])
@@ -251,7 +252,7 @@ def _assembled(sections: Sections, good: list[pl.LazyFrame], bad: list[_BadRow])
 
 
 def _no_rows(layout: DelimitedLayout) -> pl.LazyFrame:
-    """The columns every file is sure to have, so that a batch of refused files keeps the schema."""
+    """Return no rows with the columns that every file has, so that a batch of rejected files keeps the schema."""
     positions = range(layout.max_columns or 0) if not layout.header else range(0)
     names = [column_name(column) for column in layout.columns or positions]
     return pl.LazyFrame(schema=_placed_schema(names))

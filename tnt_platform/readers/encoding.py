@@ -1,4 +1,4 @@
-"""Which characters the bytes of a file stand for, and which rows can't be told."""
+"""Detect a file's encoding and report the rows that can't be decoded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_TEXT: Final = {
 }
 _SAMPLE_BYTES: Final = 64 << 10
 
-# A guess is safe when the sample is big and varied, and the winner clearly ahead of every different reading.
+# A guess is safe if the sample is large and varied, and the winner clearly ahead of every different reading.
 GUESS_MIN_HIGH_BYTES: Final = 300
 GUESS_MIN_LINES: Final = 20
 GUESS_MIN_DISTINCT: Final = 15
@@ -38,7 +38,7 @@ GUESS_MIN_LEAD: Final = 0.05
 
 @dataclass(frozen=True)
 class Decoded:
-    """A text as UTF-8 without a mark, its line ends untouched; bytes that mean nothing show as \\xNN.
+    """A text as UTF-8 without a byte order mark, its line ends as they were; undecodable bytes show as \\xNN.
 
     `undecodable_at` holds the offset (in text_utf8) of the start of each line with such bytes.
     """
@@ -49,11 +49,11 @@ class Decoded:
 
 
 def decode(data: bytes, *, declared: str | None) -> Decoded:
-    """Read bytes as text: byte order mark, else the declared encoding, else what is certain.
+    """Decode a text by its byte order mark, else the declared encoding, else one that is certain.
 
-    Certain is: UTF-16 whose NULs show its byte order (before UTF-8, since ASCII in UTF-16 is valid UTF-8),
-    then valid UTF-8, then a statistical guess that passes `_safe_guess`. Otherwise the lines that
-    are not plain ASCII are reported one by one; in a file that is mostly valid UTF-8, only the damaged ones.
+    Certain are UTF-16 whose NULs show its byte order (before UTF-8, since ASCII in UTF-16 is valid UTF-8), then valid
+    UTF-8, then a statistical guess that passes `_safe_guess`. Otherwise the lines that are not plain ASCII are
+    reported one by one; in a file that is mostly valid UTF-8, only the damaged ones.
 
     Raises:
         InvalidInput: not_text for a known binary format; undecodable for broken UTF-16 or UTF-32.
@@ -82,7 +82,7 @@ def _whole_units(data: bytes, name: str) -> bool:
 def _decode_as(data: bytes, encoding: str) -> Decoded:
     name = codecs.lookup(encoding).name
     if name == "utf-8":
-        # A second mark, left by joining files, is no part of the first cell.
+        # A second mark, which joining files leaves, is not part of the first cell.
         data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode(name)
@@ -118,7 +118,7 @@ def _decode_undeclared(data: bytes) -> Decoded:
 
 
 def _utf16_by_nuls(data: bytes) -> Decoded | None:
-    """Tell UTF-16 without a mark: of Western text, every other byte is NUL, always on the same side."""
+    """Recognise UTF-16 without a mark: in Western text every other byte is NUL, always on the same side."""
     head = np.frombuffer(data[:8192], np.uint8)
     if len(data) % 2 or len(head) < 4 or b"\0" not in data[:8192]:
         return None
@@ -164,7 +164,7 @@ def _decode_line(line: bytes, encoding: str) -> tuple[bytes, bool]:
 
 
 def _safe_guess(data: bytes) -> Decoded | None:
-    """Guess the encoding of a text that is no UTF-8, only where a guess can't silently change letters.
+    """Guess the encoding of a text that is not UTF-8, only where a guess can't silently change letters.
 
     Western and Central European code pages differ in single letters and statistics can't tell them apart
     (French in cp1252 was taken for Hungarian in cp1250, turning \\xea into another letter), so a result with
@@ -198,7 +198,7 @@ def _sample(lines: Lines, affected: Offsets) -> bytes:
 
 
 def _clear_winner(sample: bytes) -> str | None:
-    import charset_normalizer  # 20 ms of import that only foreign encodings pay
+    import charset_normalizer  # only here: the import takes 20 ms
 
     detect: Callable[[bytes], charset_normalizer.CharsetMatches] = charset_normalizer.from_bytes
     matches = list(detect(sample))

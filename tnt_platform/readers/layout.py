@@ -179,16 +179,16 @@ class DelimitedLayout(DelimitedFormat):
 
 @dataclass(frozen=True)
 class Rows:
-    """What several files hold; each frame is in the order of the files, then of the lines.
+    """The rows of several files; each frame is in the order of the files, then of the lines.
 
     good_cells: file_key, line_no (1-based physical line where the record starts), raw (its text), then the
-    cells as String (empty cell "", absent cell null). Lazy, because splitting a line and parsing its cells in
-    one streaming query takes three quarters of the time and half of the memory of two steps; `good` is the same
+    cells as String (empty cell "", absent cell null). It is lazy because splitting lines and parsing their cells in
+    one streaming query takes three quarters of the time and half of the memory of two; `good` is the same
     rows as a DataFrame.
-    bad: file_key, line_no (0 for a whole file), raw (its first 10,000 characters; bytes that are no text as
+    bad: file_key, line_no (0 for a whole file), raw (its first 10,000 characters; undecodable bytes as
     \\xNN), reason_code, reason.
-    files: file_key, rows_in (= good + bad + blank), rows_bad, blank_lines, encoding. A refused file counts as
-    one row in and one bad. Header, comment and skipped lines are no rows.
+    files: file_key, rows_in (= good + bad + blank), rows_bad, blank_lines, encoding. A rejected file counts as
+    one row in and one bad. Header, comment and skipped lines are not rows.
     """
 
     good_cells: pl.LazyFrame
@@ -197,7 +197,7 @@ class Rows:
 
     @cached_property
     def good(self) -> pl.DataFrame:
-        """The rows of `good_cells`, for whoever needs no types."""
+        """Return the rows of `good_cells` untyped."""
         return self.good_cells.collect(engine="streaming")
 
 

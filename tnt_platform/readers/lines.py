@@ -1,4 +1,4 @@
-"""The physical lines of a text in any mixture of LF, CRLF and bare CR, as offsets into its bytes."""
+"""Find the physical lines of a text, with any mixture of LF, CRLF and bare CR, as offsets into its bytes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def runs(kept: Mask) -> list[tuple[int, int]]:
 
 
 def selected_stretches(lines: Lines, kept: Mask) -> list[bytes | memoryview]:
-    """Return the kept lines, each ended by one LF, in pieces to be joined: without CR, none is a copy."""
+    """Return the kept lines, each ending with one LF, in pieces to be joined; without CR, none is a copy."""
     pieces: list[bytes | memoryview]
     if b"\r" in lines.data:
         pieces = [_with_lf(lines.data[first:after]) for first, after in _spans(lines, kept)]
@@ -99,5 +99,5 @@ def _spans(lines: Lines, kept: Mask) -> list[tuple[int, int]]:
 
 
 def _with_lf(stretch: bytes) -> bytes:
-    # Before joining: a CR at the end of one stretch and a LF at the start of the next are two line ends.
+    # Before the join, where a CR at the end of one stretch and a LF at the start of the next would be one line end.
     return stretch.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in stretch else stretch

@@ -1,9 +1,9 @@
-"""Lines that hold nothing awkward, split by polars' own reader of CSV: twice as fast as keeping their raw text.
+"""Plain lines, split by polars' own CSV reader and typed in bulk: twice as fast as keeping their raw text.
 
-It is exact because of what these lines are known to be: a right number of cells, no quotes (that mean anything), no
-NUL, valid UTF-8, LF ends, and no white space, so that no cell needs any taken off. What is left to do is to split at
-each separator. A line whose cells turn out not to be what they should is read again from its bytes, with its raw text.
-A column that says the same few texts over and over is read as these texts and their places.
+That is exact because of what a plain line is: it has a right number of cells, no quotes that mean anything, no NUL,
+valid UTF-8, a LF at its end and no white space that would have to be stripped, so only splitting it at each separator
+remains. A line with a cell that is not a value of its column is read again from its bytes, with its raw text.
+A column that repeats a few strings is read as these strings and their positions.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from tnt_platform.readers.section import Section, Selection
 
 # The bytes of a space, a tab, and a no-break space (its second one).
 _WHITE_SPACE: Final = (0x20, 0x09, 0xA0)
-# Finding the lines with white space costs more than it saves where they are many.
+# Where more than one line in so many has white space, finding these lines costs more than it saves.
 _FEW: Final = 8
-# A column repeats itself when this many lines have at most so many texts, each of them this often on average.
+# A column repeats itself if so many sampled lines have at most so many strings, each this often on average.
 SAMPLE_LINES: Final = 1_000
-_MAX_TEXTS: Final = 100
+_MAX_STRINGS: Final = 100
 _REPEATS: Final = 8
 # A name no column can have: theirs hold no space.
 _SOUND: Final = "is sound"
@@ -50,9 +50,9 @@ _Group = Sequence[tuple[int, Section]]
 class PlainLines:
     """Lines of files that share a selection of columns, in the order of the files, then of the lines.
 
-    cells: one row a line, columns as in `Rows.good_cells` but without file_key, line_no and raw, and with null for
-    an empty cell too; a column with few texts is a Categorical whose categories are exactly these. file_at (the file's
-    place in the batch) and line_no (1-based) belong to the rows one by one; `taken` marks the same lines by file.
+    cells: one row per line, with the columns of `Rows.good_cells` except file_key, line_no and raw, and with null for
+    an empty cell too; a column with few strings is a Categorical with exactly these categories. file_at (the file's
+    position in the batch) and line_no (from 1) belong to the rows; `taken` marks the same lines by file.
     """
 
     cells: pl.DataFrame
@@ -97,7 +97,7 @@ def _cells(text: bytes, height: int, selection: Selection, width: int, separator
     try:
         rows = _scanned(text, selection, width, separator, few)
     except pl.exceptions.ComputeError:
-        # The sample had missed how many texts there are: more than an 8-bit category can tell apart.
+        # The sample hid how many strings there are: more than 8-bit categories can tell apart.
         rows = _scanned(text, selection, width, separator)
     if rows.height != height:
         raise AssertionError(f"{height} lines were parsed as {rows.height} rows")
@@ -105,7 +105,7 @@ def _cells(text: bytes, height: int, selection: Selection, width: int, separator
 
 
 def _sample(text: bytes, height: int) -> bytes:
-    """Return lines at equal steps through a text of so many lines after its first one, and that one."""
+    """Return the first line of `text` and lines at equal steps through the `height` lines that follow it."""
     if height <= SAMPLE_LINES:
         return text
     ends = (text.index(b"\n", len(text) // SAMPLE_LINES * at) for at in range(SAMPLE_LINES))
@@ -114,7 +114,7 @@ def _sample(text: bytes, height: int) -> bytes:
 
 
 def _repeating(sample: pl.DataFrame) -> frozenset[str]:
-    most = min(_MAX_TEXTS, sample.height // _REPEATS)
+    most = min(_MAX_STRINGS, sample.height // _REPEATS)
     return frozenset(column.name for column in sample if column.n_unique() <= most)
 
 
@@ -131,7 +131,7 @@ def _scanned(
         has_header=False,
         separator=separator,
         quote_char=None,
-        schema={f"c{at}": _few_texts() if at in places else pl.String() for at in range(width)},
+        schema={f"c{at}": _few_strings() if at in places else pl.String() for at in range(width)},
         truncate_ragged_lines=True,
         missing_columns="insert",
         extra_columns="ignore",
@@ -139,14 +139,14 @@ def _scanned(
     return rows.select(*kept).slice(1).collect(engine="streaming")
 
 
-def _few_texts() -> pl.Categorical:
-    # Categories of its own: those that polars shares would grow with every text this process ever sees.
+def _few_strings() -> pl.Categorical:
+    # Categories of its own: those that polars shares would grow with every string that this process ever reads.
     return pl.Categorical(pl.Categories.random(physical=pl.UInt8))
 
 
 @dataclass(frozen=True)
 class _Typed:
-    """Values (and notes) of some columns, and which rows have no fault; with `place`, of the rows that are there."""
+    """Values (and notes) of some columns and whether they are sound: of each row, or of the row at its `place`."""
 
     values: pl.DataFrame
     sound: pl.Series
@@ -154,11 +154,11 @@ class _Typed:
 
 
 def type_plain_cells(cells: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl.DataFrame, pl.Series]:
-    """Type the rows that `parse_columns` would take at once, from cells that hold no white space.
+    """Type the rows that `parse_columns` accepts without stripping white space.
 
-    cells: columns named by header or by position; String, or Categorical where the texts are few. Returns typed:
-    `output_schema(columns)` in order, but Enum (its texts sorted) for text from a Categorical; taken: Boolean, which
-    rows of `cells` these are. The others are for `parse_columns`.
+    cells: columns named by header or by position; String, or Categorical where the strings are few. Returns typed:
+    `output_schema(columns)` in order, but Enum (sorted) for strings from a Categorical; taken: Boolean, which rows of
+    `cells` these are. The others are for `parse_columns`.
 
     Raises:
         ConfigError, InvalidInput: as `parse_columns`.
@@ -173,55 +173,55 @@ def type_plain_cells(cells: pl.DataFrame, columns: Sequence[Column]) -> tuple[pl
             many.append((column, name))
     parts = _from_few(few)
     if many:
-        texts = cells.lazy().with_columns(cell_of(name).alias(cell_name(column)) for column, name in many)
-        parts.append(_from_texts(texts, [column for column, _ in many]))
+        frame = cells.lazy().with_columns(cell_of(name).alias(cell_name(column)) for column, name in many)
+        parts.append(_from_strings(frame, [column for column, _ in many]))
     marks = [_placed(part.sound, part) for part in parts if not part.sound.all()]
     taken = reduce(and_, marks) if marks else pl.repeat(True, cells.height, eager=True)
     values = [_values(part, taken if marks else None) for part in parts]
     return pl.concat(values, how="horizontal").select(*schema), taken
 
 
-def _from_texts(texts: pl.LazyFrame, columns: Sequence[Column]) -> _Typed:
-    typed = _staged(texts, columns, {_SOUND: columns})
+def _from_strings(frame: pl.LazyFrame, columns: Sequence[Column]) -> _Typed:
+    typed = _staged(frame, columns, {_SOUND: columns})
     return _Typed(typed.drop(_SOUND), typed[_SOUND])
 
 
 def _staged(
-    texts: pl.LazyFrame, columns: Sequence[Column], sound: Mapping[str, Sequence[Column]]
+    frame: pl.LazyFrame, columns: Sequence[Column], sound: Mapping[str, Sequence[Column]]
 ) -> pl.DataFrame:
-    """The values of all columns, and for each name in `sound` where none of its columns has a fault."""
+    """Type all columns; for each name in `sound`, also tell where none of its columns has a fault."""
     marks = (pl.all_horizontal(map(is_sound, those)).alias(name) for name, those in sound.items())
-    return staged(texts, columns, QUICK_PARSERS).select(*output_schema(columns), *marks).collect()
+    return staged(frame, columns, QUICK_PARSERS).select(*output_schema(columns), *marks).collect()
 
 
 def _from_few(cells: Sequence[tuple[Column, pl.Series]]) -> list[_Typed]:
-    """Type each text of some Categoricals once, all of them in one query: a short one costs as much as its plan."""
+    """Type each string of several Categoricals once, in one query: planning one costs more than running it."""
     if not cells:
         return []
-    texts = [_texts_of(cell) for _, cell in cells]
-    longest = max(map(len, texts))
+    strings = [_strings_of(cell) for _, cell in cells]
+    longest = max(map(len, strings))
     columns = [column for column, _ in cells]
-    # What fills up the shorter ones is never asked for.
+    # What fills up the shorter columns is never used.
     padded = {
-        cell_name(c): [*few, *[None] * (longest - len(few))] for c, few in zip(columns, texts, strict=True)
+        cell_name(c): [*few, *[None] * (longest - len(few))] for c, few in zip(columns, strings, strict=True)
     }
     frame = pl.LazyFrame(padded, schema=dict.fromkeys(padded, pl.String))
     typed = _staged(frame, columns, {f"{_SOUND} {column.name}": [column] for column in columns})
     return [
         _of_column(typed.head(len(few)), column, cell)
-        for few, (column, cell) in zip(texts, cells, strict=True)
+        for few, (column, cell) in zip(strings, cells, strict=True)
     ]
 
 
-def _texts_of(cell: pl.Series) -> list[str | None]:
-    """The texts of a Categorical in the order of their numbers, and null behind them where a cell is empty."""
+def _strings_of(cell: pl.Series) -> list[str | None]:
+    """Return the strings of a Categorical in the order of their codes, then null if a cell is empty."""
     assert isinstance(cell.dtype, pl.Categorical)
-    texts = cell.dtype.categories.to_series().to_list()
-    return [*texts, None] if cell.null_count() else texts
+    strings = cell.dtype.categories.to_series().to_list()
+    return [*strings, None] if cell.null_count() else strings
 
 
 def _of_column(typed: pl.DataFrame, column: Column, cell: pl.Series) -> _Typed:
-    """What `typed`, a row a text of this column, says of each cell; null is the last one."""
+    """Map each cell to its row in `typed`, which has one row per string; nulls map to the last row."""
     sound = typed[f"{_SOUND} {column.name}"]
     values = [_as_enum(typed[name], sound) for name in output_schema([column])]
     place = cell.to_physical()
@@ -231,11 +231,11 @@ def _of_column(typed: pl.DataFrame, column: Column, cell: pl.Series) -> _Typed:
 
 
 def _as_enum(values: pl.Series, sound: pl.Series) -> pl.Series:
-    """Texts as an Enum of those that are sound; other values as they are."""
+    """Turn strings into an Enum of those that are sound; return other values as they are."""
     if values.dtype != pl.String:
         return values
-    texts = {text for text in values.filter(sound).to_list() if text is not None}
-    return values.cast(pl.Enum(sorted(texts)), strict=False)
+    strings = {value for value in values.filter(sound).to_list() if value is not None}
+    return values.cast(pl.Enum(sorted(strings)), strict=False)
 
 
 def _placed(marks: pl.Series, part: _Typed) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Dates as publishers print them, in Spanish and English: read where there is one reading, else refused."""
+"""Read dates as publishers print them, in Spanish and English: those with exactly one reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DateOrder = Literal["dmy", "mdy", "ymd"]
 
 FIRST_YEAR: Final = 1800
 LAST_YEAR: Final = 2200
-# Serial numbers of spreadsheets that are days from 1954 to 2099; others are more likely something else.
+# Serial numbers of spreadsheets for days from 1954 to 2099; other numbers are more likely something else.
 FIRST_SERIAL: Final = 20_000
 LAST_SERIAL: Final = 73_050
 SERIAL_OF_1970: Final = 25_569
@@ -45,37 +45,14 @@ _UNTIL: Final[Mapping[str, str]] = {
     first: f"[.]?(?: ?[-/–] ?| a | to ){last}[.]?"
     for first, last in (("jan", "mar"), ("apr", "jun"), ("jul", "sep"), ("oct", "dec"))
 }
-# Before a text that a form has rewritten: no form matches it again, and no cell begins with it.
+# Starts a string that a form has rewritten: no form matches it again, and no cell starts with it.
 _READ: Final = "\x1f"
 _SEPARATORS: Final = ("-", "/", "[.]")
-
-# What templates of forms leave between hyphens instead of a month: its name, or a quarter for its first month.
-_MONTHS: Final[Mapping[str, str]] = {
-    f"-{name}-": f"-{month:02d}-"
-    for month, names in enumerate(
-        (
-            "jan q1 qi qprimer qfirst",
-            "feb",
-            "mar",
-            "apr q2 qii qsegundo qsecond",
-            "may",
-            "jun",
-            "jul q3 qiii qtercer qthird",
-            "aug",
-            "sep",
-            "oct q4 qiv qcuarto qfourth",
-            "nov",
-            "dec",
-        ),
-        1,
-    )
-    for name in names.split()
-}
 
 
 @dataclass(frozen=True)
 class _Form:
-    """A way to print a date, its year-month-day spelling, and the frequencies it is fine enough for."""
+    """A way to print a date, its spelling as year-month-day, and the frequencies it is fine enough for."""
 
     pattern: str
     iso: str
@@ -83,14 +60,14 @@ class _Form:
 
 
 def dates_of(text: pl.Expr, frequency: str, order: DateOrder | None = None) -> pl.Expr:
-    """Read a text as the day, or the first day of the week, month, quarter or year, that it prints.
+    """Read a string as the day, or the first day of the week, month, quarter or year, that it names.
 
-    text: String; frequency: D, W, M, Q or A; order: how days and months are ordered in all-digit dates (dates that
-    begin with a four-digit year need none). Returns Date: null where the text has no or more than one reading, is
-    coarser than the frequency (a month of a daily series), doesn't follow `order`, or is outside of FIRST_YEAR to
-    LAST_YEAR. See EXPECTED_DATES for what is understood. Each different text is read once.
+    text: String; frequency: D, W, M, Q or A; order: the order of day and month in all-digit dates (dates that start
+    with a four-digit year need none). Returns Date: null where a string has no reading or several, is coarser than
+    the frequency (a month in a daily series), doesn't follow `order`, or is not in FIRST_YEAR to LAST_YEAR. See
+    EXPECTED_DATES for what is understood. Each distinct string is read once.
     """
-    # Not one expression: it would run, and plan, every form for every text, read already or not.
+    # Not one expression: it would plan and run every form for every string, also those that are read already.
     return text.map_batches(
         lambda texts: _days_of(texts, frequency, order), return_dtype=pl.Date, is_elementwise=True
     )
@@ -100,21 +77,23 @@ def _days_of(texts: pl.Series, frequency: str, order: DateOrder | None) -> pl.Se
     tidy = pl.col("text").str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()
     iso = pl.col("tidy").str.extract(f"^{_ISO_DAY}$").str.to_date("%Y-%m-%d", strict=False)
     known = pl.DataFrame({"text": texts.unique()}).with_columns(tidy=tidy).with_columns(day=iso)
-    odd = known.filter(pl.col("day").is_null(), pl.col("text").is_not_null())
-    if odd.height:
-        known = pl.concat([known.filter(pl.col("day").is_not_null()), _with_odd_days(odd, frequency, order)])
+    rest = known.filter(pl.col("day").is_null(), pl.col("text").is_not_null())
+    if rest.height:
+        known = pl.concat(
+            [known.filter(pl.col("day").is_not_null()), _with_other_days(rest, frequency, order)]
+        )
     is_near = pl.col("day").dt.year().is_between(FIRST_YEAR, LAST_YEAR)
     known = known.select("text", day=pl.when(is_near).then("day"))
     return texts.to_frame("text").join(known, on="text", how="left", maintain_order="left")["day"]
 
 
-def _with_odd_days(odd: pl.DataFrame, frequency: str, order: DateOrder | None) -> pl.DataFrame:
-    """Read what isn't an ISO day."""
+def _with_other_days(rest: pl.DataFrame, frequency: str, order: DateOrder | None) -> pl.DataFrame:
+    """Read the strings that aren't ISO days."""
     text = pl.col("tidy")
     named = text.str.replace_many(dict(_month_names()), leftmost=True)
     orders: tuple[DateOrder, ...] = get_args(DateOrder) if order is None else (order,)
-    readings = odd.with_columns(
-        _in_forms(named, [form for form in _FORMS if frequency in form.frequencies]).alias("form"),
+    readings = rest.with_columns(
+        _in_forms(named, [form for form in _forms() if frequency in form.frequencies]).alias("form"),
         (_week(text) if frequency == "W" else pl.lit(None, pl.Date)).alias("week"),
         (_serial(text) if frequency != "A" else pl.lit(None, pl.Date)).alias("serial"),
         *(_in_forms(text, _digit_forms(each)).alias(each) for each in orders),
@@ -125,14 +104,14 @@ def _with_odd_days(odd: pl.DataFrame, frequency: str, order: DateOrder | None) -
 
 
 def _in_forms(text: pl.Expr, forms: Iterable[_Form]) -> pl.Expr:
-    # One chain in which each step reads the one before once: a choice among forms would copy the text's own
-    # expression for each of them, and takes longer to plan than to run.
+    # A chain of replacements, each reading the one before: a choice among forms would copy the expression for each
+    # of them, and take longer to plan than to run.
     for form in forms:
         text = text.str.replace(f"^{form.pattern}$", f"{_READ}{form.iso}")
-    # Python's turn: 69 to 99 are 1969 to 1999.
+    # As Python does: 69 to 99 are 1969 to 1999.
     for years, century in (("[0-5][0-9]|6[0-8]", 20), ("[0-9]{2}", 19)):
         text = text.str.replace(f"^{_READ}({years})-", f"{_READ}{century}${{1}}-")
-    return text.str.replace_many(dict(_MONTHS)).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
+    return text.str.replace_many(dict(_numbers_of_names())).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
 
 
 def _week(text: pl.Expr) -> pl.Expr:
@@ -147,15 +126,27 @@ def _serial(text: pl.Expr) -> pl.Expr:
 
 @cache
 def _month_names() -> Mapping[str, str]:
-    """Months' names and abbreviations with the English abbreviation; longer ones first, as they are tried."""
-    table = files(__package__).joinpath("month_names.csv").read_text(encoding="utf-8")
-    names = [line.split(",") for line in table.splitlines()[1:]]
-    return dict(sorted(names, key=lambda row: -len(row[0])))
+    """Return names and abbreviations of months with the English abbreviation, the longest first, as they are tried."""
+    return dict(sorted(_rows("month_names.csv"), key=lambda row: -len(row[0])))
+
+
+@cache
+def _numbers_of_names() -> Mapping[str, str]:
+    """Map what a form leaves between hyphens instead of a month: its name, or a quarter for its first month."""
+    months = dict.fromkeys(month for _, month in _rows("month_names.csv"))
+    names = [(name, number) for number, name in enumerate(months, 1)]
+    names += [(f"q{name}", 3 * int(quarter) - 2) for name, quarter in _rows("quarter_names.csv")]
+    return {f"-{name}-": f"-{month:02d}-" for name, month in names}
+
+
+def _rows(table: str) -> list[list[str]]:
+    text = files(__package__).joinpath(table).read_text(encoding="utf-8")
+    return [line.split(",") for line in text.splitlines()[1:]]
 
 
 @cache
 def _digit_forms(order: DateOrder) -> tuple[_Form, ...]:
-    """The forms of 01/02/2024 and 01/02/24, whose parts only the order tells apart."""
+    """Return the forms of 01/02/2024 and 01/02/24, whose parts only the order tells apart."""
     iso = "-".join(f"${{{order.index(part) + 1}}}" for part in "ymd")
     years = (_SHORT_YEAR,) if order == "ymd" else (_YEAR, _SHORT_YEAR)
     return tuple(
@@ -165,11 +156,10 @@ def _digit_forms(order: DateOrder) -> tuple[_Form, ...]:
     )
 
 
-def _forms() -> Iterator[_Form]:
-    yield from _day_forms()
-    yield from _month_forms()
-    yield from _quarter_forms()
-    yield _Form(f"{_YEAR}(?:[.]0+)?", "${1}-01-01", "A")
+@cache
+def _forms() -> tuple[_Form, ...]:
+    year = _Form(f"{_YEAR}(?:[.]0+)?", "${1}-01-01", "A")
+    return (*_day_forms(), *_month_forms(), *_quarter_forms(), year)
 
 
 def _day_forms() -> Iterator[_Form]:
@@ -198,19 +188,16 @@ def _month_forms() -> Iterator[_Form]:
 
 def _quarter_forms() -> Iterator[_Form]:
     numeral = "([1-4])(?:(?:er|ro|do|to|st|nd|rd|th)[.]?|[º°])?"
-    word = "(primer|segundo|tercer|cuarto|first|second|third|fourth)"
+    word = f"({'|'.join(name for name, _ in _rows('quarter_names.csv') if len(name) > 3)})"
     yield _Form(f"{_YEAR}{_APART}[qt]([1-4])", "${1}-q${2}-01", "QA")
     yield _Form(f"{_YEAR}{_APART}([1-4])[qt]", "${1}-q${2}-01", "QA")
     for year in (_YEAR, _SHORT_YEAR):
         yield _Form(f"[qt]([1-4])(?:{_BETWEEN}|'){year}", "${2}-q${1}-01", "QA")
         yield _Form(f"(?:{numeral}|{word}) ?{_QUARTER_WORD}(?:{_BETWEEN}|'){year}", "${3}-q${1}${2}-01", "QA")
-        # Without the word, iv-24 is the beginning of a date as well as a quarter.
+        # Without the word, iv-24 may also be the start of a date.
         yield _Form(f"{_ROMAN}[ ./-]?{_QUARTER_WORD}{_BETWEEN}{year}", "${2}-q${1}-01", "QA")
         yield _Form(f"{_QUARTER_WORD} ?(?:{_ROMAN}|{numeral})[ ./-]{year}", "${3}-q${1}${2}-01", "QA")
         for first in ("jan", "apr", "jul", "oct"):
             yield _Form(f"{first}{_UNTIL[first]}{_BETWEEN}{year}", f"${{1}}-{first}-01", "QA")
     yield _Form(f"{_ROMAN}{_BETWEEN}{_YEAR}", "${2}-q${1}-01", "QA")
     yield _Form(f"{_YEAR}(?:[ ./-]| - ){_ROMAN}", "${1}-q${2}-01", "QA")
-
-
-_FORMS: Final = tuple(_forms())

@@ -1,4 +1,4 @@
-"""What publishers print beside a number or a date: signs of provisional values, notes, units."""
+"""Recognise what publishers print beside a number or a date: marks of provisional values, notes, units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-# What looks like a mark: a few characters in brackets, stars, a sign of a unit, or a letter or two apart.
+# What looks like a mark: a few characters in brackets, stars, the sign of a unit, or one or two letters.
 LIKELY_MARK: Final = (
     r"\([^()0-9]{1,12}\)|\([0-9]{1,2}\)|\[[^\[\]]{1,12}\]|\*{1,3}|[†‡§#ªº¹²³⁴⁵⁶⁷⁸⁹]+|%|‰|(?:US|U|AR|R)?\$|€|£|"
     r"(?:(?<=[0-9 ])[a-zA-Z]{1,2})"
@@ -19,10 +19,10 @@ _MOST: Final = 3
 
 
 def without_marks(text: pl.Expr, marks: Sequence[str]) -> pl.Expr:
-    """Take marks, and white space around them, off both ends of a text; one that is nothing else becomes ""."""
+    """Strip marks, and white space around them, from both ends; a string that is nothing else becomes ""."""
     if not marks:
         return text
-    # The longest first: of "**" and "*", the first is meant where it stands.
+    # The longest first, so that "**" is not read as two "*".
     any_mark = "|".join(pl.escape_regex(mark) for mark in sorted(marks, key=len, reverse=True))
     return text.str.replace(rf"^(?:\s*(?:{any_mark}))+\s*", "").str.replace(
         rf"\s*(?:(?:{any_mark})\s*)+$", ""
@@ -30,9 +30,9 @@ def without_marks(text: pl.Expr, marks: Sequence[str]) -> pl.Expr:
 
 
 def parted(text: str) -> tuple[str, tuple[str, ...]]:
-    """Part a text and what at its ends may be marks: "1.5 (p)" gives "1.5" and ("(p)",).
+    """Split a string from what may be marks at its ends: "1.5 (p)" gives "1.5" and ("(p)",).
 
-    A text without marks, or with nothing that has a digit beside them, is itself and ().
+    A string without marks, or without a digit besides them, is returned as it is, with ().
     """
     found = []
     rest = text.strip()

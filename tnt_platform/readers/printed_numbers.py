@@ -1,4 +1,4 @@
-"""Numbers as publishers print them: only plain ones, with the marks that were declared."""
+"""Read numbers as publishers print them: plain ones only, with the declared marks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 DECIMAL_MARKS: Final = (".", ",")
-# A mark and all that is printed for it: word processors turn spaces and apostrophes into their relatives.
+# A mark and every character printed for it: word processors replace spaces and apostrophes.
 THOUSANDS_MARKS: Final[Mapping[str, str]] = {
     ".": ".",
     ",": ",",
@@ -22,9 +22,9 @@ _MINUS: Final = "\u2212\u2013"
 def numbers_of(
     text: pl.Expr, decimal: str = ".", thousands: str | None = None, *, negative_parentheses: bool = False
 ) -> pl.Expr:
-    """Read a text as a number, or as null where it isn't a plain number with these marks; never as a guess.
+    """Read a string as a number, or as null where it isn't a plain number with these marks; never as a guess.
 
-    text: String without white space around; decimal: one of DECIMAL_MARKS; thousands: a key of THOUSANDS_MARKS or
+    text: String without white space around it; decimal: one of DECIMAL_MARKS; thousands: a key of THOUSANDS_MARKS or
     None; negative_parentheses: (1.5) is -1.5. Returns Float64, finite, never -0.0. A sign before (- + − –) and an
     exponent are read; percent signs, signs behind, currencies, misplaced thousands marks, nan and inf are not. A
     number too small or too large for Float64 is null as well.

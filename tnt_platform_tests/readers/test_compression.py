@@ -116,7 +116,7 @@ MAGIC = st.sampled_from([b"\x1f\x8b\x08", b"BZh91AY&SY", b"\xfd7zXZ\x00", b"PK\x
 
 @settings(deadline=None)
 @given(MAGIC, st.binary(max_size=200))
-def test_bytes_that_only_look_packed_are_refused_or_passed_never_a_crash(magic, rest):
+def test_bytes_that_only_look_packed_are_rejected_or_passed_never_a_crash(magic, rest):
     try:
         unpack(magic + rest)
     except InvalidInput:

@@ -170,7 +170,7 @@ def test_chosen_columns_are_found_in_any_case_and_order():
     assert rows.good.drop("raw").rows() == [("a", 2, "2", "1"), ("b", 2, "5", "4")]
 
 
-def test_a_missing_column_refuses_the_file_naming_what_there_is():
+def test_a_missing_column_rejects_the_file_naming_what_there_is():
     layout = DelimitedLayout(
         separator=",", header=True, columns=("id", "weight", "note"), optional=frozenset({"note"})
     )
@@ -282,7 +282,7 @@ def test_files_come_out_in_the_order_given():
         {"header": True, "columns": ("a",), "optional": frozenset({"b"})},
     ],
 )
-def test_a_layout_that_makes_no_sense_is_refused(options):
+def test_a_layout_that_makes_no_sense_is_rejected(options):
     with pytest.raises(ValidationError):
         pipes(**options)
 

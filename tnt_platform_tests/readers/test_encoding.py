@@ -42,7 +42,7 @@ def test_a_few_nuls_in_ascii_are_not_taken_for_utf16():
     assert decode(data, declared=None).text_utf8 == data
 
 
-def test_half_a_utf16_character_refuses_the_file():
+def test_half_a_utf16_character_rejects_the_file():
     with pytest.raises(InvalidInput) as fault:
         decode(codecs.BOM_UTF16_LE + "abc".encode("utf-16-le")[:-1], declared=None)
     assert fault.value.reason_code == "undecodable"
@@ -121,7 +121,7 @@ def test_any_text_with_a_mark_comes_back(text, name):
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([None, "utf-8", "cp1252", "shift_jis", "utf-16", "utf-7"]))
-def test_any_bytes_become_valid_utf8_or_a_refusal(data, declared):
+def test_any_bytes_become_valid_utf8_or_are_rejected(data, declared):
     try:
         found = decode(data, declared=declared)
     except InvalidInput:

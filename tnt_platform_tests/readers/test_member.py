@@ -43,7 +43,7 @@ def test_the_one_member_that_matches_is_unpacked(glob, wanted):
         (zipped(a=bytes(40 << 20)), "a", "suspicious_ratio", "times"),
     ],
 )
-def test_what_has_not_one_such_member_is_refused(data, glob, code, says):
+def test_what_has_not_one_such_member_is_rejected(data, glob, code, says):
     with pytest.raises(InvalidInput) as fault:
         unpack_member(data, glob)
     assert fault.value.reason_code == code

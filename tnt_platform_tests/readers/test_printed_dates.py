@@ -237,7 +237,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("frequency", "text"), REFUSED)
-def test_a_text_without_exactly_one_reading_is_refused(frequency, text):
+def test_a_text_without_exactly_one_reading_is_rejected(frequency, text):
     assert read(text, frequency=frequency) == [None]
 
 
@@ -257,7 +257,7 @@ def test_a_declared_order_reads_what_is_ambiguous_without(order, texts):
 @pytest.mark.parametrize(
     ("order", "text"), [("dmy", "12/31/2024"), ("mdy", "31/12/2024"), ("ymd", "31/12/2024")]
 )
-def test_a_date_in_another_order_than_declared_is_refused(order, text):
+def test_a_date_in_another_order_than_declared_is_rejected(order, text):
     assert read(text, frequency="D", order=order) == [None]
     assert read(text, frequency="D") == ["2024-12-31"]
 

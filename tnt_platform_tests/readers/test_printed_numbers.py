@@ -40,7 +40,7 @@ def test_plain_numbers_read_exactly():
         "5\n",
     ],
 )  # fmt: skip
-def test_anything_else_is_refused(text):
+def test_anything_else_is_rejected(text):
     assert read(text) == [None]
 
 
@@ -73,7 +73,7 @@ def test_both_apostrophes_are_thousands_marks(mark):
     "text",
     ["1,23", "12,34,567", "1234,567", ",123", "1,2345", "1.5,000", "0,123", "1,,234", "1,234,", "1,234e,5"],
 )
-def test_a_misplaced_thousands_mark_is_refused(text):
+def test_a_misplaced_thousands_mark_is_rejected(text):
     assert read(text, thousands=",") == [None]
 
 

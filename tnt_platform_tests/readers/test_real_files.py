@@ -92,7 +92,7 @@ def test_one_table_reads_the_same_in_any_wrapping(name):
     ("name", "code"),
     [("table.xls", "not_text"), ("table.xlsx", "several_members"), ("sheet2.xlsx", "several_members")],
 )
-def test_a_workbook_is_refused_as_a_whole(name, code):
+def test_a_workbook_is_rejected_as_a_whole(name, code):
     rows = read(SHARED / "frictionless_bad_csv" / name, separator=",", header=True)
     assert rows.bad.select("line_no", "reason_code").rows() == [(0, code)]
 

@@ -122,7 +122,7 @@ class Scene:
     def run(
         self, date: str = DAY, *, steps: Sequence[str] | None = None, **options: Any
     ) -> dict[str, Published]:
-        """Take one date through the links; returns each link's outcome by step."""
+        """Take one date through the steps; return the outcome of each."""
         chain = self.chain(**options)
         return {step: chain.publish(step, date) for step in steps or self.spec.steps}
 
@@ -151,7 +151,7 @@ class Scene:
     def rows(self, step: str = "results", date: str | None = None) -> pl.DataFrame:
         return self.snapshot(step).scan(None if date is None else [date]).collect()
 
-    def refused(self, step: str = "shipments") -> list[tuple[str, int, str]]:
+    def rejected(self, step: str = "shipments") -> list[tuple[str, int, str]]:
         """(last part of the key, line, reason_code) of every row in quarantine."""
         frame = self.snapshot(step).quarantine().sort("file_key", "line_no")
         rows = frame.select("file_key", "line_no", "reason_code").iter_rows()
@@ -172,13 +172,13 @@ class Scene:
             if snapshot is None:
                 continue
             held = dict(snapshot.files.group_by("partition").agg(pl.col("rows").sum()).iter_rows())
-            refused = dict(snapshot.quarantine().group_by("partition").len().iter_rows())
+            rejected = dict(snapshot.quarantine().group_by("partition").len().iter_rows())
             for row in snapshot.partitions.iter_rows(named=True):
                 parts = [row[n] for n in ("published", "quarantined", "deduplicated", "filtered")]
                 where = f"{step} {row['partition']}: {row['rows_in']} in, {parts}"
                 assert row["rows_in"] == sum(parts), where
                 assert row["published"] == held.get(row["partition"], 0), where
-                assert row["quarantined"] == refused.get(row["partition"], 0), where
+                assert row["quarantined"] == rejected.get(row["partition"], 0), where
 
     def check_at_rest(self) -> None:
         """Nothing is left to do, and doing it all again publishes nothing."""

@@ -38,16 +38,16 @@ HEADER = "origin,destination,state,expected_transit_days,second_transit_days,zon
 
 @dataclass(frozen=True)
 class Dropped:
-    """A file, how many of its rows are published, and what is refused: line, reason_code, start of raw."""
+    """A file, how many of its rows are published, and what is rejected: line, reason_code, start of raw."""
 
     data: bytes
     published: int = 0
-    refused: list[tuple[int, str, str]] = field(default_factory=list)
+    rejected: list[tuple[int, str, str]] = field(default_factory=list)
     filtered: int = 0
 
 
-def text(content: str, published: int = 0, *refused: tuple[int, str, str], filtered: int = 0) -> Dropped:
-    return Dropped(content.encode(), published, list(refused), filtered)
+def text(content: str, published: int = 0, *rejected: tuple[int, str, str], filtered: int = 0) -> Dropped:
+    return Dropped(content.encode(), published, list(rejected), filtered)
 
 
 def zipped(content: bytes) -> bytes:
@@ -138,20 +138,20 @@ def test_each_row_of_a_bad_file_is_read_right_or_quarantined_with_the_reason(
     dropped: Scene, name: str
 ) -> None:
     file, key = FILES[name], f"transit/{DAY}/{name}"
-    refused = dropped.snapshot("shipments").quarantine().filter(file_key=key).sort("line_no")
+    rejected = dropped.snapshot("shipments").quarantine().filter(file_key=key).sort("line_no")
 
-    found = list(refused.select("line_no", "reason_code").iter_rows())
-    assert found == [(line, code) for line, code, _ in file.refused]
+    found = list(rejected.select("line_no", "reason_code").iter_rows())
+    assert found == [(line, code) for line, code, _ in file.rejected]
     assert all(
         row["raw"].startswith(raw)
-        for row, (*_, raw) in zip(refused.to_dicts(), file.refused, strict=True)
+        for row, (*_, raw) in zip(rejected.to_dicts(), file.rejected, strict=True)
         if raw
     )
-    assert all(len(reason) > 20 for reason in refused["reason"])
+    assert all(len(reason) > 20 for reason in rejected["reason"])
     assert dropped.rows("shipments").filter(file_key=key).height == file.published
     [ledger] = dropped.snapshot("shipments").inputs(DAY).filter(key=key).to_dicts()
     counted = [ledger[n] for n in ("rows_in", "rows_out", "rows_quarantined", "rows_filtered")]
-    sums = [file.published, len(file.refused), file.filtered]
+    sums = [file.published, len(file.rejected), file.filtered]
     assert counted == [sum(sums), *sums]
 
 
@@ -172,7 +172,7 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
     tmp_path: Path, api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), api)
-    links = ["shipper_files", "shipments"]
+    steps = ["shipper_files", "shipments"]
     put(made, "anna.txt", GOOD)
     put(made, "2026-02-31/bert.txt", GOOD)
     put(made, "minutes.doc", "hello")
@@ -182,9 +182,9 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
         return [work.date for work in made.survey().work]
 
     assert work() == [DAY]
-    made.run(steps=links)
+    made.run(steps=steps)
     assert made.rows("shipments")["file_key"].to_list() == ["transit/anna.txt"]
-    assert made.refused() == [
+    assert made.rejected() == [
         ("bert.txt", 0, "unrecognised_name"),
         ("minutes.doc", 0, "unrecognised_name"),
         ("report.txt", 0, "unrecognised_name"),
@@ -194,9 +194,9 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
     for key in ("anna.txt", "2026-02-31/bert.txt", "minutes.doc", "otherteam/report.txt"):
         put(made, key, f"{GOOD}{GOOD}", at=NOON + timedelta(days=3))
     assert work() == [DAY]
-    made.run(steps=links)
+    made.run(steps=steps)
     assert made.rows("shipments").height == 2
-    assert len(made.refused()) == 3
+    assert len(made.rejected()) == 3
     made.check_conservation()
 
 
@@ -206,7 +206,7 @@ def test_a_file_too_large_to_be_held_is_not_even_fetched(tmp_path: Path, api: Ru
     put(made, key_of(1), GOOD * 100)
     fetched = made.raw.requests.bytes_read
     made.run(steps=["shipper_files", "shipments"])
-    assert made.refused() == [(key_of(1).rpartition("/")[2], 0, "too_large")]
+    assert made.rejected() == [(key_of(1).rpartition("/")[2], 0, "too_large")]
     assert made.raw.requests.bytes_read - fetched == len(GOOD)
     made.check_conservation()
 
@@ -232,7 +232,7 @@ def test_of_two_files_of_a_shipper_on_a_date_the_newer_wins_row_by_row(
     made.check_conservation()
 
 
-def test_a_shipper_that_is_not_in_the_reference_is_refused_until_it_is(
+def test_a_shipper_that_is_not_in_the_reference_is_rejected_until_it_is(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), well_api)
@@ -241,17 +241,17 @@ def test_a_shipper_that_is_not_in_the_reference_is_refused_until_it_is(
     put(made, key_of(1), promises(1, 3))
     made.tick()
     name = key_of(1).rpartition("/")[2]
-    assert made.refused("enriched_shipments") == [(name, line, "unknown_shipper") for line in (1, 2, 3)]
+    assert made.rejected("enriched_shipments") == [(name, line, "unknown_shipper") for line in (1, 2, 3)]
     assert shipper(1, 0).shipper_id in made.snapshot("enriched_shipments").quarantine()["reason"][0]
 
     made.raw.put(REFERENCE, reference_csv([0, 1], 0))
     made.run()
-    assert made.refused("enriched_shipments") == []
+    assert made.rejected("enriched_shipments") == []
     assert made.rows().height == 5
     assert well_api.stats()["repeats"] == 0
 
 
-def test_a_shipper_twice_in_the_reference_is_fine_if_the_rows_agree_and_refused_if_not(
+def test_a_shipper_twice_in_the_reference_is_fine_if_the_rows_agree_and_rejected_if_not(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), well_api)
@@ -264,10 +264,10 @@ def test_a_shipper_twice_in_the_reference_is_fine_if_the_rows_agree_and_refused_
     made.tick()
 
     assert made.rows()["shipper_id"].unique().to_list() == [shipper(0, 0).shipper_id]
-    refused = made.snapshot("enriched_shipments").quarantine().sort("file_key", "line_no")
-    assert refused["reason_code"].to_list() == ["bad_shipper_reference"] * 4
-    assert "lines 3, 5" in refused["reason"][0]
-    assert "heavy" in refused["reason"][3]
+    rejected = made.snapshot("enriched_shipments").quarantine().sort("file_key", "line_no")
+    assert rejected["reason_code"].to_list() == ["bad_shipper_reference"] * 4
+    assert "lines 3, 5" in rejected["reason"][0]
+    assert "heavy" in rejected["reason"][3]
     made.check_conservation()
 
 
@@ -331,7 +331,7 @@ QUARANTINED = {
 
 
 @pytest.mark.parametrize("code", QUARANTINED)
-def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_mended(
+def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_fixed(
     tmp_path: Path, well_api: RunningRateApi, code: str
 ) -> None:
     faults, asked_by_itself = QUARANTINED[code]
@@ -343,10 +343,10 @@ def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_mende
     made.tick()
 
     name = key_of(0).rpartition("/")[2]
-    assert made.refused("enriched_shipments") == [(name, line, code) for line in (1, 2, 3)]
-    refused = made.snapshot("enriched_shipments").quarantine()
-    assert all(len(reason) > 10 for reason in refused["reason"])
-    assert all(shipper(0, 0).postal_code in raw for raw in refused["raw"])
+    assert made.rejected("enriched_shipments") == [(name, line, code) for line in (1, 2, 3)]
+    rejected = made.snapshot("enriched_shipments").quarantine()
+    assert all(len(reason) > 10 for reason in rejected["reason"])
+    assert all(shipper(0, 0).postal_code in raw for raw in rejected["raw"])
     assert made.rows().is_empty()
     assert made.rows("daily_summary").filter(pl.col("cases") > 0).is_empty()
     made.check_conservation()
@@ -357,12 +357,12 @@ def test_what_stays_is_quarantined_with_the_reason_and_answered_once_it_is_mende
     assert well_api.stats()["requests"] == (3 if asked_by_itself else 0)
     made.run(ask_again="quarantined")
     assert well_api.stats()["requests"] == 3
-    assert made.refused("enriched_shipments") == []
+    assert made.rejected("enriched_shipments") == []
     assert made.rows()["success"].to_list() == [True] * 3
     made.check_conservation()
 
 
-def test_an_outage_publishes_nothing_and_the_answers_it_still_gave_are_kept(
+def test_an_outage_publishes_nothing_and_the_answers_it_still_gave_are_answered(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), well_api)
@@ -371,21 +371,21 @@ def test_an_outage_publishes_nothing_and_the_answers_it_still_gave_are_kept(
     before = made.versions()
     put(made, key_of(1), promises(1, 20))
     well_api.set_faults(error_rate=0.5)
-    with pytest.raises(CheckFailed, match="answer_coverage") as refusal:
+    with pytest.raises(CheckFailed, match="answer_coverage") as failure:
         made.run()
-    assert [o.name for o in refusal.value.outcomes if not o.passed] == ["answer_coverage"]  # type: ignore[attr-defined]
+    assert [o.name for o in failure.value.outcomes if not o.passed] == ["answer_coverage"]  # type: ignore[attr-defined]
     after = made.versions()
     assert {s: after[s] for s in ("enriched_shipments", "results", "daily_summary")} == {
         s: before[s] for s in ("enriched_shipments", "results", "daily_summary")
     }
-    kept = made.rows("answers").height - 6
-    assert 0 < kept < 20
+    answered = made.rows("answers").height - 6
+    assert 0 < answered < 20
     assert [work.date for work in made.survey().work] == [DAY]
 
     well_api.set_faults(error_rate=0.0)
     well_api.reset()
     assert made.tick() == [DAY]
-    assert well_api.stats()["requests"] == 20 - kept
+    assert well_api.stats()["requests"] == 20 - answered
     assert made.rows().height == 26
     made.check_at_rest()
 
@@ -395,13 +395,13 @@ def test_a_replay_asks_for_the_quarantined_cases_alone(tmp_path: Path, well_api:
     put(made, key_of(0), promises(0, 30))
     well_api.set_faults(missing_ground_rate=0.3)
     made.tick()
-    refused = len(made.refused("enriched_shipments"))
-    assert 0 < refused < 30
+    rejected = len(made.rejected("enriched_shipments"))
+    assert 0 < rejected < 30
     well_api.set_faults(missing_ground_rate=0.0)
     well_api.reset()
     outcomes = made.run(ask_again="quarantined")
-    assert well_api.stats()["requests"] == refused
-    assert outcomes["enriched_shipments"].facts["answers_reused"] == 30 - refused
+    assert well_api.stats()["requests"] == rejected
+    assert outcomes["enriched_shipments"].facts["answers_reused"] == 30 - rejected
     assert made.rows().height == 30
     made.check_at_rest()
 
@@ -492,7 +492,7 @@ def test_a_dataset_whose_requests_need_no_reference_has_none(
     assert made.rows()["success"].to_list() == [True] * 3
 
 
-def test_every_row_refused_is_a_published_empty_date_and_not_a_failure(
+def test_every_row_rejected_is_a_published_empty_date_and_not_a_failure(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), well_api)

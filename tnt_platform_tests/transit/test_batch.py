@@ -146,8 +146,8 @@ def as_text(frame: pl.DataFrame) -> pl.DataFrame:
 def careful(spec: TransitSpec, files: list[RawFile]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Every row read the one way that keeps its raw text."""
     rows = read_rows(files, spec.file_kinds[0].layout)
-    good, refused = parse_columns(rows.good_cells, spec.file_kinds[0].columns)
-    return good, pl.concat([as_quarantine(rows.bad), as_quarantine(refused)])
+    good, rejected = parse_columns(rows.good_cells, spec.file_kinds[0].columns)
+    return good, pl.concat([as_quarantine(rows.bad), as_quarantine(rejected)])
 
 
 def assert_same_rows(spec: TransitSpec, files: list[RawFile]) -> None:
@@ -197,7 +197,7 @@ def test_a_column_of_few_texts_is_typed_as_any_other():
     spec = spec_of(LAYOUTS["pipe"], COLUMNS)
     assert_same_rows(spec, named([content, content[: len(content) // 2]]))
     types = parse_batch(spec, named([content])).good.schema
-    # A text of a refused row is no text of the column.
+    # A string of a rejected row is not a category of the column.
     assert types["state"] == pl.Enum(["NJ", "NY"])
     assert types["origin"] == pl.Enum(["10000", "10001", "10002", "10022"])
 
@@ -259,8 +259,8 @@ def test_what_a_file_is_named_is_a_text_to_every_reader_of_a_part(tmp_path):
     assert rows.schema == shipments_schema(spec)
     assert rows["shipper_id"].to_list() == [*"zzzzzzyyyyyyaaaaaa"]
     assert pl.scan_parquet(parsed.data[0]).filter(pl.col("file_key") == contents[1][0]).collect().height == 6
-    told = pq.read_table(parsed.data[0])
-    assert {str(told.schema.field(name).type) for name in ("file_key", "shipper_id")} == {"large_string"}
+    table = pq.read_table(parsed.data[0])
+    assert {str(table.schema.field(name).type) for name in ("file_key", "shipper_id")} == {"large_string"}
     group = pq.ParquetFile(parsed.data[0]).metadata.row_group(0).column(0).statistics
     assert (group.min, group.max) == (contents[2][0], contents[0][0])
 
@@ -289,7 +289,7 @@ def test_the_bytes_of_a_part_depend_on_the_files_alone(tmp_path):
     assert written[0] == written[1] == written[2]
 
 
-def test_a_batch_of_refused_files_keeps_the_columns():
+def test_a_batch_of_rejected_files_keeps_the_columns():
     spec = spec_of(LAYOUTS["pipe"], COLUMNS)
     parsed: ParsedBatch = parse_batch(
         spec, [RawFile("transit/2026-01-12/a.txt", b""), RawFile("a.xls", b"x")]

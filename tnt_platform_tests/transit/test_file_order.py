@@ -46,7 +46,7 @@ def test_rows_that_stand_by_file_with_rising_lines_have_unique_keys(tmp_path, pa
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "description"),
     [
         ([[("a", 1), ("a", 2), ("a", 2)]], "1 lines repeat, 0 files are split"),
         ([[("a", 1), ("a", 2)], [("a", 2), ("a", 3)]], "1 lines repeat, 0 files are split"),
@@ -55,6 +55,6 @@ def test_rows_that_stand_by_file_with_rising_lines_have_unique_keys(tmp_path, pa
         ([[("a", 1), ("b", 1), ("a", 2), ("b", 2), ("b", 1)]], "1 lines repeat, 2 files are split"),
     ],
 )
-def test_lines_that_repeat_and_files_that_are_split_are_refused(tmp_path, parts, said):
+def test_lines_that_repeat_and_files_that_are_split_are_rejected(tmp_path, parts, description):
     outcome = checked(tmp_path, parts)
-    assert (outcome.passed, outcome.description) == (False, said)
+    assert (outcome.passed, outcome.description) == (False, description)

@@ -71,15 +71,15 @@ def test_a_file_that_breaks_the_reader_is_quarantined_whole_and_the_others_go_th
     parsed = read(fragile, tmp_path, "anna", "fails", "killed", "panics", "unreadable", "bert")
     good = pl.concat(map(pl.read_parquet, parsed.data))
     assert good["sender"].to_list() == ["anna", "bert"]
-    refused = pl.concat(map(pl.read_parquet, parsed.quarantine))
-    assert refused.select("line_no", "reason_code").rows() == [
+    rejected = pl.concat(map(pl.read_parquet, parsed.quarantine))
+    assert rejected.select("line_no", "reason_code").rows() == [
         (0, READER_CRASHED),
         (0, READER_CRASHED),
         (0, READER_CRASHED),
         (0, "odd_layout"),
     ]
-    assert "ZeroDivisionError: a bug in the reader" in refused["reason"][0]
-    assert "killed" in refused["reason"][1]
+    assert "ZeroDivisionError: a bug in the reader" in rejected["reason"][0]
+    assert "killed" in rejected["reason"][1]
     assert parsed.files["rows_in"].to_list() == [1] * 6
     assert parsed.files["rows_out"].to_list() == [1, 0, 0, 0, 0, 1]
     assert parsed.files["sha256"].null_count() == 0
@@ -135,7 +135,7 @@ def test_a_poison_file_is_published_as_such_and_read_again_once_it_is_replaced(
     made.tick(isolate=True)
     assert made.survey().work == []
     assert made.rows().height == 1
-    assert made.refused() == [("fails.csv", 0, READER_CRASHED)]
+    assert made.rejected() == [("fails.csv", 0, READER_CRASHED)]
     assert crashed_files(made.run()["shipments"]) == [f"in/{DAY}/fails.csv"]
     made.check_conservation()
 

@@ -42,7 +42,7 @@ class File:
     home: str
     modified: datetime
     text: str
-    refused: str = "nobody"  # a parcel that the YAML takes for an empty cell
+    rejected: str = "nobody"  # a parcel that the YAML takes for an empty cell
 
 
 def expected(files: Mapping[str, File]) -> dict[tuple[str, str], int]:
@@ -51,7 +51,7 @@ def expected(files: Mapping[str, File]) -> dict[tuple[str, str], int]:
     for _, file in sorted(files.items(), key=lambda item: (item[1].modified, item[0])):
         says: dict[tuple[str, str], set[tuple[str, str]]] = {}
         for row in csv.reader(io.StringIO(file.text)):
-            if len(row) == 3 and row[2] not in ("came", "never") and row[0] != file.refused:
+            if len(row) == 3 and row[2] not in ("came", "never") and row[0] != file.rejected:
                 says.setdefault((file.home, row[0]), set()).add((row[1], row[2]))
         found |= says
     days = {key: values.pop() for key, values in found.items() if len(values) == 1}
@@ -67,7 +67,7 @@ class Story:
     now: datetime = NOON
     files: dict[str, File] = field(default_factory=dict)
     bucket: set[str] = field(default_factory=set)
-    refused: str = "nobody"
+    rejected: str = "nobody"
 
     def put(self, day: str | None, sender: str, content: int, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
@@ -82,7 +82,7 @@ class Story:
         self.bucket.add(key)
         if known is None or source.on_overwrite == "latest":
             home = day or (known.home if known else self.now.date().isoformat())
-            self.files[key] = File(home, self.now, text, self.refused)
+            self.files[key] = File(home, self.now, text, self.rejected)
 
     def put_again(self, number: int, seconds: int) -> None:
         """The same bytes under the same name: on S3 only the time differs."""
@@ -117,8 +117,8 @@ class Story:
     def tick(self) -> None:
         self.scene.tick()
 
-    def links(self, count: int) -> None:
-        """The process is killed between two links."""
+    def stop(self, count: int) -> None:
+        """The process is killed between two steps."""
         self.scene.tick(steps=self.scene.spec.steps[:count])
 
     def crash(self, write: int, takes_effect: bool, force: bool) -> None:
@@ -136,10 +136,10 @@ class Story:
         if self.scene.spec.source.on_overwrite == "reject":
             return
         self.scene.settle()
-        self.refused = "nobody" if self.refused == "c" else "c"
+        self.rejected = "nobody" if self.rejected == "c" else "c"
         spec = self.scene.spec
         first, *others = spec.columns
-        columns = (first.model_copy(update={"nulls": (self.refused,)}), *others)
+        columns = (first.model_copy(update={"nulls": (self.rejected,)}), *others)
         spec = TransitSpec.model_validate(
             spec.model_dump(exclude_unset=True) | {"columns": columns}
         ).placed_in(spec.folder)
@@ -147,7 +147,7 @@ class Story:
         for day in {file.home for file in self.files.values()}:
             self.scene.run(day, steps=spec.steps[:count], force=True)
         # A file that left the bucket can't be read again.
-        self.files |= {key: replace(self.files[key], refused=self.refused) for key in self.bucket}
+        self.files |= {key: replace(self.files[key], rejected=self.rejected) for key in self.bucket}
 
     def published(self) -> dict[tuple[str, str], int]:
         results = self.scene.place.store.current(self.scene.spec.dataset("results"))
@@ -164,7 +164,7 @@ class Story:
         assert self.published() == expected(self.files)
         self.scene.check_conservation()
         if self.files:
-            # A file that left and is kept is no work; the next run of its date, whatever for, notes it.
+            # A file that is gone and kept needs no run; the next run of its date notes it.
             for day in {file.home for file in self.files.values()}:
                 self.scene.run(day)
             self.scene.check_at_rest()
@@ -182,7 +182,7 @@ deeds = st.one_of(
     st.tuples(st.just("put_again"), st.integers(0, 7), seconds),
     st.tuples(st.just("delete"), st.integers(0, 7)),
     st.tuples(st.just("tick")),
-    st.tuples(st.just("links"), st.integers(1, 3)),
+    st.tuples(st.just("stop"), st.integers(1, 3)),
     st.tuples(st.just("crash"), st.integers(1, 30), st.booleans(), st.booleans()),
     st.tuples(st.just("redeploy"), st.integers(2, 4)),
 )

@@ -1,4 +1,4 @@
-"""What `tnt validate` finds, and on which line: sound datasets are spoilt at one place, marked with §."""
+"""What `tnt validate` finds, and on which line: valid datasets are spoilt at one place, marked with §."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_one_mistake_in_the_yaml_is_one_fault_on_its_own_line(
     case: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     name = request.node.callspec.id
-    old, new, *said = case
+    old, new, *pieces = case
     text = spoilt(RATES, old, new)
     folder = write_dataset(tmp_path, "rates", text)
     faults = check(tmp_path).faults
     assert len(faults) == SEVERAL.get(name, 1), "\n".join(map(str, faults)) or "nothing was found"
-    for piece in said:
+    for piece in pieces:
         assert piece in str(faults[0])
     assert faults[0].path == folder / "defs.yaml"
     if MARK in text:
@@ -74,11 +74,11 @@ def test_one_mistake_in_the_yaml_is_one_fault_on_its_own_line(
 def test_one_mistake_in_the_request_is_one_fault_on_its_line_of_that_file(
     case: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    old, new, *said = case
+    old, new, *pieces = case
     text = spoilt(REQUEST, old, new)
     folder = write_dataset(tmp_path, "rates", RATES, text)
     fault = only_fault(tmp_path)
-    for piece in said:
+    for piece in pieces:
         assert piece in str(fault)
     assert fault.path == folder / "request.json"
     # Broken JSON shows where the next piece can't follow.
@@ -128,9 +128,8 @@ def test_a_broken_part_does_not_hide_faults_elsewhere(tmp_path: Path) -> None:
     text = spoilt(text, "summary_by: [state]", "summary_by: [stat]")
     text = spoilt(text, 'separator: "|"', 'separator: "||"')
     write_dataset(tmp_path, "rates", text)
-    said = [fault.wrong for fault in check(tmp_path).faults]
-    assert len(said) == 3
-    assert "columns[0].type is 'zip'" in said
+    wrong = [fault.wrong for fault in only_faults(tmp_path, 3)]
+    assert any("columns[0].type" in one and "'zip'" in one for one in wrong)
 
 
 def test_a_variable_that_is_not_set_is_a_warning_on_a_laptop_and_a_fault_where_it_must_be_set(
@@ -163,14 +162,14 @@ def test_without_a_reference_every_field_of_the_request_must_be_known(tmp_path: 
     fault = only_fault(tmp_path)
     assert "body.sizes[0]" in fault.wrong
     assert "wieght" in fault.wrong
-    assert fault.fix == "did you mean weight?"
+    assert "weight" in fault.fix
 
 
 def test_with_a_reference_a_field_that_looks_misspelt_is_a_warning(tmp_path: Path) -> None:
     write_dataset(tmp_path, "rates", RATES, spoilt(REQUEST, '"{weight_note}"', '"{wieght_note}"'))
     report = check(tmp_path)
     assert report.faults == []
-    assert [fault.fix.startswith("did you mean weight_note?") for fault in report.warnings] == [True]
+    assert ["weight_note" in fault.fix for fault in report.warnings] == [True]
 
 
 def test_a_request_with_tabs_keeps_its_lines(tmp_path: Path) -> None:
@@ -181,16 +180,16 @@ def test_a_request_with_tabs_keeps_its_lines(tmp_path: Path) -> None:
 
 def test_a_missing_request_is_found_at_the_api(tmp_path: Path) -> None:
     write_dataset(tmp_path, "rates", RATES, request=None)
-    assert "no file request.json beside the YAML" in only_fault(tmp_path).wrong
+    assert "request.json" in only_fault(tmp_path).wrong
 
 
 def test_a_secret_is_never_repeated_in_the_message(tmp_path: Path) -> None:
     text = spoilt(RATES, '"${RATES_TOKEN}"', "hunter2")
     write_dataset(tmp_path, "rates", spoilt(text, "X-Client: platform", 'password: "123456789"'))
-    said = str(only_faults(tmp_path, 2))
-    assert "auth-token" in said
-    assert "hunter2" not in said
-    assert "123456789" not in said
+    printed = str(only_faults(tmp_path, 2))
+    assert "auth-token" in printed
+    assert "hunter2" not in printed
+    assert "123456789" not in printed
 
 
 def test_a_secret_that_is_a_number_is_not_repeated_either(tmp_path: Path) -> None:
@@ -201,21 +200,19 @@ def test_a_secret_that_is_a_number_is_not_repeated_either(tmp_path: Path) -> Non
 def test_an_identity_of_the_file_name_needs_its_group(tmp_path: Path) -> None:
     text = spoilt(RATES, "(?P<shipper_id>[a-z0-9]+)", "[a-z0-9]+")
     write_dataset(tmp_path, "rates", text)
-    said = {fault.wrong: fault for fault in check(tmp_path).faults}
-    identity = said["identity: shipper_id is neither a column nor part of the key"]
-    assert "as a group (?P<name>...) of key_pattern" in identity.fix
-    assert "no row has a shipper_id to look up in the reference" in said
+    lines = [text.splitlines()[fault.line - 1].strip() for fault in only_faults(tmp_path, 2)]
+    assert lines == ["identity: [shipper_id, origin]", "reference: config/dest.csv"]
 
 
 def test_dates_are_needed_without_an_api(tmp_path: Path) -> None:
     text = spoilt(DATES, "    - {name: actual_date, type: date, required: true}\n", "")
     write_dataset(tmp_path, "dates", spoilt(text, ", actual_date: Done", ""), request=None)
-    assert "the column actual_date is missing" in only_fault(tmp_path).wrong
+    assert "actual_date" in only_fault(tmp_path).wrong
 
 
 def test_a_sample_without_an_api_is_a_fault(tmp_path: Path) -> None:
     write_dataset(tmp_path, "dates", DATES + "  sample_per_file: {rows: 10, seed: 1}\n", request=None)
-    assert "sample_per_file has no effect" in only_fault(tmp_path).wrong
+    assert "sample_per_file" in only_fault(tmp_path).wrong
 
 
 def test_an_owner_and_a_tag_that_dagster_refuses_are_faults(tmp_path: Path) -> None:
@@ -233,7 +230,7 @@ def test_a_dataset_without_owner_is_a_warning(tmp_path: Path) -> None:
     write_dataset(tmp_path, "dates", spoilt(DATES, '  owners: ["someone@example.com"]\n', ""), request=None)
     report = check(tmp_path)
     assert report.faults == []
-    assert [fault.wrong for fault in report.warnings] == ["the key owners is missing"]
+    assert ["owners" in fault.wrong for fault in report.warnings] == [True]
 
 
 def test_a_column_that_no_layout_places_is_a_warning(tmp_path: Path) -> None:
@@ -242,7 +239,7 @@ def test_a_column_that_no_layout_places_is_a_warning(tmp_path: Path) -> None:
     )
     report = check(tmp_path)
     assert report.faults == []
-    assert [fault.wrong for fault in report.warnings] == ["the column depot is in no layout"]
+    assert ["depot" in fault.wrong for fault in report.warnings] == [True]
 
 
 @pytest.mark.parametrize("prefix", ["rates/", "rates/special/", '""'])
@@ -252,7 +249,7 @@ def test_two_datasets_must_not_look_at_the_same_files(tmp_path: Path, prefix: st
     folder = write_dataset(tmp_path, "more", text, request=None)
     faults = [fault for fault in check(tmp_path).faults if "overlaps" in fault.wrong]
     assert len(faults) == 1
-    # The one that comes later in the alphabet is told about the other.
+    # The fault is that of the one that comes later in the alphabet.
     assert faults[0].path == tmp_path / "rates" / "defs.yaml"
     assert f"{folder}/defs.yaml:{marked_line(text)}" in faults[0].wrong
 
@@ -266,18 +263,18 @@ def test_neighbouring_prefixes_do_not_overlap(tmp_path: Path) -> None:
 def test_a_reference_among_the_files_of_another_dataset_is_a_fault(tmp_path: Path) -> None:
     write_dataset(tmp_path, "rates", spoilt(RATES, "config/dest.csv", "dates/dest.csv"))
     write_dataset(tmp_path, "dates", DATES, request=None)
-    assert "would be read as a file of dates" in only_fault(tmp_path).wrong
+    assert "dates/dest.csv" in only_fault(tmp_path).wrong
 
 
 def test_a_folder_name_that_dagster_refuses_is_a_fault(tmp_path: Path) -> None:
     write_dataset(tmp_path, "my-dates", DATES, request=None)
-    assert only_fault(tmp_path).fix == "rename the folder to my_dates"
+    assert "my_dates" in only_fault(tmp_path).fix
 
 
 def test_two_folders_of_one_name_are_a_fault(tmp_path: Path) -> None:
     write_dataset(tmp_path / "a", "dates", DATES, request=None)
     write_dataset(tmp_path / "b", "dates", spoilt(DATES, "prefix: dates/", "prefix: b/"), request=None)
-    assert "the dataset dates is also in" in only_fault(tmp_path).wrong
+    assert str(tmp_path / "a" / "dates" / "defs.yaml") in only_fault(tmp_path).wrong
 
 
 def test_a_yaml_file_that_dagster_does_not_read_is_a_fault(tmp_path: Path) -> None:
@@ -285,11 +282,11 @@ def test_a_yaml_file_that_dagster_does_not_read_is_a_fault(tmp_path: Path) -> No
     shutil.copytree(tmp_path / "dates", tmp_path / "more")
     (tmp_path / "more" / "defs.yaml").rename(tmp_path / "more" / "defs.yml")
     fault = only_fault(tmp_path)
-    assert (fault.path.name, fault.fix) == ("defs.yml", "rename it to defs.yaml")
+    assert (fault.path.name, fault.expected) == ("defs.yml", "defs.yaml")
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "piece"),
     [
         (b"", "the file is empty"),
         (b"# nothing\n", "the file is empty"),
@@ -303,10 +300,10 @@ def test_a_yaml_file_that_dagster_does_not_read_is_a_fault(tmp_path: Path) -> No
         (b"a: *nowhere\n", "found undefined alias"),
     ],
 )
-def test_a_file_that_is_no_dataset_is_explained(tmp_path: Path, data: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_dataset_is_explained(tmp_path: Path, data: bytes, piece: str) -> None:
     write_dataset(tmp_path, "dates", DATES, request=None)
     (tmp_path / "dates" / "defs.yaml").write_bytes(data)
-    assert any(said in str(fault) for fault in check(tmp_path).faults)
+    assert any(piece in str(fault) for fault in check(tmp_path).faults)
 
 
 def test_a_second_document_in_a_file_is_a_fault(tmp_path: Path) -> None:
@@ -420,11 +417,12 @@ def test_the_command_prints_file_line_fault_expectation_and_cure(
     monkeypatch.chdir(tmp_path)
     code, output = run("defs")
     assert code == 1
-    assert output.splitlines() == [
-        "defs/dates/defs.yaml:15: identity: delivry is neither a column nor part of the key; expected a column or a "
-        "group of key_pattern: actual_date, delivery, expected_date, export; did you mean delivery?",
-        "1 fault in 1 file",
-    ]
+    fault, total = output.splitlines()
+    place, *rest = fault.split(": ")
+    assert place == "defs/dates/defs.yaml:15"
+    wrong, expected, fix = ": ".join(rest).split("; ")
+    assert ("delivry" in wrong, "actual_date, delivery" in expected, "delivery" in fix) == (True, True, True)
+    assert total == "1 fault in 1 file"
 
 
 def test_the_command_says_how_many_datasets_are_in_order(tmp_path: Path) -> None:

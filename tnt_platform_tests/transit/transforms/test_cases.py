@@ -66,7 +66,7 @@ def test_equal_rows_of_a_file_count_once_and_the_first_line_stands_for_them() ->
     assert found.deduplicated == 2
 
 
-def test_rows_of_a_file_that_contradict_each_other_are_all_refused_with_their_lines() -> None:
+def test_rows_of_a_file_that_contradict_each_other_are_all_rejected_with_their_lines() -> None:
     found = distinct(
         [("a", 9, "s", "x", 1), ("a", 4, "s", "x", None), ("a", 5, "s", "y", 1), ("old", 1, "s", "x", 1)],
         a=1,
@@ -226,11 +226,11 @@ def test_a_summary_without_requests_has_no_latency() -> None:
     assert summary.select("group_kind", "cases", "latency_p50_ms").rows() == [("all", 1, None)]
 
 
-def test_refused_rows_and_files_say_where_what_and_why() -> None:
+def test_rejected_rows_and_files_say_where_what_and_why() -> None:
     rows = cases(("a", 4, "s", "x", None))
-    refused = rejected_rows(rows, ["to", "days"], pl.lit("odd"), pl.format("{} is odd", "to"))
-    assert refused.schema == QUARANTINE_SCHEMA
-    assert refused.rows() == [("a", 4, "to=x|days=", "odd", "x is odd", None)]
+    rejected = rejected_rows(rows, ["to", "days"], pl.lit("odd"), pl.format("{} is odd", "to"))
+    assert rejected.schema == QUARANTINE_SCHEMA
+    assert rejected.rows() == [("a", 4, "to=x|days=", "odd", "x is odd", None)]
     whole = rejected_files(["a", "b"], "empty", ["no a", "no b"])
     assert whole.schema == QUARANTINE_SCHEMA
     assert whole.select("file_key", "line_no", "reason").rows() == [("a", 0, "no a"), ("b", 0, "no b")]

@@ -128,7 +128,7 @@ def test_a_row_that_cannot_be_asked_says_why_and_spares_the_others() -> None:
         "bad_url_part",
     ]
     assert built.asked_by["request_id"].is_null().to_list() == [False, True, True, True, True]
-    assert built.asked_by["reason"][1] == "origin is missing; url needs it"
+    assert "origin" in built.asked_by["reason"][1]
     assert built.requests.height == 1
 
 
@@ -174,7 +174,7 @@ def test_no_rows_and_constant_templates_work() -> None:
         ('{"url": "u", "headers": {"a": 1}}', r"headers\.a"),
     ],
 )
-def test_a_wrong_template_is_refused_with_its_place(text: str, place: str) -> None:
+def test_a_wrong_template_is_rejected_with_its_place(text: str, place: str) -> None:
     with pytest.raises(ConfigError, match=f"^request.json: (.|\n)*{place}"):
         read_template(text, source="request.json")
 
@@ -183,19 +183,18 @@ def test_an_unknown_field_names_the_file_the_place_and_what_there_is() -> None:
     rows = pl.DataFrame({"origin": ["1"], "weight": [1.0]})
     with pytest.raises(ConfigError) as caught:
         build_requests(rows, template({"p": {"w": "{wieght}"}}), {"api_url": "x"})
-    assert str(caught.value) == (
-        "request.json: body.p.w: no field 'wieght'; did you mean {weight}? available: api_url, origin, weight"
-    )
+    for piece in ("request.json", "body.p.w", "'wieght'", "{weight}", "api_url, origin, weight"):
+        assert piece in str(caught.value)
 
 
-def test_a_type_that_has_no_place_in_a_request_is_refused() -> None:
+def test_a_type_that_has_no_place_in_a_request_is_rejected() -> None:
     rows = pl.DataFrame({"origin": ["1"], "parts": [[1, 2]]})
-    with pytest.raises(ConfigError, match=r"body\.p: field 'parts' has the type List"):
+    with pytest.raises(ConfigError, match=r"body\.p.*'parts'.*List"):
         build_requests(rows, template({"p": "{parts}"}))
 
 
-def test_a_name_that_is_both_column_and_constant_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'origin' is both a column and a constant"):
+def test_a_name_that_is_both_column_and_constant_is_rejected() -> None:
+    with pytest.raises(ConfigError, match="'origin'"):
         build_requests(pl.DataFrame({"origin": ["1"]}), template(), {"origin": "2"})
 
 
@@ -342,7 +341,7 @@ def test_no_answer_raises_and_each_gives_days_or_a_reason(answer: object) -> Non
     ("text", "near"),
     [("rates[", "rates["), ("", ""), ("a.b. | c", "|"), ("upper(a)", "upper("), ("{dais: a}", "dais")],
 )
-def test_a_wrong_expression_is_refused_when_it_is_loaded_and_points_to_its_place(
+def test_a_wrong_expression_is_rejected_when_it_is_loaded_and_points_to_its_place(
     text: str, near: str
 ) -> None:
     with pytest.raises(PydanticCustomError) as caught:
