@@ -21,8 +21,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
 # The types of the structured errors below: `tnt validate` reads their context, never their text.
 OF_FIELD, OF_RULES = "mistakes_of_field", "mistakes_of_rules"
@@ -95,6 +101,16 @@ class Spec(BaseModel):
     def variants(cls) -> tuple[type[Spec], ...]:
         """Every spec that `variant` may return."""
         return (cls,)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Offer editors every variant."""
+        variants = cls.variants()
+        if variants == (cls,):
+            return handler(core_schema)
+        return {"anyOf": [handler(variant.__pydantic_core_schema__) for variant in variants]}
 
     @model_validator(mode="wrap")
     @classmethod

@@ -35,10 +35,8 @@ def json_schema(kinds: Mapping[str, type[DatasetSpec]]) -> dict[str, object]:
     definitions: dict[str, object] = {}
     cases = []
     for name, kind in sorted(kinds.items()):
-        own = [one.model_json_schema(ref_template="#/definitions/{model}") for one in kind.variants()]
-        for schema in own:
-            definitions |= schema.pop("$defs", {})
-        attributes = own[0] if len(own) == 1 else {"anyOf": own}
+        attributes = kind.model_json_schema(ref_template="#/definitions/{model}")
+        definitions |= attributes.pop("$defs", {})
         cases.append(
             {
                 "if": {"properties": {"type": {"const": name}}},
@@ -76,7 +74,8 @@ def field_table(kind: type[Spec]) -> str:
 
 def field_rows(kind: type[Spec], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Name, values, default and meaning of each field, depth first."""
-    for name, field in kind.model_fields.items():
+    fields = {name: field for one in kind.variants() for name, field in one.model_fields.items()}
+    for name, field in fields.items():
         marks = [*field.metadata, *_marks_in(field.annotation)]
         unit = next((f" {mark.name}" for mark in marks if isinstance(mark, Unit)), "")
         value = f"{_values(field.annotation)}{_bounds(marks)}{unit}"
