@@ -36,7 +36,7 @@ SUMMARY = "daily_summary"
 MAX_TRANSIT_DAYS = 365
 SHIPPER_ID = "shipper_id"
 
-# Columns that later steps add; a column of the file with such a name would be replaced or refused there.
+# Columns that later steps add; a column of the file with such a name would be replaced or rejected there.
 ADDED_ALWAYS = frozenset({"test_id", "lag_days", "status", "success"})
 ADDED_BY_API = frozenset(
     {

@@ -52,7 +52,7 @@ def build_requests(
     `constants` are fields of the run, such as api_url; they are written into the URL as they are, while
     row values are percent-encoded. The id is the sha256 of method, URL (its constants by name: an API that
     moves to another host is still the same API) and canonical body: no header and no clock is in it.
-    A null inside text or the URL, or a number JSON can't hold, makes the row unaskable (reason_code
+    A null inside a longer string or the URL, or a number JSON can't hold, makes the row unaskable (reason_code
     `missing_value` | `bad_number`); a null that is a whole value is JSON null.
 
     Raises:
