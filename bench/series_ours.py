@@ -14,7 +14,7 @@ import tnt_platform
 from bench.series_cost import Cost, measured, median_ms
 from bench.series_rows import SCHEMA_ZONE, corrected
 from tnt_platform.lake.publishing import Place, Published, as_ledger
-from tnt_platform.lake.reading import snapshot_of
+from tnt_platform.lake.read import snapshot_of
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
 from tnt_platform.series.observations import publish_observations
 from tnt_platform.series.spec import NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec, Strategy

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 
 from tnt_platform.errors import NotFound
-from tnt_platform.lake import layout, tables
+from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Manifest
 from tnt_platform.lake.snapshot import Snapshot, read_manifest
 from tnt_platform.storage.objects import Objects
@@ -16,7 +16,7 @@ from tnt_platform.storage.objects import Objects
 _READERS = 32
 _VERSIONS: dict[str, pl.DataType] = {
     "version": pl.String(),
-    "created_at": tables.UTC_TIME,
+    "created_at": formats.UTC_TIME,
     "parent": pl.String(),
     "rows": pl.Int64(),
     "partitions": pl.Int64(),
@@ -39,8 +39,8 @@ def dataset_ids(objects: Objects) -> list[str]:
     pending = [""]
     while pending:
         dataset = pending.pop()
-        inside = objects.list_folders(f"{layout.DATASETS}{dataset}")
-        if "index" in inside and objects.exists(layout.pointer_key(dataset.removesuffix("/"))):
+        inside = objects.list_folders(f"{naming.DATASETS}{dataset}")
+        if "index" in inside and objects.exists(naming.pointer_key(dataset.removesuffix("/"))):
             found.append(dataset.removesuffix("/"))
         # A dataset's own folders are not datasets; what else is below it may be, as the steps of a dataset of series.
         pending.extend(f"{dataset}{folder}/" for folder in inside if folder not in ("index", "versions"))
@@ -54,11 +54,11 @@ def find_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
         NotFound: neither; the message says which exist.
     """
     try:
-        if not layout.is_version_id(version):
-            version = objects.get(layout.tag_key(dataset, version)).decode().strip()
+        if not naming.is_version_id(version):
+            version = objects.get(naming.tag_key(dataset, version)).decode().strip()
         return read_manifest(objects, dataset, version)
     except NotFound as error:
-        newest = objects.list_folders(layout.versions_folder(dataset))[:-11:-1]
+        newest = objects.list_folders(naming.versions_folder(dataset))[:-11:-1]
         raise NotFound(
             f"{dataset} has no version {version!r}; its newest versions are {newest}, its tags "
             f"{tags(objects, dataset)}"
@@ -72,10 +72,10 @@ def tag(objects: Objects, dataset: str, version: str, name: str) -> None:
         NotFound: no such version.
     """
     manifest = find_manifest(objects, dataset, version)
-    key = layout.tag_key(dataset, name)
+    key = naming.tag_key(dataset, name)
     objects.put(key, manifest.version_id.encode())
     # An expiry takes the manifest first, then reads the tags again: one of the two sees the other.
-    if not objects.exists(layout.manifest_key(dataset, manifest.version_id)):
+    if not objects.exists(naming.manifest_key(dataset, manifest.version_id)):
         objects.delete([key])
         raise NotFound(
             f"{dataset} {manifest.version_id} expired while it was tagged; tag a version that is kept"
@@ -84,7 +84,7 @@ def tag(objects: Objects, dataset: str, version: str, name: str) -> None:
 
 def tags(objects: Objects, dataset: str) -> dict[str, str]:
     """Tag name -> version id."""
-    folder = layout.tags_folder(dataset)
+    folder = naming.tags_folder(dataset)
     keys = objects.list(folder)["key"].to_list()
     found: dict[str, str] = {}
     for key in keys:
@@ -126,7 +126,7 @@ def versions_table(objects: Objects, dataset: str, current: Snapshot | None) -> 
     """
     if current is None:
         return pl.DataFrame(schema=_VERSIONS)
-    found = read_manifests(objects, dataset, objects.list_folders(layout.versions_folder(dataset)))
+    found = read_manifests(objects, dataset, objects.list_folders(naming.versions_folder(dataset)))
     names: dict[str, list[str]] = {}
     for name, version in sorted(tags(objects, dataset).items()):
         names.setdefault(version, []).append(name)

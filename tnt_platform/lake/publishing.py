@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from tnt_platform.errors import CheckFailed, PublishConflict
+from tnt_platform.lake.formats import LEDGER
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.tables import LEDGER
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
 from tnt_platform.storage.objects import Objects
 

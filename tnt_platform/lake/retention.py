@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.lake import history, layout, tables
+from tnt_platform.lake import formats, history, naming
 from tnt_platform.lake.manifest import Manifest
 from tnt_platform.lake.snapshot import current_snapshot
 from tnt_platform.storage.objects import Objects
@@ -58,28 +58,28 @@ def expire(
     if not dry_run:
         for start in range(0, sweep.height, _DELETE_BATCH):
             objects.delete(sweep["key"].slice(start, _DELETE_BATCH).to_list())
-    return Expired(tuple(sorted(gone)), sweep.height, tables.total(sweep["size_bytes"]))
+    return Expired(tuple(sorted(gone)), sweep.height, formats.total(sweep["size_bytes"]))
 
 
 def _listing(objects: Objects, dataset: str) -> pl.DataFrame:
     """Every object in a version's folder, with the column `version`; folders of other names are not ours."""
-    folder = layout.versions_folder(dataset)
+    folder = naming.versions_folder(dataset)
     listing = objects.list(folder).with_columns(
         pl.col("key").str.slice(len(folder)).str.split("/").list.first().alias("version")
     )
-    ours = [name for name in listing["version"].unique() if layout.is_version_id(name)]
+    ours = [name for name in listing["version"].unique() if naming.is_version_id(name)]
     return listing.filter(pl.col("version").is_in(ours))
 
 
 def _withdraw(objects: Objects, dataset: str, doomed: list[Manifest]) -> list[Manifest]:
     """Take the manifests away, so that nobody tags or rolls back to them; give back those tagged before."""
-    keys = [layout.manifest_key(dataset, manifest.version_id) for manifest in doomed]
+    keys = [naming.manifest_key(dataset, manifest.version_id) for manifest in doomed]
     for start in range(0, len(keys), _DELETE_BATCH):
         objects.delete(keys[start : start + _DELETE_BATCH])
     tagged = set(history.tags(objects, dataset).values())
     for manifest in doomed:
         if manifest.version_id in tagged:
-            objects.put(layout.manifest_key(dataset, manifest.version_id), manifest.to_json())
+            objects.put(naming.manifest_key(dataset, manifest.version_id), manifest.to_json())
     return [manifest for manifest in doomed if manifest.version_id not in tagged]
 
 
@@ -92,7 +92,7 @@ def _unneeded(
     spared = [
         name
         for name in listing["version"].unique()
-        if name not in published and layout.version_time(name) > now - GRACE
+        if name not in published and naming.version_time(name) > now - GRACE
     ]
     needed = _needed(objects, manifests)
     return listing.filter(~pl.col("version").is_in(spared)).join(needed, on="key", how="anti")
@@ -104,11 +104,11 @@ def _needed(objects: Objects, manifests: list[Manifest]) -> pl.DataFrame:
     lists: list[str] = []
     for manifest in manifests:
         dataset, version = manifest.dataset_id, manifest.version_id
-        own = [layout.files_key(dataset, version), layout.partitions_key(dataset, version)]
-        keys.append(pl.Series([*own, layout.manifest_key(dataset, version)], dtype=pl.String))
+        own = [naming.files_key(dataset, version), naming.partitions_key(dataset, version)]
+        keys.append(pl.Series([*own, naming.manifest_key(dataset, version)], dtype=pl.String))
         lists.extend(own)
     for key, body in objects.get_many(lists):
         columns = ["path"] if key.endswith("/files.parquet") else ["ledger_path", "quarantine_path"]
-        table = tables.read_parquet(body, columns)
+        table = formats.read_parquet(body, columns)
         keys.extend(table[column].drop_nulls() for column in columns)
     return pl.concat(keys).unique().to_frame("key") if keys else pl.DataFrame(schema={"key": pl.String})

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import NotFound, PermanentError
-from tnt_platform.lake import layout, tables
+from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Manifest
 from tnt_platform.storage.objects import Objects, Pointer
 
@@ -16,7 +16,7 @@ from tnt_platform.storage.objects import Objects, Pointer
 class Snapshot:
     """A version that never changes, whatever is published after it.
 
-    `files`: one row a live data file (tables.FILES). `partitions`: one row a partition (tables.PARTITIONS).
+    `files`: one row a live data file (formats.FILES). `partitions`: one row a partition (formats.PARTITIONS).
     Both are read on first use. `pointer` is what the reader of the current version saw, for a later swap.
     """
 
@@ -42,24 +42,24 @@ class Snapshot:
 
     @property
     def files(self) -> pl.DataFrame:
-        """One row a live data file; the columns are tables.FILES."""
+        """One row a live data file; the columns are formats.FILES."""
         if self._files is None:
-            key = layout.files_key(self.dataset, self.version)
+            key = naming.files_key(self.dataset, self.version)
             self._files = _read_table(self.objects, key, self.manifest.files_sha256)
         return self._files
 
     @property
     def partitions(self) -> pl.DataFrame:
-        """One row a partition: digest, counts, watermarks, last change; the columns are tables.PARTITIONS."""
+        """One row a partition: digest, counts, watermarks, last change; the columns are formats.PARTITIONS."""
         if self._partitions is None:
-            key = layout.partitions_key(self.dataset, self.version)
+            key = naming.partitions_key(self.dataset, self.version)
             self._partitions = _read_table(self.objects, key, self.manifest.partitions_sha256)
         return self._partitions
 
     @property
     def schema(self) -> pl.Schema:
         """The columns and types that `scan` gives."""
-        return tables.named_schema(self.manifest.schema)
+        return formats.named_schema(self.manifest.schema)
 
     def partition(self, name: str) -> dict[str, Any] | None:
         """The row of one partition, or None when the version has no such partition."""
@@ -81,16 +81,16 @@ class Snapshot:
         return frame if columns is None else frame.select(columns)
 
     def inputs(self, partition: str) -> pl.DataFrame:
-        """The ledger of one partition (tables.LEDGER and the columns its publisher added); empty if none."""
+        """The ledger of one partition (formats.LEDGER and the columns its publisher added); empty if none."""
         return self.all_inputs([partition]).drop("partition")
 
     def all_inputs(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
         """The ledgers of several partitions, with the column `partition` first; read concurrently."""
-        return self._gathered("ledger_path", partitions, tables.LEDGER)
+        return self._gathered("ledger_path", partitions, formats.LEDGER)
 
     def quarantine(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-        """The quarantined rows, with the column `partition` first (then tables.QUARANTINE)."""
-        return self._gathered("quarantine_path", partitions, tables.QUARANTINE)
+        """The quarantined rows, with the column `partition` first (then formats.QUARANTINE)."""
+        return self._gathered("quarantine_path", partitions, formats.QUARANTINE)
 
     def _gathered(
         self, column: str, partitions: Sequence[str] | None, schema: Mapping[str, pl.DataType]
@@ -99,7 +99,7 @@ class Snapshot:
         empty = pl.DataFrame(schema={"partition": pl.String(), **schema})
         bodies = self.objects.get_many(chosen[column].to_list())
         frames = [
-            tables.read_parquet(body).select(pl.lit(name).alias("partition"), pl.all())
+            formats.read_parquet(body).select(pl.lit(name).alias("partition"), pl.all())
             for name, (_, body) in zip(chosen["partition"], bodies, strict=True)
         ]
         return pl.concat([empty, *frames], how="diagonal_relaxed")
@@ -119,9 +119,9 @@ class Draft(Snapshot):
         *,
         base: Snapshot | None,
         replaced: tuple[str, ...],
-        **tables: Any,
+        **lists: Any,
     ) -> None:
-        super().__init__(objects, manifest, **tables)
+        super().__init__(objects, manifest, **lists)
         self.base = base
         self.replaced = replaced
 
@@ -141,7 +141,7 @@ def scan_files(
     if len(usual):
         frames.append(scan_paths(objects, usual, schema, path_column=path_column))
     for text in apart:
-        stored = tables.parse_schema(text)
+        stored = formats.parse_schema(text)
         paths = files.filter(pl.col("schema") == text)["path"]
         old = scan_paths(objects, paths, stored, path_column=path_column)
         frames.append(cast_to(old, stored, schema, also=[path_column] if path_column else []))
@@ -179,7 +179,7 @@ def cast_to(
 
 
 def _fits(text: str, schema: pl.Schema) -> bool:
-    return all(schema.get(name) == dtype for name, dtype in tables.parse_schema(text).items())
+    return all(schema.get(name) == dtype for name, dtype in formats.parse_schema(text).items())
 
 
 def _chosen(table: pl.DataFrame, partitions: Sequence[str] | None) -> pl.DataFrame:
@@ -190,12 +190,12 @@ def _chosen(table: pl.DataFrame, partitions: Sequence[str] | None) -> pl.DataFra
 
 def _read_table(objects: Objects, key: str, sha256: str) -> pl.DataFrame:
     body = objects.get(key)
-    if tables.sha256_of(body) != sha256:
+    if formats.sha256_of(body) != sha256:
         raise PermanentError(
             f"{key} is not the table its manifest names: it was overwritten or damaged; roll back to a "
             "version that verifies"
         )
-    return tables.read_parquet(body)
+    return formats.read_parquet(body)
 
 
 def read_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
@@ -204,7 +204,7 @@ def read_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
     Raises:
         NotFound: there is no such version.
     """
-    key = layout.manifest_key(dataset, version)
+    key = naming.manifest_key(dataset, version)
     return Manifest.from_json(objects.get(key), key=key)
 
 
@@ -222,7 +222,7 @@ def ancestors(objects: Objects, manifest: Manifest, *, until: str | None) -> Ite
 
 def current_snapshot(objects: Objects, dataset: str) -> Snapshot | None:
     """The published version, or None before the first publish; two reads."""
-    key = layout.pointer_key(dataset)
+    key = naming.pointer_key(dataset)
     pointer = objects.read_pointer(key)
     while pointer is not None:
         version = pointer.value.decode().strip()

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import PermanentError, TntError
-from tnt_platform.lake import tables
-from tnt_platform.lake.differences import PARTITION, with_partition
+from tnt_platform.lake import formats
 from tnt_platform.lake.manifest import RowCounts
 from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.version_diff import PARTITION, with_partition
 
 # Below this a file is hashed in memory, above it on local disk.
 _IN_MEMORY_BYTES = 32 * 1024 * 1024
@@ -89,11 +89,11 @@ def _file_problems(snapshot: Snapshot, row: dict[str, Any]) -> list[str]:
 def _read_again(snapshot: Snapshot, path: str, size_bytes: int) -> tuple[str, int]:
     if size_bytes <= _IN_MEMORY_BYTES:
         body = snapshot.objects.get(path)
-        return tables.sha256_of(body), _rows(body)
+        return formats.sha256_of(body), _rows(body)
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         local = Path(folder) / "part.parquet"
         snapshot.objects.get_to_file(path, local)
-        return tables.sha256_of_file(local), _rows(local)
+        return formats.sha256_of_file(local), _rows(local)
 
 
 def _rows(source: bytes | Path) -> int:
@@ -127,9 +127,9 @@ def _total_problems(snapshot: Snapshot) -> list[str]:
     found = {
         "partitions": partitions.height,
         "files": snapshot.files.height,
-        "rows": tables.total(snapshot.files["rows"]),
-        "size_bytes": tables.total(snapshot.files["size_bytes"]),
-        "counts": asdict(RowCounts(*(tables.total(partitions[name]) for name in asdict(RowCounts())))),
+        "rows": formats.total(snapshot.files["rows"]),
+        "size_bytes": formats.total(snapshot.files["size_bytes"]),
+        "counts": asdict(RowCounts(*(formats.total(partitions[name]) for name in asdict(RowCounts())))),
     }
     said = {name: getattr(manifest, name) for name in found} | {"counts": asdict(manifest.counts)}
     return [

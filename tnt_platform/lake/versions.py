@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.lake import history, layout, retention, verification
-from tnt_platform.lake.differences import diff
-from tnt_platform.lake.drafts import DraftWriter
+from tnt_platform.lake import history, naming, retention, verification
+from tnt_platform.lake.commit import Committer
+from tnt_platform.lake.draft_writer import DraftWriter
 from tnt_platform.lake.manifest import Manifest, PartitionChange, RowCounts
-from tnt_platform.lake.pointer_mover import PointerMover
 from tnt_platform.lake.retention import Expired
 from tnt_platform.lake.snapshot import Draft, Snapshot, current_snapshot
 from tnt_platform.lake.verification import duplicate_keys
+from tnt_platform.lake.version_diff import diff
 from tnt_platform.storage.objects import Objects
 
 __all__ = [
@@ -57,7 +57,7 @@ class VersionedStore:
         self._code_version = code_version
         self._scratch = scratch
         self._concurrency = concurrency
-        self._pointer_mover = PointerMover(objects, clock, entropy, sleep)
+        self._committer = Committer(objects, clock, entropy, sleep)
 
     def datasets(self) -> list[str]:
         """The ids of all published datasets, sorted."""
@@ -93,13 +93,13 @@ class VersionedStore:
         Raises:
             PermanentError: a change contradicts itself (counts, key columns, types, repeated partition).
         """
-        layout.dataset_folder(dataset)
+        naming.dataset_folder(dataset)
         now = self._clock()
         writer = DraftWriter(
             objects=self._objects,
             dataset=dataset,
             base=base,
-            version=layout.new_version_id(now, self._entropy, after=base.version if base else None),
+            version=naming.new_version_id(now, self._entropy, after=base.version if base else None),
             now=now,
             key=tuple(key),
             scratch=self._scratch,
@@ -123,7 +123,7 @@ class VersionedStore:
             PublishConflict: a partition of the draft moved on since its base, the dataset was rolled back, or
                 the draft is so old that its files may be swept (retryable: recompute from the current one).
         """
-        return self._pointer_mover.commit(draft)
+        return self._committer.commit(draft)
 
     def publish(
         self,
@@ -162,7 +162,7 @@ class VersionedStore:
         # An expiry under way must see that `target` is needed before its files go.
         self.tag(dataset, target.version, pin)
         try:
-            return self._pointer_mover.roll_back(target, reason=reason, code_version=self._code_version)
+            return self._committer.roll_back(target, reason=reason, code_version=self._code_version)
         finally:
             self.untag(dataset, pin)
 
@@ -176,7 +176,7 @@ class VersionedStore:
 
     def untag(self, dataset: str, name: str) -> None:
         """Remove a tag; no error if there is none."""
-        self._objects.delete([layout.tag_key(dataset, name)])
+        self._objects.delete([naming.tag_key(dataset, name)])
 
     def tags(self, dataset: str) -> dict[str, str]:
         """Tag name -> version id."""

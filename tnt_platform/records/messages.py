@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.records.capture import captures_digest, to_curate
@@ -60,7 +60,7 @@ def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue
 
 
 def _told_key(captures: Snapshot) -> str:
-    return f"{layout.dataset_folder(captures.dataset)}index/announced.json"
+    return f"{naming.dataset_folder(captures.dataset)}index/announced.json"
 
 
 def _read_told(place: Place, captures: Snapshot, queue_url: str) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.records.spec import RECORDS, RecordsSpec
@@ -31,7 +31,7 @@ def upsert_records(spec: RecordsSpec, place: Place, settings: Settings) -> dict[
     current = place.store.current(spec.dataset(RECORDS))
     if not name or current is None:
         return {}
-    key = f"{layout.dataset_folder(current.dataset)}index/dynamodb_version.txt"
+    key = f"{naming.dataset_folder(current.dataset)}index/dynamodb_version.txt"
     pointer = place.lake.read_pointer(key)
     table_held, _, version = pointer.value.decode().strip().rpartition("@") if pointer else ("", "", "")
     if (table_held, version) == (name, current.version):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.snapshot import Snapshot, ancestors, read_manifest
 from tnt_platform.series.spec import OBSERVATIONS, SeriesSpec
@@ -27,7 +27,7 @@ def send_notice(spec: SeriesSpec, place: Place, settings: Settings) -> str | Non
     current = place.store.current(spec.dataset(OBSERVATIONS))
     if not topic or current is None:
         return None
-    key = layout.notified_key(current.dataset)
+    key = naming.notified_key(current.dataset)
     told = place.lake.read_pointer(key)
     version = told.value.decode().strip() if told else None
     if version == current.version:
@@ -75,7 +75,7 @@ def _message(place: Place, current: Snapshot, changelog: dict[str, Any]) -> dict
         if place.lake.url.startswith("s3://")
         else place.lake.url,
         "version_id": current.version,
-        "version_manifest_path": layout.manifest_key(current.dataset, current.version),
-        "projections_path": layout.files_key(current.dataset, current.version),
+        "version_manifest_path": naming.manifest_key(current.dataset, current.version),
+        "projections_path": naming.files_key(current.dataset, current.version),
         "changelog": changelog,
     }

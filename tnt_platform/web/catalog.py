@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from tnt_platform.errors import ConfigError, NotFound
-from tnt_platform.lake import history, layout
+from tnt_platform.lake import history, naming
 from tnt_platform.lake.snapshot import Snapshot, current_snapshot
 from tnt_platform.storage.objects import Objects
 from tnt_platform.web.problems import Problem, bad, missing
@@ -75,7 +75,7 @@ class Catalog:
         Raises:
             TntError: it does not answer.
         """
-        self.objects.list_folders(layout.DATASETS)
+        self.objects.list_folders(naming.DATASETS)
         return f"{len(self.datasets())} datasets are published"
 
     def all_current(self) -> list[Snapshot]:
@@ -125,7 +125,7 @@ class Catalog:
         except ConfigError as error:
             raise bad("version", str(error)) from error
         except NotFound as error:
-            if layout.is_version_id(version):
+            if naming.is_version_id(version):
                 raise expired(current, version) from error
             raise bad("version", str(error)) from error
         self._remember(found)
@@ -167,7 +167,7 @@ class Catalog:
 
     def _current_or_none(self, dataset: str) -> Snapshot | None:
         try:
-            key = layout.pointer_key(dataset)
+            key = naming.pointer_key(dataset)
         except ConfigError:
             return None  # not even a name: '..' and the like
         if any(len(part.encode(errors="replace")) > _MAX_NAME_BYTES for part in dataset.split("/")):

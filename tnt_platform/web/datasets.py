@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.lake.differences import diff, files_apart
 from tnt_platform.lake.snapshot import Snapshot
+from tnt_platform.lake.version_diff import diff, files_apart
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.problems import Problem, bad
 from tnt_platform.web.rows import reading
@@ -50,7 +50,7 @@ class Frames:
         self._lock = Lock()
 
     def diff(self, before: Snapshot, after: Snapshot) -> pl.DataFrame:
-        """The rows that differ; the columns of `lake.differences.diff`.
+        """The rows that differ; the columns of `lake.version_diff.diff`.
 
         Raises:
             Problem: 400, the versions can't be compared; 413, too many rows would have to be.

@@ -9,7 +9,7 @@ import polars as pl
 from polars.exceptions import ComputeError
 
 from tnt_platform.errors import NotFound
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web.catalog import Catalog, expired
 
@@ -65,7 +65,7 @@ def reading(catalog: Catalog, snapshot: Snapshot, read: Callable[[], T]) -> T:
     try:
         return read()
     except (NotFound, OSError, ComputeError) as error:
-        if catalog.objects.exists(layout.manifest_key(snapshot.dataset, snapshot.version)):
+        if catalog.objects.exists(naming.manifest_key(snapshot.dataset, snapshot.version)):
             raise
         catalog.forget(snapshot)
         raise expired(catalog.current(snapshot.dataset), snapshot.version) from error

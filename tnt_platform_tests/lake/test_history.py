@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError, PublishConflict
-from tnt_platform.lake import history, layout
-from tnt_platform.lake.differences import count_changes
+from tnt_platform.lake import history, naming
 from tnt_platform.lake.manifest import RowChanges
+from tnt_platform.lake.version_diff import count_changes
 from tnt_platform.lake.versions import PartitionChange, Snapshot, VersionedStore, diff
 from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.lake.changes import KEY, Clock, change, content, quarantine, rows, store_on
@@ -77,7 +77,7 @@ def test_counting_in_several_passes_gives_what_one_pass_gives(monkeypatch: pytes
     after = pl.LazyFrame({"p": ["x"] * 50, "id": range(10, 60), "v": [0] * 40 + [1] * 10})
     expected = {("x",): RowChanges(added=10, updated=0, removed=10)}
     assert count_changes(before, after, by=["p"], key=["id"], rows=100) == expected
-    monkeypatch.setattr("tnt_platform.lake.differences._KEYS_A_PASS", 7)
+    monkeypatch.setattr("tnt_platform.lake.version_diff._KEYS_A_PASS", 7)
     assert count_changes(before, after, by=["p"], key=["id"], rows=100) == expected
 
 
@@ -220,7 +220,7 @@ def test_abandoned_drafts_are_swept_only_after_the_grace_period(
     assert store.expire(DATASET, keep=1, older_than=timedelta(0)).files == 4, (
         "data, two lists and the manifest"
     )
-    assert lake_objects.list(layout.version_folder(DATASET, draft.version)).is_empty()
+    assert lake_objects.list(naming.version_folder(DATASET, draft.version)).is_empty()
     assert store.verify(current(store)) == []
 
 
@@ -274,7 +274,7 @@ def test_a_folder_that_is_no_version_is_never_swept(
     store: VersionedStore, clock: Clock, lake_objects: Objects
 ) -> None:
     published(store, clock, {"a": 1})
-    stray = f"{layout.versions_folder(DATASET)}by-hand/notes.txt"
+    stray = f"{naming.versions_folder(DATASET)}by-hand/notes.txt"
     lake_objects.put(stray, b"mine")
     clock.advance(days=30)
     store.expire(DATASET, keep=1, older_than=timedelta(0))
@@ -319,6 +319,6 @@ def test_a_dataset_below_another_is_listed_too(tmp_path: Path) -> None:
     """`indec_ipc` is published, and so are its steps `indec_ipc/series` and `indec_ipc/capture`."""
     objects = Objects.open(tmp_path.as_uri())
     for dataset in ("prices", "prices/series", "transit/results"):
-        objects.put(layout.pointer_key(dataset), b"20260101T000000000000Z-00000000")
+        objects.put(naming.pointer_key(dataset), b"20260101T000000000000Z-00000000")
     objects.put("datasets/prices/versions/20260101T000000000000Z-00000000/manifest.json", b"{}")
     assert history.dataset_ids(objects) == ["prices", "prices/series", "transit/results"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tnt_platform.errors import PublishConflict, SwapLost, Unavailable
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.versions import PartitionChange, Snapshot, VersionedStore, diff
 from tnt_platform.storage.objects import Objects, Pointer
 from tnt_platform_tests.lake.changes import KEY, Clock, change, content, quarantine, store_on
@@ -302,7 +302,7 @@ def _recovers(lake: Path, tmp_path: Path) -> dict[str, int]:
     assert store.versions(DATASET).height == 2, "the crash and the rerun made one version together"
     clock.advance(days=3)
     store.expire(DATASET, keep=2, older_than=timedelta(0))
-    assert set(objects.list(layout.versions_folder(DATASET))["key"]) == _needed(store)
+    assert set(objects.list(naming.versions_folder(DATASET))["key"]) == _needed(store)
     assert not any((tmp_path / "scratch").iterdir())
     return seen
 
@@ -311,7 +311,7 @@ def _needed(store: VersionedStore) -> set[str]:
     needed: set[str] = set()
     for version in store.versions(DATASET)["version"]:
         snapshot = store.snapshot(DATASET, version)
-        names = (layout.manifest_key, layout.files_key, layout.partitions_key)
+        names = (naming.manifest_key, naming.files_key, naming.partitions_key)
         needed |= {name(DATASET, version) for name in names} | set(snapshot.files["path"])
         needed |= set(snapshot.partitions["ledger_path"].drop_nulls())
         needed |= set(snapshot.partitions["quarantine_path"].drop_nulls())

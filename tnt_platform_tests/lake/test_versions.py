@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import ConfigError, NotFound, PermanentError, PublishConflict
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore, diff, duplicate_keys
 from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.lake.changes import (
@@ -379,7 +379,7 @@ def test_a_child_sorts_after_its_parent_when_the_clock_steps_back(
     clock.advance(hours=-1)
     second = store.publish(DATASET, base=first, changes=[change(D1, {"a": 2})], key=KEY)
     assert second.version > first.version
-    assert layout.is_version_id(second.version)
+    assert naming.is_version_id(second.version)
 
 
 def test_a_draft_too_old_to_be_safe_from_the_sweep_is_refused(store: VersionedStore, clock: Clock) -> None:
@@ -410,7 +410,7 @@ def test_a_damaged_list_is_noticed_before_it_is_believed(store: VersionedStore, 
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     other = store.publish("other", base=None, changes=[change(D2, {"b": 1})], key=KEY)
     objects.put(
-        layout.files_key(DATASET, first.version), objects.get(layout.files_key("other", other.version))
+        naming.files_key(DATASET, first.version), objects.get(naming.files_key("other", other.version))
     )
     damaged = store.snapshot(DATASET, first.version)
     with pytest.raises(PermanentError, match="not the table its manifest names"):

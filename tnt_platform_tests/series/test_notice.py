@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tnt_platform.errors import ConfigError, NotFound
-from tnt_platform.lake import layout
+from tnt_platform.lake import naming
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.series.chain import SeriesChain
@@ -34,8 +34,8 @@ SPAWN = multiprocessing.get_context("spawn")
 PATIENCE_S = 60.0
 FIRST = {"2025-01": (1, 10), "2025-02": (2, 20), "2025-03": (3, None)}
 SECOND = {**FIRST, "2025-02": (2.5, 20), "2025-04": (4, 40)}
-POINTER = layout.pointer_key("prices")
-NOTIFIED = layout.notified_key("prices")
+POINTER = naming.pointer_key("prices")
+NOTIFIED = naming.notified_key("prices")
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_two_processes_that_run_one_dataset_at_once_both_end_well_with_one_versi
 @pytest.mark.heavy
 @pytest.mark.parametrize(
     "at",
-    [("put", "datasets/prices/versions/"), ("swap", POINTER), ("swap", layout.pointer_key("prices/series"))],
+    [("put", "datasets/prices/versions/"), ("swap", POINTER), ("swap", naming.pointer_key("prices/series"))],
     ids=["while it writes its draft", "at the swap of the pointer", "at the swap of the step before"],
 )
 def test_an_owner_paused_for_longer_than_the_lease_publishes_nothing_over_the_new_owner(

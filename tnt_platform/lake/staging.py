@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.lake import tables
+from tnt_platform.lake import formats
 from tnt_platform.lake.manifest import PartitionChange, RowChanges
-from tnt_platform.lake.parts import Part, part_of_file, part_of_frame, parts_of
+from tnt_platform.lake.parquet_part import ParquetPart, part_of_file, part_of_frame, parts_of
 from tnt_platform.storage.objects import Objects
 
 _SAME_EVENT = ["file_key", "line_no", "reason_code", "raw"]
@@ -28,7 +28,7 @@ class PublishedPartition:
 
 
 @dataclass
-class Prepared:
+class StagedPartition:
     """A change whose new objects are ready to upload.
 
     `rows_changed` is None while only a comparison by key can tell it.
@@ -36,13 +36,13 @@ class Prepared:
 
     change: PartitionChange
     base: PublishedPartition
-    parts: list[Part]
+    parts: list[ParquetPart]
     empty_schemas: list[str]
     kept: list[dict[str, Any]]
     dropped: list[dict[str, Any]]
     ledger: bytes | None
     ledger_sha256: str | None
-    quarantine: Part | None
+    quarantine: ParquetPart | None
     quarantine_digest: str | None
     rows_changed: RowChanges | None
     data_changed: bool = True
@@ -65,7 +65,7 @@ class Prepared:
         )
 
 
-def prepare(
+def stage(
     change: PartitionChange,
     base: PublishedPartition,
     *,
@@ -73,7 +73,7 @@ def prepare(
     key: tuple[str, ...],
     scratch: Path,
     now: datetime,
-) -> Prepared:
+) -> StagedPartition:
     """Encode one partition's new objects and check that its counts add up.
 
     Raises:
@@ -82,7 +82,7 @@ def prepare(
     name = change.partition
     if change.removed:
         gone = base.row["published"] if base.row else 0
-        return Prepared(
+        return StagedPartition(
             change, base, [], [], [], base.files, None, None, None, None, RowChanges(removed=gone)
         )
     kept, dropped = _kept(change, base)
@@ -91,7 +91,7 @@ def prepare(
     ledger = _ledger(change)
     quarantine, digest = _quarantine(change, base, objects, scratch, now)
     live = [part for part in parts if part.rows]
-    return Prepared(
+    return StagedPartition(
         change=change,
         base=base,
         parts=live,
@@ -99,7 +99,7 @@ def prepare(
         kept=kept,
         dropped=dropped,
         ledger=ledger,
-        ledger_sha256=tables.sha256_of(ledger) if ledger else None,
+        ledger_sha256=formats.sha256_of(ledger) if ledger else None,
         quarantine=quarantine,
         quarantine_digest=digest,
         rows_changed=_known_changes(live, dropped),
@@ -110,7 +110,7 @@ def prepare(
     )
 
 
-def _refuse_lost_rows(change: PartitionChange, parts: list[Part], kept: list[dict[str, Any]]) -> None:
+def _refuse_lost_rows(change: PartitionChange, parts: list[ParquetPart], kept: list[dict[str, Any]]) -> None:
     if not change.counts.balanced:
         raise PermanentError(
             f"partition {change.partition}: rows in are not the sum of where they went: {change.counts}"
@@ -142,16 +142,18 @@ def _ledger(change: PartitionChange) -> bytes | None:
     if change.inputs.is_empty():
         return None
     rows = change.inputs
-    if rows.schema != tables.LEDGER:
-        rows = tables.conform(rows.lazy(), tables.LEDGER, what=f"the ledger of {change.partition}").collect()
-    return tables.parquet_bytes(rows.sort("key", "etag") if rows.height > 1 else rows)
+    if rows.schema != formats.LEDGER:
+        rows = formats.conform(
+            rows.lazy(), formats.LEDGER, what=f"the ledger of {change.partition}"
+        ).collect()
+    return formats.parquet_bytes(rows.sort("key", "etag") if rows.height > 1 else rows)
 
 
-def _same_files(parts: list[Part], dropped: list[dict[str, Any]]) -> bool:
+def _same_files(parts: list[ParquetPart], dropped: list[dict[str, Any]]) -> bool:
     return [part.sha256 for part in parts] == [file["sha256"] for file in dropped]
 
 
-def _known_changes(parts: list[Part], dropped: list[dict[str, Any]]) -> RowChanges | None:
+def _known_changes(parts: list[ParquetPart], dropped: list[dict[str, Any]]) -> RowChanges | None:
     """The row changes that need no comparison: the same bytes, only new rows, or only rows that go."""
     if _same_files(parts, dropped):
         return RowChanges()
@@ -164,7 +166,7 @@ def _known_changes(parts: list[Part], dropped: list[dict[str, Any]]) -> RowChang
 
 def _quarantine(
     change: PartitionChange, base: PublishedPartition, objects: Objects, scratch: Path, now: datetime
-) -> tuple[Part | None, str | None]:
+) -> tuple[ParquetPart | None, str | None]:
     """The quarantine file (None when empty, or when the base's is as good) and the digest of its content."""
     in_memory = isinstance(change.quarantine, pl.DataFrame)
     if in_memory and not change.counts.quarantined and not len(change.quarantine):
@@ -178,14 +180,14 @@ def _quarantine(
         )
     if not found:
         return None, None
-    digest = tables.content_digest(rows, ignoring=["first_seen_at"])
+    digest = formats.content_digest(rows, ignoring=["first_seen_at"])
     if base.row is not None and base.row["quarantine_digest"] == digest:
         return None, digest
     dated = _with_first_seen(rows, base, objects, now)
     if in_memory:
         return part_of_frame(dated.collect(), key=(), name=change.partition), digest
     path = scratch / "quarantine" / f"{change.partition.replace('/', '~')}.parquet"
-    tables.sink_parquet(dated, path)
+    formats.sink_parquet(dated, path)
     return part_of_file(path, key=(), name=change.partition), digest
 
 
@@ -196,14 +198,14 @@ def _quarantine_rows(change: PartitionChange) -> pl.LazyFrame:
         frame = pl.scan_parquet(list(change.quarantine), glob=False, hive_partitioning=False)
     else:
         frame = pl.LazyFrame()
-    return tables.conform(frame, tables.QUARANTINE, what=f"the quarantine of {change.partition}")
+    return formats.conform(frame, formats.QUARANTINE, what=f"the quarantine of {change.partition}")
 
 
 def _with_first_seen(
     rows: pl.LazyFrame, base: PublishedPartition, objects: Objects, now: datetime
 ) -> pl.LazyFrame:
     """Rows the base quarantined too keep the time they were first seen."""
-    fallback = pl.col("first_seen_at").fill_null(pl.lit(now, tables.UTC_TIME))
+    fallback = pl.col("first_seen_at").fill_null(pl.lit(now, formats.UTC_TIME))
     path = base.row["quarantine_path"] if base.row else None
     if path is None:
         return rows.with_columns(fallback)

@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.lake import layout, tables
-from tnt_platform.lake.differences import PARTITION, count_changes, with_partition
-from tnt_platform.lake.indexes import Lists, named_types, new_manifest, write_indexes
+from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Changelog, PartitionChange, RowChanges
-from tnt_platform.lake.prepared import Prepared, PublishedPartition, prepare
 from tnt_platform.lake.snapshot import Draft, Snapshot, cast_to
+from tnt_platform.lake.staging import PublishedPartition, StagedPartition, stage
+from tnt_platform.lake.version_contents import VersionContents, named_types, new_manifest, write_indexes
+from tnt_platform.lake.version_diff import PARTITION, count_changes, with_partition
 from tnt_platform.storage.objects import Objects
 
 # Partitions that are encoded, compared and uploaded together: bounds memory, and shares one comparison.
@@ -37,10 +37,10 @@ class _Written:
     empty_schemas: list[str] = field(default_factory=list)
 
     @property
-    def lists(self) -> Lists:
-        return Lists(
-            pl.DataFrame(self.files, schema=tables.FILES, orient="row"),
-            pl.DataFrame(self.partitions, schema=tables.PARTITIONS, orient="row"),
+    def lists(self) -> VersionContents:
+        return VersionContents(
+            pl.DataFrame(self.files, schema=formats.FILES, orient="row"),
+            pl.DataFrame(self.partitions, schema=formats.PARTITIONS, orient="row"),
         )
 
 
@@ -64,7 +64,9 @@ class DraftWriter:
             PermanentError: a change contradicts itself, or two name the same partition.
         """
         _refuse_repeats(changes)
-        base = Lists(self.base.files, self.base.partitions) if self.base else Lists.empty()
+        base = (
+            VersionContents(self.base.files, self.base.partitions) if self.base else VersionContents.empty()
+        )
         written = self._upload_all(changes, base.only([change.partition for change in changes]))
         replaced = tuple(sorted(written.changes))
         if self.base is not None and not replaced:
@@ -89,7 +91,7 @@ class DraftWriter:
             partitions=lists.partitions,
         )
 
-    def _upload_all(self, changes: Sequence[PartitionChange], base: Lists) -> _Written:
+    def _upload_all(self, changes: Sequence[PartitionChange], base: VersionContents) -> _Written:
         written = _Written()
         held = _base_partitions(base)
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -111,9 +113,9 @@ class DraftWriter:
         pool: ThreadPoolExecutor,
         written: _Written,
     ) -> None:
-        def prepared_one(change: PartitionChange) -> Prepared:
+        def prepared_one(change: PartitionChange) -> StagedPartition:
             base = held.get(change.partition, PublishedPartition(None, []))
-            return prepare(change, base, objects=self.objects, key=self.key, scratch=scratch, now=self.now)
+            return stage(change, base, objects=self.objects, key=self.key, scratch=scratch, now=self.now)
 
         batch = list(pool.map(prepared_one, changes))
         self._compare([one for one in batch if one.rows_changed is None])
@@ -125,15 +127,15 @@ class DraftWriter:
         for one in batch:
             written.empty_schemas.extend(one.empty_schemas)
 
-    def _compare(self, batch: list[Prepared]) -> None:
+    def _compare(self, batch: list[StagedPartition]) -> None:
         """Count by key what changed in partitions that were really replaced, all of them in one query."""
         if not batch or self.base is None:
             return
-        dropped = pl.DataFrame([file for one in batch for file in one.dropped], schema=tables.FILES)
+        dropped = pl.DataFrame([file for one in batch for file in one.dropped], schema=formats.FILES)
         texts = [*dropped["schema"], *(part.schema for one in batch for part in one.parts)]
         # Most parts share one schema: read each distinct text once.
-        schemas = {text: tables.parse_schema(text) for text in dict.fromkeys(texts)}
-        schema = tables.merged_schema(schemas.values())
+        schemas = {text: formats.parse_schema(text) for text in dict.fromkeys(texts)}
+        schema = formats.merged_schema(schemas.values())
         after = [
             cast_to(part.scan(), schemas[part.schema], schema).with_columns(
                 pl.lit(one.change.partition).alias(PARTITION)
@@ -141,7 +143,7 @@ class DraftWriter:
             for one in batch
             for part in one.parts
         ]
-        rows = tables.total(dropped["rows"]) + sum(part.rows for one in batch for part in one.parts)
+        rows = formats.total(dropped["rows"]) + sum(part.rows for one in batch for part in one.parts)
         before = with_partition(self.base, dropped, schema).select(*schema, PARTITION)
         found = count_changes(before, pl.concat(after), by=[PARTITION], key=self.key, rows=rows)
         for one in batch:
@@ -149,7 +151,7 @@ class DraftWriter:
             # Other columns or types are a change of the published data even when every value is equal.
             one.data_changed = bool(one.rows_changed) or not _same_columns(one)
 
-    def _upload(self, one: Prepared) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _upload(self, one: StagedPartition) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Put the new objects of one partition; its rows of files.parquet and partitions.parquet."""
         if one.change.removed:
             return [], []
@@ -173,29 +175,29 @@ class DraftWriter:
         }
         return files, [row]
 
-    def _upload_data(self, one: Prepared) -> list[dict[str, Any]]:
+    def _upload_data(self, one: StagedPartition) -> list[dict[str, Any]]:
         files = list(one.kept)
         for number, part in enumerate(one.parts):
             path = f"{self._folder}data/{one.change.partition}/part-{number:05d}.parquet"
             part.upload(self.objects, path)
-            row = {name: getattr(part, name) for name in tables.FILES if hasattr(part, name)}
+            row = {name: getattr(part, name) for name in formats.FILES if hasattr(part, name)}
             files.append({"path": path, "partition": one.change.partition, "version": self.version, **row})
         return files
 
-    def _upload_ledger(self, one: Prepared) -> dict[str, Any]:
+    def _upload_ledger(self, one: StagedPartition) -> dict[str, Any]:
         if one.base.row is not None and one.base.row["ledger_sha256"] == one.ledger_sha256:
-            return {name: one.base.row[name] for name in tables.PARTITIONS if name.startswith("ledger_")}
+            return {name: one.base.row[name] for name in formats.PARTITIONS if name.startswith("ledger_")}
         if one.ledger is None:
             return {}
         path = f"{self._folder}inputs/{one.change.partition}.parquet"
         self.objects.put(path, one.ledger)
         return {"ledger_path": path, "ledger_sha256": one.ledger_sha256}
 
-    def _upload_quarantine(self, one: Prepared) -> dict[str, Any]:
+    def _upload_quarantine(self, one: StagedPartition) -> dict[str, Any]:
         if one.quarantine is None:
             row = one.base.row if one.quarantine_digest else None
             return (
-                {name: row[name] for name in tables.PARTITIONS if name.startswith("quarantine_")}
+                {name: row[name] for name in formats.PARTITIONS if name.startswith("quarantine_")}
                 if row
                 else {}
             )
@@ -209,25 +211,25 @@ class DraftWriter:
 
     @property
     def _folder(self) -> str:
-        return layout.version_folder(self.dataset, self.version)
+        return naming.version_folder(self.dataset, self.version)
 
     def _schema_if_empty(self, written: _Written) -> dict[str, str]:
         """With no row live, the columns are those of the empty frames given, else the base's."""
-        schemas = [tables.parse_schema(text) for text in dict.fromkeys(written.empty_schemas)]
+        schemas = [formats.parse_schema(text) for text in dict.fromkeys(written.empty_schemas)]
         return named_types(schemas) or (self.base.manifest.schema if self.base else {})
 
 
-def _base_partitions(base: Lists) -> dict[str, PublishedPartition]:
+def _base_partitions(base: VersionContents) -> dict[str, PublishedPartition]:
     held = {row["partition"]: PublishedPartition(row, []) for row in base.partitions.iter_rows(named=True)}
     for file in base.files.iter_rows(named=True):
         held[file["partition"]].files.append(file)
     return held
 
 
-def _same_columns(one: Prepared) -> bool:
-    before = [tables.parse_schema(file["schema"]) for file in one.dropped]
-    after = [tables.parse_schema(part.schema) for part in one.parts]
-    return dict(tables.merged_schema(before)) == dict(tables.merged_schema(after))
+def _same_columns(one: StagedPartition) -> bool:
+    before = [formats.parse_schema(file["schema"]) for file in one.dropped]
+    after = [formats.parse_schema(part.schema) for part in one.parts]
+    return dict(formats.merged_schema(before)) == dict(formats.merged_schema(after))
 
 
 def _as_draft(base: Snapshot) -> Draft:
@@ -250,4 +252,4 @@ def _refuse_repeats(changes: Iterable[PartitionChange]) -> None:
             f"partitions {repeated} are changed twice in one publish; merge their changes first"
         )
     for name in seen:
-        layout.check_partition_name(name)
+        naming.check_partition_name(name)

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.lake import layout, tables
+from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Changelog, Manifest, RowCounts
 from tnt_platform.storage.objects import Objects
 
@@ -18,36 +18,36 @@ _COUNTS = ["rows_in", "published", "quarantined", "deduplicated", "filtered"]
 
 
 @dataclass(frozen=True)
-class Lists:
-    """files.parquet and partitions.parquet of one version (tables.FILES, tables.PARTITIONS)."""
+class VersionContents:
+    """files.parquet and partitions.parquet of one version (formats.FILES, formats.PARTITIONS)."""
 
     files: pl.DataFrame
     partitions: pl.DataFrame
 
     @classmethod
-    def empty(cls) -> Lists:
+    def empty(cls) -> VersionContents:
         """The lists of a dataset before its first version."""
-        return cls(pl.DataFrame(schema=tables.FILES), pl.DataFrame(schema=tables.PARTITIONS))
+        return cls(pl.DataFrame(schema=formats.FILES), pl.DataFrame(schema=formats.PARTITIONS))
 
-    def only(self, partitions: Sequence[str]) -> Lists:
+    def only(self, partitions: Sequence[str]) -> VersionContents:
         """The rows of these partitions."""
         names = pl.DataFrame({"partition": partitions}, schema={"partition": pl.String})
-        return Lists(
+        return VersionContents(
             self.files.join(names, on="partition", how="semi"),
             self.partitions.join(names, on="partition", how="semi"),
         )
 
-    def replacing(self, partitions: Sequence[str], new: Lists) -> Lists:
+    def replacing(self, partitions: Sequence[str], new: VersionContents) -> VersionContents:
         """These lists with the rows of `partitions` taken from `new`; sorted by partition, then path."""
         names = pl.DataFrame({"partition": partitions}, schema={"partition": pl.String})
         files = self.files.join(names, on="partition", how="anti")
         rows = self.partitions.join(names, on="partition", how="anti")
-        return Lists(
+        return VersionContents(
             pl.concat([files, new.files]).sort("partition", "path"),
             pl.concat([rows, new.partitions]).sort("partition"),
         )
 
-    def moved_since(self, before: Lists) -> list[str]:
+    def moved_since(self, before: VersionContents) -> list[str]:
         """The partitions whose last change or files differ from what `before` says, sorted."""
         rows = pl.concat([_last_changes(self), _last_changes(before)])
         once = rows.filter(~rows.is_duplicated())["partition"]
@@ -55,7 +55,7 @@ class Lists:
 
 
 def write_indexes(
-    objects: Objects, manifest: Manifest, lists: Lists, *, schema_if_empty: Mapping[str, str]
+    objects: Objects, manifest: Manifest, lists: VersionContents, *, schema_if_empty: Mapping[str, str]
 ) -> Manifest:
     """Write files.parquet, partitions.parquet, then manifest.json, whose totals are taken from the lists.
 
@@ -64,7 +64,7 @@ def write_indexes(
     Raises:
         PermanentError: a column has types in different files that don't go together.
     """
-    files, partitions = tables.parquet_bytes(lists.files), tables.parquet_bytes(lists.partitions)
+    files, partitions = formats.parquet_bytes(lists.files), formats.parquet_bytes(lists.partitions)
     whole = replace(
         manifest,
         schema=live_schema(lists.files) or dict(schema_if_empty),
@@ -73,15 +73,15 @@ def write_indexes(
         date_range=_date_range(lists.partitions["partition"]),
         partitions=lists.partitions.height,
         files=lists.files.height,
-        rows=tables.total(lists.files["rows"]),
-        size_bytes=tables.total(lists.files["size_bytes"]),
-        files_sha256=tables.sha256_of(files),
-        partitions_sha256=tables.sha256_of(partitions),
+        rows=formats.total(lists.files["rows"]),
+        size_bytes=formats.total(lists.files["size_bytes"]),
+        files_sha256=formats.sha256_of(files),
+        partitions_sha256=formats.sha256_of(partitions),
     )
     dataset, version = manifest.dataset_id, manifest.version_id
-    objects.put(layout.files_key(dataset, version), files)
-    objects.put(layout.partitions_key(dataset, version), partitions)
-    objects.put(layout.manifest_key(dataset, version), whole.to_json())
+    objects.put(naming.files_key(dataset, version), files)
+    objects.put(naming.partitions_key(dataset, version), partitions)
+    objects.put(naming.manifest_key(dataset, version), whole.to_json())
     return whole
 
 
@@ -126,7 +126,7 @@ def live_schema(files: pl.DataFrame) -> dict[str, str]:
     newest_first = (
         files.group_by("schema").agg(pl.col("version").max()).sort("version", "schema", descending=True)
     )
-    return named_types([tables.parse_schema(text) for text in newest_first["schema"]])
+    return named_types([formats.parse_schema(text) for text in newest_first["schema"]])
 
 
 def named_types(schemas: Sequence[pl.Schema]) -> dict[str, str]:
@@ -144,7 +144,7 @@ def named_types(schemas: Sequence[pl.Schema]) -> dict[str, str]:
         if pl.String() in real and len(real) > 1:
             raise PermanentError(_clash(name, real))
     try:
-        merged = tables.merged_schema(schemas)
+        merged = formats.merged_schema(schemas)
     except pl.exceptions.SchemaError as error:
         raise PermanentError(_clash(str(error), ())) from error
     return {name: str(dtype) for name, dtype in merged.items()}
@@ -157,7 +157,7 @@ def _clash(name: str, found: Iterable[pl.DataType]) -> str:
     )
 
 
-def _last_changes(lists: Lists) -> pl.DataFrame:
+def _last_changes(lists: VersionContents) -> pl.DataFrame:
     changes = lists.partitions.select("partition", pl.col("changed_by").alias("what"))
     return pl.concat([changes, lists.files.select("partition", pl.col("path").alias("what"))])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.lake import tables
+from tnt_platform.lake import formats
 from tnt_platform.storage.objects import Objects
 
 # The lengths and ends of one part keep one core busy at a time.
@@ -18,7 +18,7 @@ _PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class ParquetPart:
     """One parquet file in memory or on local disk; key_min/key_max are of the first key column, as text."""
 
     source: bytes | Path
@@ -43,7 +43,7 @@ class Part:
 
 def parts_of(
     data: pl.DataFrame | pl.LazyFrame | Sequence[Path], *, key: Sequence[str], scratch: Path, name: str
-) -> list[Part]:
+) -> list[ParquetPart]:
     """Encode a frame, stream a lazy frame into `scratch`, or describe parts that lie on disk already.
 
     Raises:
@@ -53,29 +53,31 @@ def parts_of(
         return [part_of_frame(data, key=key, name=name)] if data.width else []
     if isinstance(data, pl.LazyFrame):
         path = scratch / f"{name.replace('/', '~')}.parquet"
-        tables.sink_parquet(data, path)
+        formats.sink_parquet(data, path)
         return [part_of_file(path, key=key, name=name)]
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
         return list(pool.map(lambda path: part_of_file(path, key=key, name=name), data))
 
 
-def part_of_frame(frame: pl.DataFrame, *, key: Sequence[str], name: str) -> Part:
+def part_of_frame(frame: pl.DataFrame, *, key: Sequence[str], name: str) -> ParquetPart:
     """The frame as one part in memory."""
     _require_key(frame.columns, key, name)
-    data = tables.parquet_bytes(frame)
+    data = formats.parquet_bytes(frame)
     low, high = _frame_range(frame, key)
-    schema = tables.schema_json(frame.schema)
-    return Part(data, frame.height, len(data), tables.sha256_of(data), low, high, schema)
+    schema = formats.schema_json(frame.schema)
+    return ParquetPart(data, frame.height, len(data), formats.sha256_of(data), low, high, schema)
 
 
-def part_of_file(path: Path, *, key: Sequence[str], name: str) -> Part:
+def part_of_file(path: Path, *, key: Sequence[str], name: str) -> ParquetPart:
     """A local parquet file as one part; it is read in streaming memory."""
     rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     schema = rows.collect_schema()
     _require_key(schema.names(), key, name)
     facts = rows.select(pl.len(), *_range(schema, key)).collect(engine="streaming").row(0)
-    text = tables.schema_json(schema)
-    return Part(path, facts[0], path.stat().st_size, tables.sha256_of_file(path), facts[1], facts[2], text)
+    text = formats.schema_json(schema)
+    return ParquetPart(
+        path, facts[0], path.stat().st_size, formats.sha256_of_file(path), facts[1], facts[2], text
+    )
 
 
 def _frame_range(frame: pl.DataFrame, key: Sequence[str]) -> tuple[str | None, str | None]:

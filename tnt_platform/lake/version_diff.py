@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from tnt_platform.errors import PermanentError
-from tnt_platform.lake import layout, tables
+from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import RowChanges
 from tnt_platform.lake.snapshot import Snapshot, scan_files
 
@@ -89,7 +89,7 @@ def diff(before: Snapshot | None, after: Snapshot, partitions: Sequence[str] | N
         )
     # A version that never had a row knows no column; its key columns are text until one comes.
     no_rows = pl.Schema() if after.schema else pl.Schema(dict.fromkeys(key, pl.String()))
-    schema = tables.merged_schema([after.schema, *([before.schema] if before else []), no_rows])
+    schema = formats.merged_schema([after.schema, *([before.schema] if before else []), no_rows])
     old, new = files_apart(before, after, partitions)
     old_rows, new_rows = with_partition(after, old, schema), with_partition(after, new, schema)
     values = [name for name in schema if name not in key]
@@ -114,13 +114,13 @@ def partition_changes(before: Snapshot, after: Snapshot) -> dict[str, RowChanges
     both = pl.concat(rows)
     names = both.filter(~both.is_duplicated())["partition"].unique().sort()
     old, new = files_apart(before, after)
-    schema = tables.merged_schema([after.schema, before.schema])
+    schema = formats.merged_schema([after.schema, before.schema])
     counts = count_changes(
         with_partition(after, old, schema),
         with_partition(after, new, schema),
         by=[PARTITION],
         key=after.manifest.key,
-        rows=tables.total(old["rows"]) + tables.total(new["rows"]),
+        rows=formats.total(old["rows"]) + formats.total(new["rows"]),
     )
     return {name: counts.get((name,), RowChanges()) for name in names}
 
@@ -128,7 +128,7 @@ def partition_changes(before: Snapshot, after: Snapshot) -> dict[str, RowChanges
 def with_partition(snapshot: Snapshot, files: pl.DataFrame, schema: pl.Schema) -> pl.LazyFrame:
     """The rows of `files` with the column PARTITION, which is told by each file's path."""
     objects = snapshot.objects
-    folder = objects.polars_url(layout.versions_folder(snapshot.dataset).removesuffix("/"))
+    folder = objects.polars_url(naming.versions_folder(snapshot.dataset).removesuffix("/"))
     inside = pl.col(PARTITION).str.slice(len(folder))
     return scan_files(objects, files, schema, path_column=PARTITION).with_columns(
         inside.str.extract("^/[^/]+/data/(.+)/part-[^/]+$")

@@ -9,12 +9,12 @@ from datetime import datetime
 import polars as pl
 
 from tnt_platform.errors import NotFound, PublishConflict, SwapLost
-from tnt_platform.lake import layout
-from tnt_platform.lake.differences import partition_changes
-from tnt_platform.lake.indexes import Lists, new_manifest, write_indexes
+from tnt_platform.lake import naming
 from tnt_platform.lake.manifest import Changelog, Manifest
 from tnt_platform.lake.retention import GRACE
 from tnt_platform.lake.snapshot import Draft, Snapshot, ancestors, current_snapshot
+from tnt_platform.lake.version_contents import VersionContents, new_manifest, write_indexes
+from tnt_platform.lake.version_diff import partition_changes
 from tnt_platform.storage.objects import Objects, Pointer
 
 # A rebase takes milliseconds; who loses this often meets a store that lies about its preconditions.
@@ -23,7 +23,7 @@ _LONGEST_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True)
-class PointerMover:
+class Committer:
     """Swaps pointers, and puts a draft on top of what others published meanwhile."""
 
     objects: Objects
@@ -69,7 +69,7 @@ class PointerMover:
         raise _too_many_losses(target.dataset)
 
     def _swap(self, draft: Draft, parent: Snapshot | None) -> Snapshot:
-        key = layout.pointer_key(draft.dataset)
+        key = naming.pointer_key(draft.dataset)
         expected = parent.pointer if parent else None
         if parent is not None and expected is None:
             # The base was opened by its id; ids are unique, so a pointer with that id is its pointer.
@@ -93,10 +93,12 @@ class PointerMover:
         """The draft on top of `current`, under a fresh id that sorts after it; its data stays in place."""
         _refuse_conflict(draft, current)
         now = self.clock()
-        version = layout.new_version_id(now, self.entropy, after=current.version)
-        own = Lists(draft.files, draft.partitions).only(draft.replaced)
+        version = naming.new_version_id(now, self.entropy, after=current.version)
+        own = VersionContents(draft.files, draft.partitions).only(draft.replaced)
         renamed = own.partitions.with_columns(pl.lit(version).alias("changed_by"))
-        lists = Lists(current.files, current.partitions).replacing(draft.replaced, Lists(own.files, renamed))
+        lists = VersionContents(current.files, current.partitions).replacing(
+            draft.replaced, VersionContents(own.files, renamed)
+        )
         before = draft.manifest
         manifest = new_manifest(
             draft.dataset,
@@ -116,7 +118,7 @@ class PointerMover:
         now = self.clock()
         manifest = new_manifest(
             current.dataset,
-            layout.new_version_id(now, self.entropy, after=current.version),
+            naming.new_version_id(now, self.entropy, after=current.version),
             parent=current.version,
             created_at=now,
             changelog=Changelog.of(changes),
@@ -127,13 +129,13 @@ class PointerMover:
             held_because=reason,
             rolled_back_to=target.version,
         )
-        lists = Lists(target.files, target.partitions)
+        lists = VersionContents(target.files, target.partitions)
         return self._indexed(manifest, lists, target.manifest, current, tuple(sorted(changes)))
 
     def _indexed(
         self,
         manifest: Manifest,
-        lists: Lists,
+        lists: VersionContents,
         like: Manifest,
         base: Snapshot | None,
         replaced: tuple[str, ...],
@@ -160,8 +162,11 @@ def _published(draft: Draft, pointer: Pointer | None) -> Snapshot:
 
 def _refuse_conflict(draft: Draft, current: Snapshot) -> None:
     """Raise unless the draft would be the same had it been computed from `current`."""
-    base = Lists(draft.base.files, draft.base.partitions) if draft.base else Lists.empty()
-    was, found = base.only(draft.replaced), Lists(current.files, current.partitions).only(draft.replaced)
+    base = VersionContents(draft.base.files, draft.base.partitions) if draft.base else VersionContents.empty()
+    was, found = (
+        base.only(draft.replaced),
+        VersionContents(current.files, current.partitions).only(draft.replaced),
+    )
     again = "recompute from the current version and publish again"
     if moved := found.moved_since(was):
         raise PublishConflict(
