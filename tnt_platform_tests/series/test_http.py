@@ -235,7 +235,7 @@ def test_half_a_table_that_looks_whole_does_not_shrink_the_history(
     assert scene.values()["2025-04-01"] == 4
 
 
-def test_half_a_workbook_that_looks_whole_is_refused(tmp_path: Path, site: RunningDownloads) -> None:
+def test_half_a_workbook_that_looks_whole_is_rejected(tmp_path: Path, site: RunningDownloads) -> None:
     scene = SeriesScene(tmp_path, spec=with_url(workbook_spec(), f"{site.url}/prices.xlsx"))
     put(scene, "prices.xlsx", workbook())
     site.faults.kind = "lying_length"
