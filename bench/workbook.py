@@ -27,8 +27,8 @@ from random import Random
 
 import xlsxwriter
 
+from tnt_platform.series.normalized import READERS
 from tnt_platform.series.readers.layouts import ColumnSeries, DateColumnLayout
-from tnt_platform.series.readers.reader import READERS
 
 RESULTS = Path(__file__).parent / "results" / "workbook.json"
 WANTED_RATIO = 8.0

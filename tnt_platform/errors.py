@@ -43,7 +43,7 @@ class InvalidInput(PermanentError):
         super().__init__(message)
         self.reason_code = reason_code
 
-    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, ...]]:
         # Exceptions with two arguments don't survive a process boundary without this.
         return type(self), (self.reason_code, str(self))
 

@@ -17,7 +17,7 @@ from tnt_platform.kinds import DEFS
 from tnt_platform.series.drafting.defs_text import defs_text
 from tnt_platform.series.drafting.draft import draft_layout
 from tnt_platform.series.drafting.drafted import UNIT, Draft
-from tnt_platform.series.normalized import Read, read_capture
+from tnt_platform.series.normalized import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 
 FILE = "defs.yaml"
@@ -137,7 +137,7 @@ def show_reading(path: Path, data: bytes) -> None:
     counts = read.counts
     more = f" (the first {SERIES_SHOWN})" if series > SERIES_SHOWN else ""
     console.print(
-        f"\n{series} series{more}, {counts.published:,} observations, {counts.quarantined:,} refused, "
+        f"\n{series} series{more}, {counts.published:,} observations, {counts.quarantined:,} rejected, "
         f"{counts.deduplicated:,} repeated, {counts.filtered:,} not available\n"
     )
     # The code comes last: it may be long, and only the last column folds.
@@ -147,10 +147,10 @@ def show_reading(path: Path, data: bytes) -> None:
         numeric=(True, False, True, False, True, False, False),
     )
     if counts.quarantined:
-        show_frame(_reasons(read), title="refused, by reason")
+        show_frame(_reasons(read), title="rejected, by reason")
 
 
-def _ends(read: Read) -> pl.DataFrame:
+def _ends(read: NormalizedCapture) -> pl.DataFrame:
     """The first and the last observation of each series, those without any included, in the order of the file."""
     found = (
         read.normalized.observations.sort("period")
@@ -170,13 +170,13 @@ def _ends(read: Read) -> pl.DataFrame:
     )
 
 
-def _reasons(read: Read) -> pl.DataFrame:
+def _reasons(read: NormalizedCapture) -> pl.DataFrame:
     shown = ["reason_code", "reason", "place"]
-    refused = [
-        read.normalized.refused,
-        read.cells.refused.with_columns(place=pl.format("line {}", "line_no")),
+    rejected = [
+        read.normalized.rejected,
+        read.cells.rejected.with_columns(place=pl.format("line {}", "line_no")),
     ]
-    rows = pl.concat([frame.select(shown) for frame in refused if frame.height])
+    rows = pl.concat([frame.select(shown) for frame in rejected if frame.height])
     return (
         rows.group_by("reason_code", maintain_order=True)
         .agg(rows=pl.len(), reason=pl.col("reason").first(), example=pl.col("place").first())

@@ -1,21 +1,28 @@
-"""`<dataset>/capture`: the publisher's bytes, kept once per content."""
+"""`<dataset>/capture`: fetch the publisher's file, and keep its bytes once per content."""
 
 from __future__ import annotations
 
 import hashlib
+import mimetypes
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 
+from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.publishing import Place, Published, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.series.source import KnownFile, SourceFile, fetch_source, local_file, suffix_of
-from tnt_platform.series.spec import CAPTURE, SeriesSpec
+from tnt_platform.readers.served_page import refuse_page
+from tnt_platform.series.spec import CAPTURE, SeriesSource, SeriesSpec
 from tnt_platform.services.download import Downloader
 from tnt_platform.settings import Settings
+from tnt_platform.storage.objects import Objects
 
 CAPTURES: dict[str, pl.DataType] = {
     "captured_at": pl.Datetime("us", "UTC"),
@@ -28,6 +35,19 @@ CAPTURES: dict[str, pl.DataType] = {
     "object_key": pl.String(),
 }
 CAPTURE_KEY = ("captured_at",)
+_MONTH_MARK = re.compile(r"\{(YYYY|YY|MM)\}")
+_SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,5}){1,2}$")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file and the publisher's headers; `body` is None if the content is that of the last capture."""
+
+    url: str
+    body: bytes | None = field(repr=False)
+    etag: str | None = None
+    last_modified: str | None = None
+    content_type: str | None = None
 
 
 def publish_capture(
@@ -40,31 +60,30 @@ def publish_capture(
     run_id: str,
     file: Path | None = None,
 ) -> Published:
-    """Look at the source; a content that is not the newest capture's is stored and becomes the newest.
+    """Poll the source, or take `file` instead; content other than the newest capture's becomes the newest.
 
-    The bytes are stored before the row that names them, under their hash, so a crash between leaves nothing
-    to clean up. Partitions are the months of capture; `file` is taken instead of the source.
+    The bytes are stored under their hash before the row that names them, so a crash in between leaves nothing to
+    clean up. Partitions are months of capture.
 
     Raises:
-        TntError: the source can't be had; see `source.fetch_source`.
+        TntError: the source can't be fetched; see `fetch_source`.
     """
     base = place.store.current(spec.dataset(CAPTURE))
     newest = newest_capture(base)
-    known = KnownFile(newest["url"], newest["etag"], newest["last_modified"]) if newest else None
-    found = local_file(file) if file else fetch_source(spec.source, known, place, settings, downloader, now)
+    found = local_file(file) if file else fetch_source(spec.source, newest, place, settings, downloader, now)
     digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
     if base is not None and newest is not None and digest in (None, newest["sha256"]):
         counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
         month = f"{newest['captured_at']:%Y-%m}"
         return Published(base.dataset, month, base, changed=False, counts=counts, facts=_facts(newest))
-    assert found.body is not None
-    assert digest is not None
-    row = _stored(spec, place, found, found.body, digest, now)
+    assert found.body is not None, "without a capture, nothing can be unchanged"
+    assert digest is not None, "it is the digest of the body"
+    row = _store(spec, place, found, found.body, digest, now)
     return _publish_row(spec, place, base, row, run_id)
 
 
 def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """The row of the capture taken last."""
+    """Return the row of the last capture."""
     if snapshot is None or snapshot.partitions.is_empty():
         return None
     last = snapshot.partitions["partition"].max()
@@ -72,10 +91,12 @@ def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
     return rows.row(0, named=True) if rows.height else None
 
 
-def _stored(
+def _store(
     spec: SeriesSpec, place: Place, found: SourceFile, body: bytes, digest: str, now: datetime
 ) -> dict[str, Any]:
-    key = f"captures/{spec.name}/{digest}{suffix_of(found.url)}"
+    """Put the bytes into the lake, and return the row that names them."""
+    suffix = _SUFFIX.search(found.url.split("?")[0].rsplit("/", 1)[-1])
+    key = f"captures/{spec.name}/{digest}{suffix[0].lower() if suffix else ''}"
     if not place.lake.exists(key):
         place.lake.put(key, body)
     return {
@@ -97,14 +118,13 @@ def _publish_row(
     fresh = pl.DataFrame([row], schema=CAPTURES)
     before = base.scan([month]).collect() if base and base.partition(month) else fresh.clear()
     rows = pl.concat([before, fresh]).sort("captured_at")
-    digest = hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest()
     change = PartitionChange(
         partition=month,
         data=rows,
         inputs=pl.DataFrame(),
         quarantine=pl.DataFrame(),
         counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=digest,
+        inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest(),
     )
     published = publish_checked(
         place,
@@ -126,3 +146,121 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
         "captured_at": str(row["captured_at"]),
         "capture_object": row["object_key"],
     }
+
+
+def local_file(path: Path) -> SourceFile:
+    """Read a file that somebody downloaded.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is a web page.
+    """
+    if not path.is_file():
+        raise NotFound(f"{path} is not a file")
+    body = path.read_bytes()
+    refuse_page(body)
+    return SourceFile(path.absolute().as_uri(), body, content_type=mimetypes.guess_type(path.name)[0])
+
+
+def fetch_source(
+    source: SeriesSource,
+    newest: dict[str, Any] | None,
+    place: Place,
+    settings: Settings,
+    downloader: Downloader,
+    now: datetime,
+) -> SourceFile:
+    """Fetch the newest file of the source, unless the publisher says that it is that of the `newest` capture.
+
+    A URL with marks for the month is tried month by month, backwards, but never beyond the month captured last: if
+    the publisher's newest page is broken, an older file does not come back.
+
+    Raises:
+        NotFound: there is no file for any month.
+        InvalidInput: a web page was served instead of a file.
+        Unavailable: the publisher can't be reached, or the file captured last is gone for the moment.
+    """
+    url = settings.resolve(source.url)
+    tried: list[str] = []
+    for candidate in _candidates(url, source.months_back, now):
+        found = _fetch(candidate, source, newest, place, settings, downloader)
+        page = _page_in(found)
+        if page is not None and candidate == url:
+            raise InvalidInput(page.reason_code, f"{candidate}: {page}. The published versions are untouched")
+        if found is not None and page is None:
+            return found
+        tried.append(f"{candidate} (a web page)" if page else candidate)
+        if newest is not None and candidate == newest["url"] and candidate != url:
+            raise Unavailable(
+                f"{candidate} was captured before and is gone, and there is no newer file (tried "
+                f"{', '.join(tried[:-1]) or 'none'}); older months are not taken instead: try again later"
+            )
+    more = " ..." if len(tried) > 3 else ""
+    months = f" and `months_back` ({source.months_back})" if len(tried) > 1 else ""
+    raise NotFound(f"no file at {', '.join(tried[:3])}{more}; check `source.url` in a browser{months}")
+
+
+def _page_in(found: SourceFile | None) -> InvalidInput | None:
+    """Return the error if a page for people was served instead of a file."""
+    if found is None or found.body is None:
+        return None
+    try:
+        refuse_page(found.body)
+    except InvalidInput as page:
+        return page
+    return None
+
+
+def _candidates(url: str, months_back: int, now: datetime) -> Iterator[str]:
+    if not _MONTH_MARK.search(url):
+        yield url
+        return
+    this_month = now.year * 12 + now.month - 1
+    for number in range(this_month, this_month - months_back - 1, -1):
+        year, month = divmod(number, 12)
+        values = {"YYYY": f"{year:04d}", "YY": f"{year % 100:02d}", "MM": f"{month + 1:02d}"}
+        yield _MONTH_MARK.sub(lambda mark, values=values: values[mark[1]], url)  # type: ignore[misc]
+
+
+def _fetch(
+    url: str,
+    source: SeriesSource,
+    newest: dict[str, Any] | None,
+    place: Place,
+    settings: Settings,
+    downloader: Downloader,
+) -> SourceFile | None:
+    """Return None if there is no such file."""
+    if not url.startswith(("http://", "https://")):
+        return _fetch_object(url, source, place, settings)
+    same = newest if newest is not None and newest["url"] == url else {}
+    response = downloader.fetch(
+        url,
+        etag=same.get("etag"),
+        last_modified=same.get("last_modified"),
+        headers={name: settings.resolve(value) for name, value in source.headers.items()},
+    )
+    if response.status == "absent":
+        return None
+    return SourceFile(url, response.body, response.etag, response.last_modified, response.content_type)
+
+
+def _fetch_object(url: str, source: SeriesSource, place: Place, settings: Settings) -> SourceFile | None:
+    objects, key = place.raw, url
+    if url.startswith(("file:///", "s3://")):
+        folder, _, name = url.rpartition("/")
+        # Both parts of a file URL are percent-encoded; the folder is decoded where it is opened.
+        key = unquote(name) if url.startswith("file:") else name
+        objects = Objects.open(folder, options=settings.s3_options())
+    try:
+        listed = objects.list(key).filter(key=key)
+        if listed.is_empty():
+            return None
+        if (size := listed["size_bytes"][0]) > source.max_size_bytes:
+            raise InvalidInput(
+                "too_large",
+                f"{url} has {size:,} bytes, more than `max_size_mb` allows; raise it if the size is right",
+            )
+        return SourceFile(url, objects.get(key), content_type=mimetypes.guess_type(key)[0])
+    except NotFound:
+        return None

@@ -1,14 +1,14 @@
-"""The links of a series dataset, in order, under one lease."""
+"""Run the steps of a dataset of series in order, under one lease."""
 
 from __future__ import annotations
 
 import os
-import random  # noqa: TID251  (jitter between retries only; no result depends on it)
+import random  # noqa: TID251  (only jitter between retries; no result depends on it)
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -19,22 +19,18 @@ from tnt_platform.series.capture import publish_capture
 from tnt_platform.series.normalized import publish_series
 from tnt_platform.series.notice import send_notice
 from tnt_platform.series.observations import publish_observations
-from tnt_platform.series.source import utc_now
 from tnt_platform.series.spec import CAPTURE, OBSERVATIONS, SERIES, SeriesSpec
 from tnt_platform.services.download import Downloader, DownloadLimits
 from tnt_platform.services.lease import HeldLease, LeaseHeld, hold_lease, open_lease_store
 from tnt_platform.settings import Settings
 
 
-def _silent(message: str) -> None:
-    """Nobody is watching."""
-
-
 @dataclass
 class SeriesChain:
-    """One dataset, where it lives, and how this run goes about it; enter it to hold the dataset's lease.
+    """A run of one dataset, as a context manager that holds the dataset's lease.
 
     `file` is captured instead of the source; see `publish_observations` for `accept_vanished` and `by_hand`.
+    `progress` is called with a message when the run has to wait.
     """
 
     spec: SeriesSpec
@@ -44,40 +40,40 @@ class SeriesChain:
     file: Path | None = None
     accept_vanished: bool = False
     by_hand: bool = False
-    clock: Callable[[], datetime] = utc_now
-    progress: Callable[[str], None] = _silent
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    progress: Callable[[str], None] | None = None
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _lease: HeldLease | None = field(default=None, init=False, repr=False)
     _downloader: Downloader | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> SeriesChain:
-        limits = DownloadLimits(
-            max_bytes=self.spec.source.max_size_bytes, timeout_s=self.spec.source.timeout_s
-        )
-        self._downloader = self._open.enter_context(
-            Downloader(limits, clock=self.clock, uniform=random.random)
-        )
-        self._lease = self._hold()
+        source = self.spec.source
+        limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
+        with ExitStack() as opening:
+            downloader = Downloader(limits, clock=self.clock, uniform=random.random)
+            self._downloader = opening.enter_context(downloader)
+            self._lease = self._take_lease(opening)
+            self._open = opening.pop_all()
         return self
 
-    def _hold(self) -> HeldLease:
-        """Take the dataset's lease; one whose owner died is free after its timeout, so that long is waited."""
+    def _take_lease(self, opening: ExitStack) -> HeldLease:
+        """Wait until the lease is free, at most for its timeout: then a lease whose owner died has expired."""
         where = self.settings.lock_table or (self.settings.home / "locks").as_uri()
         store = open_lease_store(where, clock=self.clock, options=self.settings.aws_options("dynamodb"))
         key = self.spec.lock_key or f"etl:{self.spec.name}"
         owner = f"{self.run_id or 'by hand'} {socket.gethostname()}:{os.getpid()}"
         timeout_s = self.spec.lock_timeout_s
-        patient = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(LeaseHeld),
             wait=tenacity.wait_fixed(min(5.0, timeout_s / 10)),
             stop=tenacity.stop_after_delay(timeout_s * 1.1 + 10),
-            before_sleep=self._say_waiting,
+            before_sleep=self._report_waiting,
             reraise=True,
         )
-        return patient(lambda: self._open.enter_context(hold_lease(store, key, owner, timeout_s)))
+        return retrying(lambda: opening.enter_context(hold_lease(store, key, owner, timeout_s)))
 
-    def _say_waiting(self, state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 1 and state.outcome is not None:
+    def _report_waiting(self, state: tenacity.RetryCallState) -> None:
+        if self.progress and state.attempt_number == 1 and state.outcome is not None:
             self.progress(f"waiting: {state.outcome.exception()}")
 
     def __exit__(
@@ -86,41 +82,40 @@ class SeriesChain:
         self._open.close()
 
     def publish(self, step: str) -> Published:
-        """Bring one step up to date; one that is already costs a few small reads.
+        """Bring one step up to date; a step that is costs a few small reads.
 
         Raises:
-            LeaseLost: another run took over, because this one was paused for longer than the lease.
+            LeaseLost: another run took over, because this one was paused for longer than its lease lasts.
         """
-        lease, downloader = self._lease, self._downloader
+        lease = self._lease
         assert lease is not None, "enter the chain first"
-        assert downloader is not None
-        links: dict[str, Callable[[], Published]] = {
-            CAPTURE: lambda: publish_capture(
-                self.spec,
-                self.place,
-                self.settings,
-                downloader,
-                now=self.clock(),
-                run_id=self.run_id,
-                file=self.file,
-            ),
-            SERIES: lambda: publish_series(self.spec, self.place, self.run_id),
-            OBSERVATIONS: lambda: publish_observations(
-                self.spec,
-                self.place,
-                self.run_id,
-                accept_vanished=self.accept_vanished,
-                by_hand=self.by_hand,
-                lease=lease,
-            ),
-        }
 
-        def link() -> Published:
+        def attempt() -> Published:
             lease.assert_held()
-            return links[step]()
+            return self._publish(step, lease)
 
-        return retry_conflicts(link)
+        return retry_conflicts(attempt)
+
+    def _publish(self, step: str, lease: HeldLease) -> Published:
+        spec, place, run_id = self.spec, self.place, self.run_id
+        if step == CAPTURE:
+            assert self._downloader is not None, "it is opened with the lease"
+            now = self.clock()
+            return publish_capture(
+                spec, place, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
+            )
+        if step == SERIES:
+            return publish_series(spec, place, run_id)
+        assert step == OBSERVATIONS, f"{step} is not a step of a dataset of series"
+        return publish_observations(
+            spec,
+            place,
+            run_id,
+            accept_vanished=self.accept_vanished,
+            by_hand=self.by_hand,
+            lease=lease,
+        )
 
     def send_notice(self) -> str | None:
-        """Tell subscribers about a version that changed data; see `notice.send_notice`."""
+        """Notify subscribers of a version that changed data; see `notice.send_notice`."""
         return send_notice(self.spec, self.place, self.settings)

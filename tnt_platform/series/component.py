@@ -1,22 +1,24 @@
-"""The assets of a series dataset: one op that takes the source through capture, series and observations."""
+"""Define the Dagster assets of a dataset of series: one op takes the source through capture to observations."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from tnt_platform.lake.publishing import Published
+from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
+from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest import materialize_newest
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, StepStory
 from tnt_platform.series.chain import SeriesChain
-from tnt_platform.series.metadata import series_metadata
-from tnt_platform.series.scaffold import SeriesScaffolder
-from tnt_platform.series.spec import CAPTURE, OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.series.plots import MAX_SERIES, series_plot
+from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATIONS, SERIES, SeriesSpec
 
 CHECKS = StepChecks(
     blocking={
@@ -32,22 +34,38 @@ CHECKS = StepChecks(
     descriptions={
         "rows_conserved": "Cells in = observations + quarantined + repeated + not available.",
         "unique_keys": "No two observations of a series belong to one period.",
-        "history_not_shrinking": "What was published is still there: a publisher that drops ten years is not followed.",
-        "series_have_observations": "Every series that the file should hold has a value.",
+        "history_not_shrinking": "No published observation is missing from the newest capture.",
+        "series_have_observations": "Every declared series has a value.",
         "no_gaps": "No period is missing inside a series, by the calendar of its frequency.",
-        "no_jumps": "No new value is far from what its series usually does.",
+        "no_jumps": "No new value differs from the one before by far more than usual in its series.",
     },
 )
 DESCRIPTIONS: Mapping[str, str] = {
-    CAPTURE: "The publisher's file as it came, kept once per content.",
-    SERIES: "The newest capture, read and normalized: one row an observation; what can't be read is in quarantine.",
-    OBSERVATIONS: "Every observation ever published, with corrections, versioned and partitioned.",
+    CAPTURE: "The publisher's file as delivered, kept once per content.",
+    SERIES: "The newest capture, normalized: one row per observation; cells that can't be read are in quarantine.",
+    OBSERVATIONS: "Every observation ever published, with its revisions, versioned and partitioned.",
 }
 STEP_KINDS: Mapping[str, set[str]] = {
     CAPTURE: {"file"},
     SERIES: {"polars", "parquet"},
     OBSERVATIONS: {"parquet"},
 }
+
+
+class SeriesScaffolder(dg.Scaffolder):
+    """Writes a commented defs.yaml that `tnt validate` accepts, for `dg scaffold defs`."""
+
+    def scaffold(self, request: dg.ScaffoldRequest) -> None:
+        """Write the file, unless there is one.
+
+        Raises:
+            FileExistsError: there is a dataset already.
+        """
+        path = request.target_path / "defs.yaml"
+        if path.exists():
+            raise FileExistsError(f"{path} exists already and is not overwritten; choose another name")
+        template = files(__package__).joinpath("defs_template.yaml").read_text(encoding="utf-8")
+        path.write_text(template.replace("MY_SERIES", request.target_path.name.upper()), encoding="utf-8")
 
 
 @dg.scaffold_with(SeriesScaffolder)
@@ -63,10 +81,10 @@ class SeriesDataset(DatasetComponent[SeriesSpec]):
 
 
 class SeriesRun(dg.Config):
-    """How a run goes about it; the defaults are right for the schedule.
+    """Options of a run; the schedule uses the defaults.
 
-    `file`: capture this local file instead of the source. `accept_vanished`: let observations go that the
-    publisher withdrew. `by_hand`: go on although the dataset was rolled back.
+    `file`: capture this local file instead of the source. `accept_vanished`: remove observations that the
+    publisher withdrew. `by_hand`: publish although a rollback has paused the dataset.
     """
 
     file: str | None = None
@@ -75,7 +93,7 @@ class SeriesRun(dg.Config):
 
 
 def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
-    """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
+    """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a source has only a newest state."""
     story = StepStory(
         DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url, "provider": spec.provider}
     )
@@ -85,9 +103,9 @@ def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: SeriesRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_dagster_failure(spec.name), _chain(spec, platform, config, context) as chain:
-            yield from materialize_newest(context, chain, CHECKS, partial(series_metadata, spec), _told)
-            if told := chain.send_notice():
-                context.log.info(f"subscribers know of version {told}")
+            yield from materialize_newest(context, chain, CHECKS, _metadata, _not_available)
+            if version := chain.send_notice():
+                context.log.info(f"notified subscribers of version {version}")
 
     return materialize
 
@@ -107,5 +125,63 @@ def _chain(
     )
 
 
-def _told(published: Published) -> str:
+def _not_available(published: Published) -> str:
     return f"{published.counts.filtered} not available"
+
+
+def _metadata(step: str, published: Published) -> dict[str, Any]:
+    """Describe a materialization: counts, changes, a preview, reasons for rejection and a plot of the series."""
+    snapshot, facts = published.snapshot, describe_newest(published)
+    if step == SERIES:
+        newest = snapshot.scan([NEWEST]).collect()
+        facts["preview"] = dg.MetadataValue.md(markdown_table(_newest_rows(newest)))
+        facts["by_series"] = dg.MetadataValue.md(markdown_table(_by_series(newest)))
+        if newest.height:
+            facts["plot"] = dg.MetadataValue.md(
+                series_plot(newest, snapshot.dataset.removesuffix(f"/{SERIES}"))
+            )
+    elif step == OBSERVATIONS:
+        facts |= _history(snapshot, changed=published.changed)
+    else:
+        facts["preview"] = dg.MetadataValue.md(markdown_table(snapshot.scan().tail(PREVIEW_ROWS).collect()))
+    return facts
+
+
+def _newest_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.sort("period", "internal_series_code", descending=[True, False]).head(PREVIEW_ROWS)
+
+
+def _by_series(rows: pl.DataFrame) -> pl.DataFrame:
+    return (
+        rows.sort("period")
+        .group_by("internal_series_code")
+        .agg(
+            pl.col("unit").last(),
+            pl.col("frequency").last(),
+            observations=pl.len(),
+            first=pl.col("period").first(),
+            last=pl.col("period").last(),
+            newest_value=pl.col("value").last(),
+        )
+        .sort("internal_series_code")
+        .head(MAX_SERIES)
+    )
+
+
+def _history(snapshot: Snapshot, *, changed: bool) -> dict[str, Any]:
+    """Return what the manifest says about the changes, with a table of revisions."""
+    about = snapshot.manifest.about
+    facts: dict[str, Any] = {
+        "series": about.get("series_count", 0),
+        "partitions": snapshot.manifest.partitions - 1,
+    }
+    if changed:
+        log = about.get("changelog", {})
+        facts |= {
+            "new_series": len(log.get("new_series", [])),
+            "updated_series": len(log.get("updated_series", [])),
+        }
+        if corrections := log.get("corrections"):
+            table = pl.DataFrame(corrections[:PREVIEW_ROWS])
+            facts["corrections"] = dg.MetadataValue.md(markdown_table(table))
+    return facts

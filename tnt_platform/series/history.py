@@ -1,4 +1,4 @@
-"""What a fresh reading of the source changes in the published history, and what it lacks."""
+"""Compare the newest series with the published history: what they change, and what they lack."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ _KEY = list(OBSERVATION_KEY)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """`before` and `after`: rows (with `partition`) of the partitions that change, as published and as they will be.
+class HistoryChanges:
+    """What the newest series change in the published history.
 
-    `digests`: of the content of each partition in `after`; `gone`: partitions that end; `vanished`: keys that the
-    source lacks although it should have them (they stay in `after` unless their loss was accepted).
+    before, after: rows, with `partition`, of the partitions that change, as published and as they will be.
+    digests: of the content of each partition in `after`.
+    removed: partitions that are no longer there.
+    vanished: keys that the source lacks although it should have them; they stay in `after` unless accepted.
     """
 
     before: pl.DataFrame
     after: pl.DataFrame
     digests: Mapping[str, str]
-    gone: tuple[str, ...]
+    removed: tuple[str, ...]
     vanished: pl.DataFrame
 
     @property
-    def changes_nothing(self) -> bool:
-        """Whether the published history is already what the source says."""
-        return self.after.is_empty() and not self.gone
+    def is_empty(self) -> bool:
+        """Whether the published history is up to date."""
+        return self.after.is_empty() and not self.removed
 
     def partition_changes(self) -> list[PartitionChange]:
-        """The partitions to write and those that end."""
+        """Return the partitions to write and to remove."""
         parts = self.after.partition_by("partition", as_dict=True, include_key=False, maintain_order=True)
         written = [
             PartitionChange(
@@ -54,26 +56,26 @@ class Difference:
             )
             for (name,), rows in parts.items()
         ]
-        return [*written, *(PartitionChange.removal(name) for name in self.gone)]
+        return [*written, *(PartitionChange.removal(name) for name in self.removed)]
 
 
-def difference(
+def history_changes(
     spec: SeriesSpec,
     base: Snapshot | None,
     fresh: pl.DataFrame,
-    refused: pl.DataFrame,
+    rejected: pl.DataFrame,
     *,
     accept_vanished: bool = False,
-) -> Difference:
-    """Compare `fresh` (published columns) with the current version, reading only what may differ.
+) -> HistoryChanges:
+    """Compare `fresh` (published columns) with the current version, reading only partitions that may differ.
 
-    A partition whose digest is the fresh one's holds the same keys and values: it is not opened. `refused` are the
-    quarantined cells of this reading: what was published for them before stays.
+    A partition with the digest of the fresh one has the same keys and values and is not opened. `rejected` are the
+    quarantined cells of the same capture: what was published for them stays.
     """
     fresh = _placed(fresh, spec)
     if base is None:
-        return Difference(fresh.clear(), fresh, _digests(fresh, spec), (), fresh.clear())
-    renamed = strategy_of(base) != spec.partition_strategy
+        return HistoryChanges(fresh.clear(), fresh, _digests(fresh, spec), (), fresh.clear())
+    repartitioned = strategy_of(base) != spec.partition_strategy
     live = base.partitions.filter(pl.col("partition") != SOURCE)
     digests = partition_digests(fresh, spec.partition_strategy).select("partition", "digest")
     same = digests.join(
@@ -81,27 +83,28 @@ def difference(
     )
     touched = fresh.join(same, on="partition", how="anti")
     absent = live.join(digests, on="partition", how="anti")
-    if not renamed:
-        absent = _suspicious(absent, fresh) if spec.history == "window" else absent
+    if spec.history == "window" and not repartitioned:
+        absent = _reaching_into_window(absent, fresh)
     names = sorted({*touched["partition"], *absent["partition"]} & {*live["partition"]})
     before = _placed(base.scan(names).collect(), spec) if names else fresh.clear()
-    lost = _without_unreadable(vanished(before, fresh, _keys_of(refused), spec.history), refused)
-    kept = before.join(lost, on=_KEY, how="anti") if accept_vanished else before
-    merged = _placed(merge_observations(kept.drop("partition"), touched.drop("partition")), spec)
-    return _changed_only(spec, before, merged, lost, live, _ending(names, merged))
+    lost = _without_unreadable(vanished(before, fresh, _keys_of(rejected), spec.history), rejected)
+    retained = before.join(lost, on=_KEY, how="anti") if accept_vanished else before
+    merged = _placed(merge_observations(retained.drop("partition"), touched.drop("partition")), spec)
+    removed = tuple(sorted({*names} - {*merged["partition"]}))
+    return _changed_only(spec, before, merged, lost, live, removed)
 
 
-def _keys_of(refused: pl.DataFrame) -> pl.DataFrame:
-    """The keys of refused cells whose date could be read."""
-    return refused.filter(pl.col("period").is_not_null()).select(
+def _keys_of(rejected: pl.DataFrame) -> pl.DataFrame:
+    """Return the keys of rejected cells whose date can be read."""
+    return rejected.filter(pl.col("period").is_not_null()).select(
         internal_series_code=pl.col("series_code"), period=pl.col("period")
     )
 
 
-def _without_unreadable(lost: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
-    """Leave out series that lack no more periods than they have cells with an unreadable date: those may be they."""
+def _without_unreadable(lost: pl.DataFrame, rejected: pl.DataFrame) -> pl.DataFrame:
+    """Leave out series that lack no more periods than they have unreadable dates, which may be just these periods."""
     dateless = (
-        refused.filter(pl.col("period").is_null())
+        rejected.filter(pl.col("period").is_null())
         .group_by(internal_series_code="series_code")
         .len("dateless")
     )
@@ -113,7 +116,7 @@ def _without_unreadable(lost: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFra
 
 
 def strategy_of(snapshot: Snapshot) -> str:
-    """How the partitions of a published version are cut."""
+    """Return the partition strategy of a published version."""
     return str(snapshot.manifest.about.get("partition_strategy", ""))
 
 
@@ -125,8 +128,8 @@ def _digests(rows: pl.DataFrame, spec: SeriesSpec) -> dict[str, str]:
     return dict(partition_digests(rows, spec.partition_strategy).select("partition", "digest").iter_rows())
 
 
-def _suspicious(absent: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
-    """Of the partitions a window does not show, those that reach into the window: the others are just old."""
+def _reaching_into_window(absent: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Keep the absent partitions that reach into the window of fresh periods; the others are just older."""
     starts = fresh.group_by(name="internal_series_code").agg(
         first=pl.col("obs_time").min().dt.convert_time_zone("UTC")
     )
@@ -135,29 +138,25 @@ def _suspicious(absent: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     return absent.join(reaching, on="partition", how="semi")
 
 
-def _ending(read: list[str], merged: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(sorted({*read} - {*merged["partition"]}))
-
-
 def _changed_only(
     spec: SeriesSpec,
     before: pl.DataFrame,
     merged: pl.DataFrame,
     lost: pl.DataFrame,
     live: pl.DataFrame,
-    gone: tuple[str, ...],
-) -> Difference:
-    """Leave out the partitions whose merged content is what is published."""
+    removed: tuple[str, ...],
+) -> HistoryChanges:
+    """Leave out the partitions whose merged content is the published one."""
     digests = _digests(merged, spec)
-    held = dict(live.select("partition", "inputs_digest").iter_rows())
+    published = dict(live.select("partition", "inputs_digest").iter_rows())
     changed = pl.Series(
-        [name for name, digest in digests.items() if held.get(name) != digest], dtype=pl.String
+        [name for name, digest in digests.items() if published.get(name) != digest], dtype=pl.String
     )
     rows = pl.col("partition").is_in(changed.implode())
-    return Difference(
-        before=before.filter(rows | pl.col("partition").is_in(list(gone))),
+    return HistoryChanges(
+        before=before.filter(rows | pl.col("partition").is_in(list(removed))),
         after=merged.filter(rows),
         digests=digests,
-        gone=gone,
+        removed=removed,
         vanished=lost,
     )

@@ -1,4 +1,4 @@
-"""`<dataset>`: every observation ever published, versioned; only partitions that differ are written."""
+"""`<dataset>`: merge the newest series into the history of all observations; only changed partitions are written."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.series.history import Difference, difference, strategy_of
-from tnt_platform.series.normalized import refused_cells
+from tnt_platform.series.history import HistoryChanges, history_changes, strategy_of
+from tnt_platform.series.normalized import rejected_cells
 from tnt_platform.series.spec import NEWEST, OBSERVATION_KEY, OBSERVATIONS, SERIES, SOURCE, SeriesSpec
 from tnt_platform.series.transforms.checks import jumps
 from tnt_platform.services.lease import HeldLease
 
 _KEY = list(OBSERVATION_KEY)
-# The manifest stays a small file: what is beyond is in `tnt diff`.
-CORRECTIONS_LISTED = 200
+# The manifest stays a small file; `tnt diff` shows all revisions.
+REVISIONS_LISTED = 200
 
 
 def publish_observations(
@@ -39,10 +39,10 @@ def publish_observations(
     by_hand: bool = False,
     lease: HeldLease | None = None,
 ) -> Published:
-    """Merge the newest series into the history and publish what changed, in one step.
+    """Merge the newest series into the history, and publish what changed in one commit.
 
-    A reading of an older capture than the one published last is left alone. `accept_vanished` lets
-    observations go that the publisher withdrew; `by_hand` overrides the hold after a rollback.
+    Series of an older capture than the published one are skipped. `accept_vanished` removes observations that the
+    publisher withdrew; `by_hand` publishes although a rollback has paused the dataset.
 
     Raises:
         NotFound: the series step has not run.
@@ -53,48 +53,34 @@ def publish_observations(
         raise NotFound(f"{spec.name}: no series yet; materialize {spec.name}/{SERIES} first")
     base = place.store.current(spec.dataset(OBSERVATIONS))
     made_from = _made_from(series, lease.lease.token if lease else 0)
-    if base is not None and (why := _at_rest(spec, base, made_from, by_hand=by_hand or accept_vanished)):
-        return _unchanged(base, why)
+    override = by_hand or accept_vanished
+    if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=override)):
+        return _unchanged(base, reason)
     fresh = series.scan([NEWEST]).collect()
-    found = difference(spec, base, fresh, refused_cells(series), accept_vanished=accept_vanished)
-    if base is not None and found.changes_nothing and (accept_vanished or found.vanished.is_empty()):
-        return _unchanged(base, "the newest capture says what is published already")
-    counted = _counted(found)
+    changes = history_changes(spec, base, fresh, rejected_cells(series), accept_vanished=accept_vanished)
+    if base is not None and changes.is_empty and (accept_vanished or changes.vanished.is_empty()):
+        return _unchanged(base, "the newest capture has what is published")
+    counts = _count(changes)
     published = publish_checked(
         place,
         base=base,
         dataset=spec.dataset(OBSERVATIONS),
         change=_source_change(spec, made_from),
-        also=found.partition_changes(),
+        also=changes.partition_changes(),
         key=OBSERVATION_KEY,
-        checks=_checks(spec, found, lease, accepted=accept_vanished),
+        checks=_checks(spec, changes, lease, accepted=accept_vanished),
         run_id=run_id,
-        about=_about(spec, base, fresh, found, counted),
+        about=_about(spec, base, fresh, changes, counts),
     )
-    return _whole(published, found, counted)
-
-
-def _whole(published: Published, found: Difference, counted: dict[str, int]) -> Published:
-    """What was published, as one thing: the counts are those of the whole history."""
+    # The change was the partition of the source, which has no rows: describe the whole history instead.
     rows = published.snapshot.manifest.rows
     whole = replace(published, partition=SOURCE, counts=RowCounts(rows_in=rows, published=rows))
-    written = found.after["partition"].n_unique()
-    return whole.with_facts({**counted, "vanished": found.vanished.height, "partitions_written": written})
-
-
-def _checks(
-    spec: SeriesSpec, found: Difference, lease: HeldLease | None, *, accepted: bool
-) -> list[CheckOutcome | Check]:
-    return [
-        _unique(found),
-        _not_shrinking(spec, found, accepted=accepted),
-        _no_jumps(spec, found),
-        _still_ours(lease),
-    ]
+    written = changes.after["partition"].n_unique()
+    return whole.with_facts({**counts, "vanished": changes.vanished.height, "partitions_written": written})
 
 
 def _made_from(series: Snapshot, fencing_token: int) -> dict[str, Any]:
-    """The ledger entry of a version: which reading of which capture."""
+    """Return the ledger entry of a version: the capture and the recipe that it was made from."""
     capture = series.inputs(NEWEST).row(0, named=True)
     row = series.partition(NEWEST) or {}
     return {
@@ -108,27 +94,29 @@ def _made_from(series: Snapshot, fencing_token: int) -> dict[str, Any]:
     }
 
 
-def _at_rest(spec: SeriesSpec, base: Snapshot, made_from: dict[str, Any], *, by_hand: bool) -> str | None:
-    """Why there is nothing to do, if there is not."""
-    if base.manifest.held_because is not None and not by_hand:
-        return (
-            f"held after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to go on"
-        )
+def _reason_to_skip(
+    spec: SeriesSpec, base: Snapshot, made_from: dict[str, Any], *, override: bool
+) -> str | None:
+    if override:
+        return None
+    if base.manifest.held_because is not None:
+        return f"paused after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to resume"
     last = base.inputs(SOURCE)
-    if last.is_empty() or by_hand or strategy_of(base) != spec.partition_strategy:
+    if last.is_empty() or strategy_of(base) != spec.partition_strategy:
         return None
     if last["etag"][0] == made_from["etag"]:
-        return "the newest reading is what is published"
+        return "the newest series are published"
     if last["last_modified"][0] > made_from["last_modified"]:
-        return "a newer capture is published already"
+        return "a newer capture is published"
     if last["fencing_token"][0] > made_from["fencing_token"] > 0:
         return "another run took over the lease and has published"
     return None
 
 
-def _unchanged(base: Snapshot, why: str) -> Published:
+def _unchanged(base: Snapshot, reason: str) -> Published:
     counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
-    return Published(base.dataset, SOURCE, base, changed=False, counts=counts, facts={"nothing_to_do": why})
+    facts = {"nothing_to_do": reason}
+    return Published(base.dataset, SOURCE, base, changed=False, counts=counts, facts=facts)
 
 
 def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChange:
@@ -143,7 +131,18 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
     )
 
 
-def _still_ours(lease: HeldLease | None) -> Check:
+def _checks(
+    spec: SeriesSpec, changes: HistoryChanges, lease: HeldLease | None, *, accepted: bool
+) -> list[CheckOutcome | Check]:
+    return [
+        _check_unique_keys(changes),
+        _check_not_shrinking(spec, changes, accepted=accepted),
+        _check_jumps(spec, changes),
+        _lease_check(lease),
+    ]
+
+
+def _lease_check(lease: HeldLease | None) -> Check:
     def check(draft: Snapshot) -> CheckOutcome:
         if lease is not None:
             lease.assert_held()
@@ -152,70 +151,62 @@ def _still_ours(lease: HeldLease | None) -> Check:
     return check
 
 
-def _unique(found: Difference) -> CheckOutcome:
-    repeated = found.after.group_by(_KEY).len("rows").filter(pl.col("rows") > 1)
-    said = (
+def _check_unique_keys(changes: HistoryChanges) -> CheckOutcome:
+    repeated = changes.after.group_by(_KEY).len("rows").filter(pl.col("rows") > 1)
+    description = (
         "internal_series_code + period is unique" if repeated.is_empty() else f"{repeated.height} keys repeat"
     )
-    return CheckOutcome("unique_keys", repeated.is_empty(), said, repeated.head(PREVIEW_ROWS))
+    return CheckOutcome("unique_keys", repeated.is_empty(), description, repeated.head(PREVIEW_ROWS))
 
 
-def _not_shrinking(spec: SeriesSpec, found: Difference, *, accepted: bool) -> CheckOutcome:
-    lost = found.vanished
+def _check_not_shrinking(spec: SeriesSpec, changes: HistoryChanges, *, accepted: bool) -> CheckOutcome:
+    name, lost = "history_not_shrinking", changes.vanished
     if lost.is_empty():
-        return CheckOutcome(
-            "history_not_shrinking", passed=True, description="nothing published has vanished"
-        )
+        return CheckOutcome(name, passed=True, description="no published observation has vanished")
     spans = lost.group_by("internal_series_code").agg(
         observations=pl.len(), first=pl.col("period").min(), last=pl.col("period").max()
     )
     worst = spans.sort("observations", descending=True).row(0, named=True)
-    said = (
-        f"{lost.height} published observations of {spans.height} series are not in the newest capture, or not "
-        "available there, such as "
-        f"{worst['observations']} of {worst['internal_series_code']} from {worst['first']} to {worst['last']}"
+    description = (
+        f"{lost.height} published observations of {spans.height} series are missing or not available in the newest "
+        f"capture, such as {worst['observations']} of {worst['internal_series_code']} from {worst['first']} to "
+        f"{worst['last']}"
     )
     if accepted:
-        return CheckOutcome(
-            "history_not_shrinking", passed=True, description=f"{said}: accepted", sample=spans
-        )
-    said += (
+        return CheckOutcome(name, passed=True, description=f"{description}: accepted", sample=spans)
+    description += (
         f". If the publisher withdrew them, run `tnt run {spec.name} --accept-vanished`, or materialize "
         f"{spec.name}/{OBSERVATIONS} with the config `accept_vanished: true`; if each file holds only the newest "
         "periods, set `history: window`"
     )
-    return CheckOutcome(
-        "history_not_shrinking", passed=False, description=said, sample=spans.head(PREVIEW_ROWS)
-    )
+    return CheckOutcome(name, passed=False, description=description, sample=spans.head(PREVIEW_ROWS))
 
 
-def _no_jumps(spec: SeriesSpec, found: Difference) -> CheckOutcome:
-    """A new value far from what its series usually does is worth a look; it may well be true."""
-    if found.before.is_empty() or spec.jump_limit is None:
+def _check_jumps(spec: SeriesSpec, changes: HistoryChanges) -> CheckOutcome:
+    # Only a warning: a value far from what its series usually does may well be right.
+    if changes.before.is_empty() or spec.jump_limit is None:
         return CheckOutcome("no_jumps", passed=True, description="no earlier values to compare with")
-    fresh = found.after.join(found.before, on=[*_KEY, "value"], how="anti")
-    odd = jumps(found.after, fresh.select(_KEY), spec.jump_limit)
-    said = (
+    fresh = changes.after.join(changes.before, on=[*_KEY, "value"], how="anti")
+    found = jumps(changes.after, fresh.select(_KEY), spec.jump_limit)
+    description = (
         "no new value jumps"
-        if odd.is_empty()
-        else f"{odd.height} new values jump more than their series usually does"
+        if found.is_empty()
+        else f"{found.height} new values change by far more than usual in their series"
     )
-    return CheckOutcome("no_jumps", odd.is_empty(), said, odd.head(PREVIEW_ROWS), blocking=False)
+    return CheckOutcome("no_jumps", found.is_empty(), description, found.head(PREVIEW_ROWS), blocking=False)
 
 
-def _counted(found: Difference) -> dict[str, int]:
-    """Observations added, updated and removed, by key."""
-    added = found.after.join(found.before, on=_KEY, how="anti").height
-    removed = found.before.join(found.after, on=_KEY, how="anti").height
+def _count(changes: HistoryChanges) -> dict[str, int]:
+    """Count the keys that are added, updated and removed."""
     return {
-        "data_points_added": added,
-        "data_points_updated": _corrections(found).height,
-        "data_points_removed": removed,
+        "data_points_added": changes.after.join(changes.before, on=_KEY, how="anti").height,
+        "data_points_updated": _revisions(changes).height,
+        "data_points_removed": changes.before.join(changes.after, on=_KEY, how="anti").height,
     }
 
 
-def _corrections(found: Difference) -> pl.DataFrame:
-    both = found.before.join(found.after, on=_KEY, suffix="_after")
+def _revisions(changes: HistoryChanges) -> pl.DataFrame:
+    both = changes.before.join(changes.after, on=_KEY, suffix="_after")
     differs = pl.any_horizontal(
         pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in ("value", "unit", "frequency")
     )
@@ -223,13 +214,17 @@ def _corrections(found: Difference) -> pl.DataFrame:
 
 
 def _about(
-    spec: SeriesSpec, base: Snapshot | None, fresh: pl.DataFrame, found: Difference, counted: dict[str, int]
+    spec: SeriesSpec,
+    base: Snapshot | None,
+    fresh: pl.DataFrame,
+    changes: HistoryChanges,
+    counts: dict[str, int],
 ) -> dict[str, Any]:
-    """What the manifest says of a version beyond the store's own counts, in the old system's words."""
+    """Return what the manifest holds besides the store's own counts, under the names of the old system."""
     before = set(base.manifest.about.get("series_codes", [])) if base else set()
     codes = sorted({*fresh["internal_series_code"].unique(), *before})
-    touched = set(found.after["internal_series_code"].unique())
-    corrections = _corrections(found).head(CORRECTIONS_LISTED)
+    changed = set(changes.after["internal_series_code"].unique())
+    revisions = _revisions(changes).head(REVISIONS_LISTED).iter_rows(named=True)
     return {
         "provider": spec.provider,
         "collection_date": str(fresh["collection_date"].max()),
@@ -238,11 +233,9 @@ def _about(
         "series_codes": codes,
         "previous_version": base.version if base else None,
         "changelog": {
-            "new_series": sorted(touched - before),
-            "updated_series": sorted(touched & before),
-            **counted,
-            "corrections": [
-                {**row, "period": str(row["period"])} for row in corrections.iter_rows(named=True)
-            ],
+            "new_series": sorted(changed - before),
+            "updated_series": sorted(changed & before),
+            **counts,
+            "corrections": [{**row, "period": str(row["period"])} for row in revisions],
         },
     }

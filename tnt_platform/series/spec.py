@@ -1,4 +1,4 @@
-"""What a dataset of series is: the fields of its `defs.yaml`, by reader, and its steps."""
+"""Declare a dataset of series: the fields of its `defs.yaml`, by reader, and its steps."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 CAPTURE, SERIES, OBSERVATIONS = "capture", "series", "observations"
 STEPS = (CAPTURE, SERIES, OBSERVATIONS)
-# The one partition of `<dataset>/series`: what the newest capture says.
+# The one partition of `<dataset>/series`: the newest capture.
 NEWEST = "newest"
-# A partition of the published dataset without rows: its ledger says which capture the version was made from.
+# A partition of the published dataset without rows: its ledger has the capture that the version was made from.
 SOURCE = "source"
 OBSERVATION_KEY = ("internal_series_code", "period")
 
@@ -199,11 +199,6 @@ class SeriesSpec(Conventions, DatasetSpec):
         return tuple(READER_SPECS.values()) if cls is SeriesSpec else (cls,)
 
     @property
-    def layout(self) -> Any:
-        """Where the series are: what the reader takes."""
-        return self
-
-    @property
     def steps(self) -> tuple[str, ...]:
         """The steps in the order in which they build on each other."""
         return STEPS
@@ -215,7 +210,7 @@ class SeriesSpec(Conventions, DatasetSpec):
     @property
     def recipe(self) -> str:
         """A fingerprint of everything declared that decides what observations a capture gives."""
-        return recipe_of(self.reader, self.layout, self, self.frequency, self.source.member)
+        return recipe_of(self.reader, self, self, self.frequency, self.source.member)
 
     def mistakes_beside(self, settings: Settings) -> Iterator[Mistake]:
         """What the file lacks of what is declared, if it is on this machine."""

@@ -16,9 +16,8 @@ import tnt_platform
 from tnt_platform.cli.main import main
 from tnt_platform.kinds import dataset_specs, validate_datasets
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.series.component import SeriesDataset
-from tnt_platform.series.normalized import Read, read_capture
-from tnt_platform.series.scaffold import SeriesScaffolder
+from tnt_platform.series.component import SeriesDataset, SeriesScaffolder
+from tnt_platform.series.normalized import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform_tests.paths import SHARED
@@ -44,7 +43,7 @@ def tnt(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-def read_by(folder: Path, name: str, file: Path) -> tuple[SeriesSpec, Read]:
+def read_by(folder: Path, name: str, file: Path) -> tuple[SeriesSpec, NormalizedCapture]:
     spec = dataset_specs(folder)[name]
     assert isinstance(spec, SeriesSpec)
     return spec, read_capture(spec, file.read_bytes())
@@ -68,7 +67,7 @@ def test_a_workbook_becomes_a_dataset_in_order_whose_observations_are_shown(
     result = tnt("new", "series", "prices", "--from", str(book), "--to", str(tmp_path / "defs"))
     assert result.exit_code == 0, result.output
     assert "dates down column A from row 2 (24 of them, monthly)" in " ".join(result.output.split())
-    assert "2 series, 48 observations, 0 refused" in result.output
+    assert "2 series, 48 observations, 0 rejected" in result.output
     shown = [line.split() for line in result.output.splitlines() if "PRICES_INDICE_M" in line]
     assert shown == [["24", "2020-01-01", "100.5", "2021-12-01", "123.5", "TODO", "unit", "PRICES_INDICE_M"]]
     assert in_order(tmp_path / "defs")
@@ -107,7 +106,7 @@ def test_a_dataset_that_exists_is_never_overwritten(book: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["two words", "../up", "a-b", ""])
-def test_a_name_that_no_dataset_can_have_is_refused(name: str, book: Path, tmp_path: Path) -> None:
+def test_a_name_that_no_dataset_can_have_is_rejected(name: str, book: Path, tmp_path: Path) -> None:
     result = tnt("new", "series", name, "--from", str(book), "--to", str(tmp_path / "defs"))
     assert result.exit_code == 1
     assert "can't name a dataset" in result.output
@@ -123,14 +122,14 @@ def test_a_file_in_which_nothing_is_recognised_leaves_nothing_behind(tmp_path: P
     assert not (tmp_path / "defs").exists()
 
 
-def test_what_is_refused_is_shown_with_its_reason(tmp_path: Path) -> None:
+def test_what_is_rejected_is_shown_with_its_reason(tmp_path: Path) -> None:
     file = tmp_path / "prices.csv"
     file.write_text("d,v\n2020-01,1.5\n2020-02,unknown\n2020-03,2.5\n2020-04,2.5\n")
     result = tnt("new", "series", "prices", "--from", str(file), "--to", str(tmp_path / "defs"))
     assert result.exit_code == 0
-    assert "3 observations, 1 refused" in result.output
+    assert "3 observations, 1 rejected" in result.output
     assert "check: values that are no numbers: 'unknown'" in result.output
-    assert "refused, by reason" in result.output
+    assert "rejected, by reason" in result.output
 
 
 def test_a_member_of_a_zip_is_drafted_with_its_name(tmp_path: Path) -> None:

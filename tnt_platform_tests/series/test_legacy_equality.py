@@ -56,7 +56,7 @@ def workbooks(draw: st.DrawFn) -> Sheets:
             day: Cell = datetime.combine(start + timedelta(days=offset), time())
             if offset and draw(st.integers(0, 9)) == 0:
                 day = draw(bad_dates)
-            # A column without a single cell is refused, so the first row has one in each.
+            # A column without a single cell is rejected, so the first row has one in each.
             filler: list[Cell] = [draw(cells if offset else numbers) for _ in range(COLUMNS - 1)]
             rows.append([day, *filler])
         sheets[name] = rows
@@ -148,9 +148,9 @@ def test_what_is_read_is_what_a_look_at_each_cell_finds_and_nothing_else(sheets:
     expected, unclear = cell_by_cell(body)
     read = read_capture(spec_of(), body)
     assert as_mapping(read.normalized.observations) == expected
-    # A date that can't be read is refused even where the value is not available.
-    refused = read.normalized.refused
-    assert refused.filter(pl.col("raw").is_not_null()).height >= unclear
+    # A date that can't be read is rejected even where the value is not available.
+    rejected = read.normalized.rejected
+    assert rejected.filter(pl.col("raw").is_not_null()).height >= unclear
     assert read.counts.balanced
 
 
@@ -179,7 +179,7 @@ def test_every_published_observation_is_the_cell_that_it_names(tmp_path: Path, s
         sheet, _, cell = place.rpartition("!")
         value, day = book[sheet][cell].value, book[sheet][f"A{''.join(filter(str.isdigit, cell))}"].value
         sound = isinstance(value, int | float) and not isinstance(value, bool) and isinstance(day, datetime)
-        assert not sound, f"{place} {value!r} was refused"
+        assert not sound, f"{place} {value!r} was rejected"
 
 
 def dirty_workbook(seed: int, days: int) -> Sheets:

@@ -18,7 +18,7 @@ def draft_layout(data: bytes, name: str, sheet: str | None = None) -> Draft:
     Raises:
         InvalidInput: nothing_recognised, missing_sheet, not_a_workbook, or what the readers say of the file.
     """
-    refusals = []
+    rejections = []
     for found in found_files(data):
         if sheet is not None and found.table is not None:
             raise InvalidInput(
@@ -30,11 +30,11 @@ def draft_layout(data: bytes, name: str, sheet: str | None = None) -> Draft:
             else:
                 drafted = draft_table(found.data, found.table, name)
         except InvalidInput as fault:
-            refusals.append(fault)
+            rejections.append(fault)
             continue
         return replace(drafted, member=found.member)
     raise (
-        refusals[0]
-        if refusals
+        rejections[0]
+        if rejections
         else InvalidInput("nothing_recognised", "the file holds no records; look at it")
     )

@@ -64,4 +64,4 @@ def _form(texts: pl.Series, label: str) -> str | None:
 def _with_column(table: Table, template: str) -> Table:
     dated, column, _ = table.dated(template)
     frame = dated.frame.rename({column: f"c{len(table.names)}"})
-    return Table((*table.names, template), frame, table.refused, table.kind)
+    return Table((*table.names, template), frame, table.rejected, table.kind)

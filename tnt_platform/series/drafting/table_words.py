@@ -65,7 +65,7 @@ def footer_below(table: Table, at: int, line: Timeline) -> str | None:
         if text
     ]
     after = table.frame["line_no"][last]
-    notes += table.refused.filter(pl.col("line_no") > after)["raw"].str.strip_chars('" \t').to_list()
+    notes += table.rejected.filter(pl.col("line_no") > after)["raw"].str.strip_chars('" \t').to_list()
     return footer_of(notes)
 
 

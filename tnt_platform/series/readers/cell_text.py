@@ -1,4 +1,4 @@
-"""The text of workbook cells: numbers as the shortest decimal, moments as ISO, text as it stands."""
+"""Write workbook cells as text: numbers as the shortest decimal, moments in ISO format, text unchanged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import polars as pl
 
 from tnt_platform.series.readers.cells import text_cells
 
-# How fastexcel writes a number as text: at most nine decimals, no exponent. Other text is no number, or is exact.
+# How fastexcel writes a number as text: at most nine decimals, no exponent. Other text is exact, or not a number.
 ROUNDED_NUMBER: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]{0,8}[1-9])?$"
 _ROUNDING: Final = 5.1e-10
 _LONG_CHARS: Final = 16
-# Outside of these polars writes floats with an exponent.
+# Outside this range polars writes floats with an exponent.
 _POWERS_FROM: Final = 1e15
 _POWERS_BELOW: Final = 1e-3
 _BOOLEANS: Final = ("true", "false")
@@ -22,15 +22,15 @@ _SECONDS_A_DAY: Final = 86_400
 
 
 def number_text(numbers: pl.Series) -> pl.Series:
-    """Return floats or integers as the shortest decimal, without exponent, that gives the same number again."""
+    """Write floats or integers as the shortest decimal, without exponent, that reads back as the same number."""
     return _plain_decimals(numbers, numbers.cast(pl.String))
 
 
 def _plain_decimals(numbers: pl.Series, text: pl.Series) -> pl.Series:
-    """Take the .0 of whole numbers and the exponents out of what polars writes for `numbers`."""
+    """Remove the .0 of whole numbers, and exponents, from the text that polars writes for `numbers`."""
     if not numbers.dtype.is_float():
         return text
-    # Searching the texts would cost more than making them; only few columns need either step.
+    # Searching the text costs more than writing it, and few columns need either step.
     if (numbers % 1 == 0).any():
         text = text.str.strip_suffix(".0")
     sizes = numbers.abs()
@@ -41,8 +41,8 @@ def _plain_decimals(numbers: pl.Series, text: pl.Series) -> pl.Series:
 
 
 def moment_text(moments: pl.Series) -> pl.Series:
-    """Return datetimes, rounded to the second, as YYYY-MM-DD at midnight and else YYYY-MM-DD HH:MM:SS."""
-    # Dates are floats in a workbook: what is off by less than half a second is noise.
+    """Write datetimes, rounded to the second, as YYYY-MM-DD at midnight, otherwise as YYYY-MM-DD HH:MM:SS."""
+    # Dates in a workbook are floats: less than half a second is noise.
     micros = moments.cast(pl.Datetime("us")).cast(pl.Int64)
     seconds = (micros + 500_000) // 1_000_000
     whole = (seconds * 1_000_000).cast(pl.Datetime("us")).rename("whole")
@@ -56,9 +56,9 @@ def moment_text(moments: pl.Series) -> pl.Series:
 
 
 def typed_texts(columns: dict[int, pl.Series]) -> dict[int, pl.Series]:
-    """Return the texts of columns of which each holds cells of one type."""
+    """Write columns as text, each with cells of one type."""
     numbers = [column.alias(str(at)) for at, column in columns.items() if column.dtype.is_numeric()]
-    # In one go, because polars then uses every processor.
+    # All at once, so that polars uses every processor.
     written = pl.DataFrame(numbers).select(pl.all().cast(pl.String))
     return {
         at: _plain_decimals(column, written[str(at)]) if column.dtype.is_numeric() else _typed_text(column)
@@ -77,7 +77,7 @@ def _typed_text(cells: pl.Series) -> pl.Series:
 
 
 def hides_numbers(cells: pl.Series) -> bool:
-    """Tell whether a column as fastexcel typed it may differ from its cells by more than booleans."""
+    """Tell whether a column as typed by fastexcel may differ from its cells in more than booleans."""
     if cells.dtype == pl.String:
         return bool((cells.str.contains(ROUNDED_NUMBER) | cells.is_in(_BOOLEANS)).any())
     if cells.dtype.is_float():
@@ -91,10 +91,10 @@ def may_hold_booleans(cells: pl.Series) -> bool:
 
 
 def exact_text(strings: pl.Series, floats: pl.Series) -> pl.Series:
-    """Return the text of cells of any type, from fastexcel's two readings of them.
+    """Return the text of cells of any type, read by fastexcel both as strings and as floats.
 
-    Its strings round numbers to nine decimals, its floats take text such as "1.60" for a number: each alone loses
-    something, together they tell all.
+    Its strings round numbers to nine decimals, and its floats include text such as "1.60": only both together lose
+    nothing.
     """
     numbers = floats.is_not_null()
     if not numbers.any():
@@ -111,11 +111,11 @@ def exact_text(strings: pl.Series, floats: pl.Series) -> pl.Series:
 
 
 def _is_rounded_number(frame: pl.DataFrame) -> pl.Series:
-    """Tell where `text` is what fastexcel makes of the number `float`, not a text that says one."""
+    """Tell where `text` is how fastexcel writes the number `float`, not text in the file."""
     written = pl.when(pl.col("text").str.contains(ROUNDED_NUMBER)).then(pl.col("text"))
     off = (written.cast(pl.Float64, strict=False) - pl.col("float")).abs()
     is_number = frame.select((off <= _ROUNDING).fill_null(False)).to_series()
-    # A long text may say a number with more digits than a float has.
+    # Long text may be a number with more digits than a float has.
     long = frame.select(pl.col("text").str.len_chars() > _LONG_CHARS).to_series() & is_number
     if not long.any():
         return is_number
@@ -127,7 +127,7 @@ def _is_rounded_number(frame: pl.DataFrame) -> pl.Series:
 
 
 def _moments_in(text: pl.Series) -> pl.Series:
-    """Spell the moments among texts as `moment_text` does."""
+    """Write the moments in a column of text as `moment_text` does."""
     found = text.str.contains(_MOMENT)
     if not found.any():
         return text

@@ -1,4 +1,4 @@
-"""Series down the columns of a workbook, each with its dates in another column."""
+"""Read series down the columns of a workbook, each with its dates in another column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.readers.cells import SeriesCells, joined, same_words
+from tnt_platform.series.readers.cells import NotInFile, SeriesCells, joined, same_words
 from tnt_platform.series.readers.layouts import (
     YEAR_IN_TEXT,
     ColumnSeries,
@@ -23,12 +23,12 @@ from tnt_platform.series.readers.workbook import Workbook, open_workbook
 
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
-# A number as the quick reading names a column: one that occurs twice has a suffix.
+# A number as fastexcel names a column; the name of a column that occurs twice has a suffix.
 _NUMBERED: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?(_\d+)?")
 
 
 def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
-    """Read the series of a workbook whose dates stand in columns; see `SeriesCells` for the frames.
+    """Read the series of a workbook whose dates are in columns; see `SeriesCells` for the frames.
 
     Raises:
         InvalidInput: the workbook can't be opened (`open_workbook`), or missing_sheet, missing_column, header_moved,
@@ -49,7 +49,7 @@ def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
 
 
 def _sheet_cells(book: Workbook, series: list[ColumnSeries], footer: str | None) -> dict[str, pl.DataFrame]:
-    """Read the series of one sheet; those that start at the same row, together."""
+    """Read the series of one sheet, those that start at the same row together; return their cells by code."""
     sheet = book.sheet(series[0].sheet)
     groups: dict[tuple[int, int], list[ColumnSeries]] = {}
     for one in series:
@@ -74,22 +74,21 @@ def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) ->
         if series_cells.is_empty():
             raise InvalidInput(
                 "no_rows",
-                f"series {series.code}: sheet {sheet.name!r} has neither dates in column {series.date_column} nor "
-                f"values in column {series.value_column} from row {cells.first_row} on; correct "
-                "header_row or the columns",
+                f"series {series.code}: sheet {sheet.name!r} has no dates in column {series.date_column} and no values "
+                f"in column {series.value_column} from row {cells.first_row} on; correct header_row or the columns",
             )
     return found
 
 
 def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
-    """Return the rows below the header, with those that were to be skipped but are data."""
+    """Return the rows below the header, including rows to skip that turn out to be data."""
     header_row, skip = group[0].header_row, group[0].skip_rows_after_header
     texts = {column_index(letters) for s in group for letters in _text_columns(s)}
     values = {column_index(s.value_column) for s in group}
     read = partial(sheet.cells_below, columns=texts | values, numbers=values - texts)
     if skip == 0:
         return read(header_row, 0)
-    # What stands right above the first row is taken as its header, so that a skipped row of data shows itself.
+    # Take the row right above the first one as the header: if it is data, its values appear as column names.
     cells = read(header_row + skip, 0)
     needed = values | {column_index(s.date_column) for s in group}
     if needed <= set(cells.used):
@@ -105,8 +104,8 @@ def _text_columns(series: ColumnSeries) -> list[str]:
 
 
 def _data_above(sheet: Sheet, cells: Cells, group: list[ColumnSeries]) -> int:
-    """Return how many of the skipped rows, from the lowest up, hold a date and a number as the first row does."""
-    # The quick reading names columns by the row above; a number there is rare enough to look closer.
+    """Count the skipped rows, from the lowest up, that have a date and a number like the first row."""
+    # Columns are named by the row above; a number there is rare enough to read the whole sheet.
     if not any(_NUMBERED.fullmatch(text) for text in cells.headers.values()):
         return 0
     row = cells.first_row - 1
@@ -126,7 +125,7 @@ def _is_data(sheet: Sheet, cells: Cells, series: ColumnSeries, row: int) -> bool
 
 
 def _end(sheet: Sheet, cells: Cells, letters: str, footer: str | None) -> int:
-    """Return how many rows there are above the footer."""
+    """Count the rows above the footer."""
     dates = _column(sheet, cells, letters)
     if footer is None:
         return cells.height
@@ -139,16 +138,17 @@ def _column(sheet: Sheet, cells: Cells, letters: str) -> pl.Series:
     if column is None:
         used = sheet.all_cells().used
         span = f"{column_letters(used[0])} to {column_letters(used[-1])}" if used else "none"
-        raise InvalidInput(
+        raise NotInFile(
             "missing_column",
-            f"sheet {sheet.name!r} has nothing in column {letters}; its used columns are {span}. Correct the letters, "
-            "or ask the publisher where the column went",
+            f"sheet {sheet.name!r} is empty in column {letters}; its used columns are {span}. Correct the letters, or "
+            "ask the publisher where the column went",
+            letters,
         )
     return column
 
 
 def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.LazyFrame:
-    """Return the cells of one series in `rows`: line_no and row, the same as text."""
+    """Select the cells of one series in `rows`, which have line_no and row, the same as text."""
     place = f"{sheet.name}!{series.value_column.upper()}".replace("{", "{{").replace("}", "}}")
     dates = _dates(sheet, cells, series)[: rows.height]
     values = _column(sheet, cells, series.value_column)[: rows.height]
@@ -169,19 +169,19 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
 
 
 def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:
-    """Return the dates of a series; a year beside its first month holds until the next text there."""
+    """Return the dates of a series; a year beside its first month applies until the next text in that column."""
     dates = _column(sheet, cells, series.date_column)
     if series.year_column is None:
         return dates
     frame = pl.DataFrame({"date": dates, "year": _column(sheet, cells, series.year_column)})
-    stands = pl.col("year").str.extract(YEAR_IN_TEXT).fill_null("")
-    year = pl.when(pl.col("year").is_not_null()).then(stands).forward_fill()
+    found = pl.col("year").str.extract(YEAR_IN_TEXT).fill_null("")
+    year = pl.when(pl.col("year").is_not_null()).then(found).forward_fill()
     dated = pl.when(year != "").then(pl.concat_str("date", pl.lit(" "), year)).otherwise("date")
     return frame.select(dated.alias("date")).to_series()
 
 
 def _left_out(cells: Cells, series: ColumnSeries, rows: pl.DataFrame) -> pl.Series:
-    """Say which rows are marked as of another kind; a column that the sheet lacks marks none."""
+    """Tell which rows are marked as another kind; a column that the sheet lacks marks none."""
     left_out = pl.repeat(False, rows.height, eager=True, dtype=pl.Boolean)
     for letters, text in series.leave_out.items():
         marks = cells.column(column_index(letters))
@@ -195,22 +195,23 @@ def _check_header(sheet: Sheet, cells: Cells, series: ColumnSeries) -> None:
         return
     column = column_index(series.value_column)
     wanted = same_words(series.header)
-    # The sheet's quick reading changes a header that occurs twice, so only agreement counts there.
+    # fastexcel renames a header that occurs twice, so only agreement counts here.
     if same_words(cells.headers.get(column, "")) == wanted:
         return
-    stands = sheet.text(series.header_row, column)
-    if same_words(stands or "") == wanted:
+    actual = sheet.text(series.header_row, column)
+    if same_words(actual or "") == wanted:
         return
-    raise InvalidInput(
+    raise NotInFile(
         "header_moved",
-        f"series {series.code}: cell {sheet.name}!{series.value_column.upper()}{series.header_row} should say "
-        f"{series.header!r} but {'is blank' if stands is None else f'says {stands!r}'}; {found_text(sheet, wanted)}. "
+        f"series {series.code}: cell {sheet.name}!{series.value_column.upper()}{series.header_row} should be "
+        f"{series.header!r} but is {'blank' if actual is None else repr(actual)}; {places_of(sheet, wanted)}. "
         "Look at the sheet, then correct header_row, value_column or header",
+        series.header,
     )
 
 
-def found_text(sheet: Sheet, wanted: str) -> str:
-    """Say where in a sheet a text stands now."""
+def places_of(sheet: Sheet, wanted: str) -> str:
+    """Describe where in a sheet a text is now."""
     cells = sheet.all_cells()
     places = [
         (row, at)
@@ -220,6 +221,6 @@ def found_text(sheet: Sheet, wanted: str) -> str:
         if text is not None and same_words(text) == wanted
     ]
     if not places:
-        return "it is found nowhere in the sheet"
+        return "it is nowhere in the sheet"
     listed = ", ".join(f"row {row} (cell {column_letters(at)}{row})" for row, at in sorted(places)[:5])
-    return f"it is found in {listed}"
+    return f"it is in {listed}"

@@ -1,4 +1,4 @@
-"""Series along the rows of a workbook, their dates along another row."""
+"""Read series along the rows of a workbook, their dates along another row."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import re
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.readers.cells import CELLS, REFUSED, SeriesCells, filled, joined, same_words, slug
-from tnt_platform.series.readers.date_column import found_text
+from tnt_platform.series.readers.cells import (
+    CELLS,
+    REJECTED,
+    NotInFile,
+    SeriesCells,
+    filled,
+    joined,
+    same_words,
+    slug,
+)
+from tnt_platform.series.readers.date_column import places_of
 from tnt_platform.series.readers.layouts import (
     YEAR_IN_TEXT,
     DateRowLayout,
@@ -22,11 +31,11 @@ from tnt_platform.series.readers.sheet import Sheet
 from tnt_platform.series.readers.workbook import open_workbook
 
 _Texts = list[str | None]
-_Refused = tuple[int, str, str, str]
+_Rejected = tuple[int, str, str, str]
 
 
 def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
-    """Read the series of a workbook whose dates stand in rows; see `SeriesCells` for the frames.
+    """Read the series of a workbook whose dates are in rows; see `SeriesCells` for the frames.
 
     Raises:
         InvalidInput: the workbook can't be opened (`open_workbook`), or missing_sheet, label_moved, no_rows,
@@ -36,7 +45,7 @@ def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
     rows_of: dict[str, list[_Texts]] = {}
     cells: list[pl.DataFrame] = []
     codes: list[tuple[str, str | None, str | None]] = []
-    refused: list[_Refused] = []
+    rejected: list[_Rejected] = []
     for series in layout.series:
         sheet = book.sheet(series.sheet)
         if sheet.name not in rows_of:
@@ -47,15 +56,15 @@ def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
             found = [(series.code, series.values_row)]
         else:
             assert isinstance(series, RowBlock), "an entry is a series or a block"
-            found = _block_rows(sheet, rows, series, refused)
+            found = _block_rows(sheet, rows, series, rejected)
         for code, values_row in found:
             cells.append(_row_cells(sheet, rows, series, code, values_row))
             codes.append((code, series.unit, series.frequency))
-    return joined(cells, codes, pl.DataFrame(refused, schema=REFUSED, orient="row"))
+    return joined(cells, codes, pl.DataFrame(rejected, schema=REJECTED, orient="row"))
 
 
 def _rows(sheet: Sheet) -> list[_Texts]:
-    """Return the texts of a sheet by row and column, both from 0."""
+    """Return the texts of a sheet by row and column, both counted from 0."""
     cells = sheet.all_cells()
     if not cells.used:
         return []
@@ -73,21 +82,22 @@ def _check_label(sheet: Sheet, rows: list[_Texts], series: RowSeries) -> None:
     if series.label is None:
         return
     wanted = same_words(series.label)
-    stands = _text(rows, series.values_row, column_index(series.label_column))
-    if same_words(stands or "") == wanted:
+    actual = _text(rows, series.values_row, column_index(series.label_column))
+    if same_words(actual or "") == wanted:
         return
-    raise InvalidInput(
+    raise NotInFile(
         "label_moved",
-        f"series {series.code}: cell {sheet.name}!{series.label_column.upper()}{series.values_row} should say "
-        f"{series.label!r} but {'is blank' if stands is None else f'says {stands!r}'}; {found_text(sheet, wanted)}. "
+        f"series {series.code}: cell {sheet.name}!{series.label_column.upper()}{series.values_row} should be "
+        f"{series.label!r} but is {'blank' if actual is None else repr(actual)}; {places_of(sheet, wanted)}. "
         "Look at the sheet, then correct values_row or label",
+        series.label,
     )
 
 
 def _block_rows(
-    sheet: Sheet, rows: list[_Texts], block: RowBlock, refused: list[_Refused]
+    sheet: Sheet, rows: list[_Texts], block: RowBlock, rejected: list[_Rejected]
 ) -> list[tuple[str, int]]:
-    """Return the code and row of each series of a block; values without a label go to `refused`."""
+    """Return the code and row of each series of a block; add values without a label to `rejected`."""
     label_at = column_index(block.label_column)
     first = column_index(block.first_column)
     found = []
@@ -102,10 +112,10 @@ def _block_rows(
         else:
             raw = " | ".join("" if value is None else value for value in (label, *values))
             reason = (
-                f"row {row} of sheet {sheet.name!r} has values but no label in column {block.label_column.upper()} "
-                "that could name its series; correct label_column, or give the row a series of its own"
+                f"row {row} of sheet {sheet.name!r} has values but no label in column {block.label_column.upper()} to "
+                "name its series; correct label_column, or declare a series for the row"
             )
-            refused.append((row, raw[:10_000], "no_label", reason))
+            rejected.append((row, raw[:10_000], "no_label", reason))
     if not found:
         raise InvalidInput(
             "no_rows",
@@ -130,14 +140,14 @@ def _row_cells(
     if not pairs:
         raise InvalidInput(
             "no_rows",
-            f"series {code}: sheet {sheet.name!r} has neither dates in row {series.dates_row} nor values in row "
+            f"series {code}: sheet {sheet.name!r} has no dates in row {series.dates_row} and no values in row "
             f"{values_row} from column {series.first_column.upper()} on; correct the rows or first_column",
         )
     return pl.DataFrame(pairs, schema=CELLS, orient="row")
 
 
 def _dates(rows: list[_Texts], series: RowEntry, columns: range) -> list[str | None]:
-    """Return the dates of columns; a year that stands above its first month holds until the next text there."""
+    """Return the dates of columns; a year above its first month applies until the next text in that row."""
     dates = [_text(rows, series.dates_row, at) for at in columns]
     if series.years_row is None:
         return dates

@@ -1,4 +1,4 @@
-"""One sheet of a workbook as columns of text, exact to the last digit."""
+"""Read one sheet of a workbook as columns of text, exact to the last digit."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ERROR_NAMES: Final = {
     "GettingData": "#GETTING_DATA",
 }
 _ERROR: Final = re.compile(r"'Error\((\w+)\)'")
-# What fastexcel says of a cell that holds a text of nothing but white space.
+# What fastexcel reports for a cell with only white space.
 _BLANK: Final = re.compile(r"""'String\("(?:\s|\\[tnr]|\\u\{a0\})*"\)'""")
 _TEXT: Final = re.compile(r"""'String\("(.*)"\)'""", re.DOTALL)
-# How Rust writes what does not print.
+# How Rust escapes characters that do not print.
 _ESCAPE: Final = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))", re.DOTALL)
 _ESCAPED: Final = {"t": "\t", "n": "\n", "r": "\r", "0": "\0", '"': '"', "'": "'", "\\": "\\"}
 
-# What fastexcel raises when it can't give the columns a type each; the last is for a sheet that ends before its data.
+# What fastexcel raises if it can't type the columns; the last one if a sheet ends above its data.
 NOT_OF_ONE_TYPE: Final = (
     fastexcel.UnsupportedColumnTypeCombinationError,
     fastexcel.CalamineCellError,
@@ -41,14 +41,14 @@ NOT_OF_ONE_TYPE: Final = (
 )
 
 _Load = Callable[..., fastexcel.ExcelSheet]
-# Texts by column and row, both from 0.
+# Text by column and row, both counted from 0.
 _Texts: TypeAlias = dict[int, dict[int, str]]
 
 
 class Cells:
-    """Some rows of a sheet, the columns by their place from 0; a column outside the used ones is None.
+    """Some rows of a sheet; columns are counted from 0, and those outside the used range are None.
 
-    headers: the text of the header row over each column, "" where there is none.
+    headers: the text of each column in the header row, "" if there is none.
     """
 
     def __init__(self, first_row: int, columns: dict[int, pl.Series], headers: dict[int, str]) -> None:
@@ -57,26 +57,26 @@ class Cells:
         self._columns = columns
 
     def column(self, index: int) -> pl.Series | None:
-        """Return the texts of a column, blank ones null; the first stands in row `first_row`."""
+        """Return the text of a column from row `first_row` on; blank cells are null."""
         return self._columns.get(index)
 
     def without_headers(self) -> Cells:
-        """Return the same cells; what stood over them is not known."""
+        """Return the same cells without their headers."""
         return Cells(self.first_row, self._columns, {})
 
     @property
     def used(self) -> list[int]:
-        """The columns there are, in order."""
+        """The used columns, in order."""
         return sorted(self._columns)
 
     @property
     def height(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return max((len(column) for column in self._columns.values()), default=0)
 
 
 class Sheet:
-    """A sheet that is read when asked, in the cheapest way that loses nothing."""
+    """A sheet that is read on demand, in the cheapest way that loses nothing."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Sheet:
         self._all: Cells | None = None
 
     def all_cells(self) -> Cells:
-        """Return every cell from row 1 on; the sheet is read twice for it, and kept."""
+        """Return all cells from row 1 on; the sheet is read twice for it, and cached."""
         if self._all is None:
             strings, faults = _read(self._load(self.name, header_row=None, skip_rows=0, dtypes="string"))
             floats = _columns(self._load(self.name, header_row=None, skip_rows=0, dtypes="float"))
@@ -105,8 +105,8 @@ class Sheet:
     ) -> Cells:
         """Return `columns` from row header_row + skip_rows + 1 on; `numbers` are those that mostly hold numbers.
 
-        Where each column holds one type of cell, as most do below their header, and `numbers` hold nothing else but
-        some texts, the sheet is read once; else as `all_cells` does.
+        If each column has cells of one type, as most do below their header, and `numbers` have only numbers and some
+        text, the sheet is read once; otherwise as by `all_cells`.
         """
         first_row = header_row + skip_rows + 1
         wanted = set(columns)
@@ -125,8 +125,8 @@ class Sheet:
     def _typed(
         self, header_row: int, skip_rows: int, wanted: set[int], numbers: set[int]
     ) -> tuple[dict[int, pl.Series], dict[int, str]] | None:
-        """Return the texts and headers of columns of one type each, `numbers` with texts; None if that isn't so."""
-        # A float is asked for where it can only be a number: what else a cell holds is then told as its fault.
+        """Return text and headers of columns of one type each (`numbers` may have text too), or None if they aren't."""
+        # Where a float can only be a number, ask for floats: other cells are then reported as errors, with their text.
         floats = numbers if numbers and not self._has_lookalikes(self.name) else set[int]()
         try:
             sheet = self._load(
@@ -141,14 +141,14 @@ class Sheet:
         except NOT_OF_ONE_TYPE:
             return None
         columns, faults = _read(sheet)
-        told = {at: _told_texts(details) if at in floats else None for at, details in faults.items()}
+        texts = {at: _reported_texts(details) if at in floats else None for at, details in faults.items()}
         cells = {at: column for at, column in columns.items() if at not in floats}
-        if None in told.values() or any(hides_numbers(column) for column in cells.values()):
+        if None in texts.values() or any(hides_numbers(column) for column in cells.values()):
             return None
         if any(may_hold_booleans(column) for column in cells.values()) and self._has_booleans(self.name):
             return None
         headers = {column.absolute_index: column.name for column in sheet.selected_columns}
-        return _with_texts(typed_texts(columns), told), headers
+        return _with_texts(typed_texts(columns), texts), headers
 
 
 def _exact_columns(
@@ -156,7 +156,7 @@ def _exact_columns(
 ) -> dict[int, pl.Series]:
     if not strings:
         return {}
-    # All columns in one go: a hundred short columns cost ten times as much one by one.
+    # All columns at once: a hundred short columns one by one cost ten times as much.
     text = exact_text(pl.concat(list(strings.values())), pl.concat([floats[at] for at in strings]))
     columns = {}
     begin = 0
@@ -169,7 +169,7 @@ def _exact_columns(
 def _with_texts(
     columns: dict[int, pl.Series], texts: Mapping[int, dict[int, str] | None]
 ) -> dict[int, pl.Series]:
-    """Put single texts into columns, by row."""
+    """Replace single cells of columns, by row."""
     return {
         at: column.scatter(list(found), list(found.values())) if (found := texts.get(at)) else column
         for at, column in columns.items()
@@ -177,14 +177,14 @@ def _with_texts(
 
 
 def _columns(sheet: fastexcel.ExcelSheet) -> dict[int, pl.Series]:
-    """Return columns by their place."""
+    """Return columns by their position."""
     return _placed(sheet, sheet.to_arrow())
 
 
 def _read(sheet: fastexcel.ExcelSheet) -> tuple[dict[int, pl.Series], _Texts]:
-    """Return columns by their place, and what is said of the cells that didn't fit by column and row."""
+    """Return columns by their position, and what is reported for cells that don't fit, by column and row."""
     batch, faults = sheet.to_arrow_with_errors()
-    # A fault names its column by its place in the used range, which starts at the first used column.
+    # A fault gives its column relative to the used range, which starts at the first used column.
     offset = {column.index: column.absolute_index for column in sheet.selected_columns}
     details: _Texts = {}
     for fault in faults.errors if faults else ():
@@ -203,7 +203,7 @@ def _placed(sheet: fastexcel.ExcelSheet, batch: pa.RecordBatch) -> dict[int, pl.
 
 
 def _error_texts(details: dict[int, str]) -> dict[int, str]:
-    """Return how Excel shows the errors; nothing else fails to be a text."""
+    """Return the errors as Excel shows them; every other cell can be read as text."""
     return {row: _error_name(detail) or "#UNREADABLE" for row, detail in details.items()}
 
 
@@ -212,8 +212,8 @@ def _error_name(detail: str) -> str | None:
     return _ERROR_NAMES.get(found[1], "#ERROR!") if found else None
 
 
-def _told_texts(details: dict[int, str]) -> dict[int, str] | None:
-    """Return the texts and errors that failed to be numbers, stripped; None if something else is among them."""
+def _reported_texts(details: dict[int, str]) -> dict[int, str] | None:
+    """Return the text and errors that are not numbers, stripped; None if anything else is among them."""
     texts = {}
     for row, detail in details.items():
         found = _TEXT.search(detail)

@@ -1,4 +1,4 @@
-"""The rows of a CSV or JSON file as text columns with the header's own names."""
+"""Read a CSV or JSON file into rows of text, under the names of its header."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATI
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.readers.encoding import decode
 from tnt_platform.readers.served_page import refuse_page
-from tnt_platform.series.readers.cells import REFUSED, filled, stripped, template_names
+from tnt_platform.series.readers.cells import REJECTED, NotInFile, filled, stripped, template_names
 from tnt_platform.series.readers.layouts import TableLayout
 
 _FRAME_COLUMNS: Final = 3
 _RAW_LIMIT_CHARS: Final = 10_000
-# The column of dates that are put together from several columns.
+# The column of dates that are composed from several columns.
 DATES: Final = "dates"
 
 
@@ -30,19 +30,19 @@ DATES: Final = "dates"
 class Table:
     """The rows of a file.
 
-    names: the header's names in order, stripped, "" for a column without one.
+    names: the names in the header, stripped, "" for a column without one.
     frame: line_no (Int64) and c0, c1, ... (String, stripped, blank ones null), one column for each name.
-    refused: `REFUSED`, the rows that could not be taken apart.
-    kind: what a row is called, "line" or "record".
+    rejected: `REJECTED`, the rows that can't be split.
+    kind: what messages call a row, "line" or "record".
     """
 
     names: tuple[str, ...]
     frame: pl.DataFrame
-    refused: pl.DataFrame
+    rejected: pl.DataFrame
     kind: str
 
     def column(self, name: str) -> str:
-        """Return the column of the frame that has a name; white space around it doesn't count.
+        """Return the column of the frame with this name, ignoring white space around it.
 
         Raises:
             InvalidInput: missing_column or duplicate_column.
@@ -51,23 +51,25 @@ class Table:
         if len(found) == 1:
             return f"c{found[0]}"
         if found:
-            raise InvalidInput(
+            raise NotInFile(
                 "duplicate_column",
                 f"the header has {name!r} {len(found)} times, as columns {', '.join(str(at + 1) for at in found)}; "
                 "rename one in the file",
+                name,
             )
         listed = ", ".join(repr(label) for label in self.names[:60] if label) or "none"
-        raise InvalidInput(
+        raise NotInFile(
             "missing_column",
             f"the file has no column {name!r}; it has {listed}. Correct the name, header_row or separator, or ask the "
             "publisher where the column went",
+            name,
         )
 
     def dated(self, name: str) -> tuple[Table, str, frozenset[str]]:
-        """Return a table with the column of dates, its name, and the columns that it is made of.
+        """Return the table with a column of dates, its name, and the columns it is composed of.
 
-        `name` is the name of a column, or a template of several, such as {year}-{month}: a row that lacks one of them
-        has no date.
+        `name` is the name of a column, or a template of several, such as {year}-{month}; a row without a value in one
+        of them has no date.
 
         Raises:
             InvalidInput: missing_column or duplicate_column.
@@ -82,38 +84,38 @@ class Table:
         return replace(self, frame=self.frame.with_columns(dates)), DATES, frozenset(columns)
 
     def above_footer(self, footer: str | None, *first_cells: str) -> Table:
-        """Return the rows above the first whose cell in one of the columns holds a match of `footer`."""
+        """Return the rows above the first one with a match of `footer` in one of the columns."""
         if footer is None:
             return self
         hit = pl.any_horizontal(
             pl.col(name).str.contains(footer).fill_null(False) for name in set(first_cells)
         )
-        notes = [*self.frame.filter(hit)["line_no"], *_noted(self.refused, footer)]
+        notes = [*self.frame.filter(hit)["line_no"], *_noted(self.rejected, footer)]
         if not notes:
             return self
         above = pl.col("line_no") < min(notes)
-        return replace(self, frame=self.frame.filter(above), refused=self.refused.filter(above))
+        return replace(self, frame=self.frame.filter(above), rejected=self.rejected.filter(above))
 
 
 def read_table(data: bytes, layout: TableLayout) -> Table:
     """Read a table, compressed or not; see `Table` for the frames.
 
     Raises:
-        InvalidInput: what `decompress` raises, html_page, no_rows; for CSV what `read_rows` says of a whole file; for
+        InvalidInput: as `decompress`; html_page, no_rows; for CSV the reasons of `read_rows` for a whole file; for
             JSON not_json, no_records.
     """
     data = decompress(data, limit_bytes=MEMBER_LIMIT_BYTES, max_ratio=MEMBER_MAX_RATIO)
     refuse_page(data)
     table = _csv_table(data, layout) if layout.format == "csv" else _json_table(data, layout)
-    if table.frame.is_empty() and table.refused.is_empty():
+    if table.frame.is_empty() and table.rejected.is_empty():
         raise InvalidInput("no_rows", f"the file has a header but no {table.kind} of data; fetch it again")
     return table
 
 
-def _noted(refused: pl.DataFrame, footer: str) -> list[int]:
-    """Return the lines of refused rows whose first cell holds a match of `footer`."""
+def _noted(rejected: pl.DataFrame, footer: str) -> list[int]:
+    """Return the lines of rejected rows whose first cell matches `footer`."""
     first_cell = pl.col("raw").str.strip_chars('" \t').str.contains(footer)
-    return refused.filter(first_cell)["line_no"].to_list()
+    return rejected.filter(first_cell)["line_no"].to_list()
 
 
 def _csv_table(data: bytes, layout: TableLayout) -> Table:
@@ -138,12 +140,12 @@ def _csv_table(data: bytes, layout: TableLayout) -> Table:
     if len(names) != len(header):
         raise InvalidInput(
             "malformed_header",
-            f"the header on line {layout.header_row} has {len(header)} or {len(names)} columns, depending on how "
-            "its quotes are meant; correct them",
+            f"the header on line {layout.header_row} has {len(header)} or {len(names)} columns, depending on how its "
+            "quotes are read; correct them",
         )
     cells = [stripped(pl.col(name)).alias(f"cell {at}") for at, name in enumerate(names)]
     frame = rows.good.select("line_no", *cells).rename({f"cell {at}": f"c{at}" for at in range(len(names))})
-    return Table(tuple(header), frame, rows.bad.select(list(REFUSED)), "line")
+    return Table(tuple(header), frame, rows.bad.select(list(REJECTED)), "line")
 
 
 def _csv_header(data: bytes, layout: TableLayout) -> list[str]:
@@ -167,13 +169,13 @@ def _csv_header(data: bytes, layout: TableLayout) -> list[str]:
     if cells is None:
         raise InvalidInput(
             "empty_file",
-            f"the file has no line {layout.header_row} with a header; fetch it again, or correct header_row",
+            f"the file has no header on line {layout.header_row}; fetch it again, or correct header_row",
         )
     return [cell.strip() for cell in cells]
 
 
 def _from_first(lines: Iterable[str], padding: str) -> Iterable[str]:
-    """Yield the lines from the first that isn't blank on."""
+    """Skip the blank lines at the start."""
     begun = False
     for line in lines:
         begun = begun or bool(line.strip(padding))
@@ -182,7 +184,7 @@ def _from_first(lines: Iterable[str], padding: str) -> Iterable[str]:
 
 
 class _Number(float):
-    """A number of a JSON text that remembers how it was written."""
+    """A JSON number that keeps its spelling."""
 
     text: str
 
@@ -196,14 +198,14 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
     records = _records(data, layout.records)
     names = list(dict.fromkeys(name for record in records if isinstance(record, dict) for name in record))
     rows: list[tuple[int | str | None, ...]] = []
-    refused: list[tuple[int, str, str, str]] = []
+    rejected: list[tuple[int, str, str, str]] = []
     for line_no, record in enumerate(records, start=1):
         fault = _record_fault(record)
         if fault is None:
             rows.append((line_no, *(_json_text(record.get(name)) for name in names)))
         else:
             raw = json.dumps(record, ensure_ascii=False, default=str)[:_RAW_LIMIT_CHARS]
-            refused.append((line_no, raw, *fault))
+            rejected.append((line_no, raw, *fault))
     schema: dict[str, Any] = {"line_no": pl.Int64()} | {f"c{at}": pl.String() for at in range(len(names))}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     return Table(
@@ -211,7 +213,7 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
         frame=frame.select(
             "line_no", *(stripped(pl.col(f"c{at}")).alias(f"c{at}") for at in range(len(names)))
         ),
-        refused=pl.DataFrame(refused, schema=REFUSED, orient="row"),
+        rejected=pl.DataFrame(rejected, schema=REJECTED, orient="row"),
         kind="record",
     )
 
@@ -223,7 +225,7 @@ def _records(data: bytes, path: str) -> list[Any]:
     except (ValueError, RecursionError) as fault:
         raise InvalidInput(
             "not_json",
-            f"the file is no JSON ({fault}); it starts with {data[:60]!r}. Fetch it again, or choose another format",
+            f"the file is not JSON ({fault}); it starts with {data[:60]!r}. Fetch it again, or choose another format",
         ) from fault
     try:
         records = jmespath.search(path, document)
@@ -235,7 +237,7 @@ def _records(data: bytes, path: str) -> list[Any]:
         has = f"has the fields {sorted(document)[:40]}" if isinstance(document, dict) else "is a list"
         raise InvalidInput(
             "no_records",
-            f"records: {path!r} is no list in the file, which {has}; correct the path to the list of records",
+            f"records: {path!r} is not a list in the file, which {has}; correct the path to the list of records",
         )
     return records
 
@@ -243,14 +245,14 @@ def _records(data: bytes, path: str) -> list[Any]:
 def _record_fault(record: Any) -> tuple[str, str] | None:
     if not isinstance(record, dict):
         return "not_an_object", (
-            f"the record is no object with named fields but a {type(record).__name__}; name its parts in `records`, "
+            f"the record is a {type(record).__name__}, not an object with named fields; name its parts in `records`, "
             "such as data[*].{date: [0], value: [1]}"
         )
     nested = [name for name, value in record.items() if isinstance(value, (dict, list))]
     if nested:
         return "nested_value", (
-            f"{', '.join(map(repr, nested[:5]))} holds an object or a list where a text or number is expected; pick "
-            "the part that is meant in `records`, such as [].{country: country.id, date: date, value: value}"
+            f"{', '.join(map(repr, nested[:5]))} is an object or a list; expected a string or number: select the "
+            "right part in `records`, such as [].{country: country.id, date: date, value: value}"
         )
     return None
 

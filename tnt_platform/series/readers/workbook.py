@@ -1,4 +1,4 @@
-"""Opening a workbook (xlsx, xlsm, xls) whose bytes nobody vouches for."""
+"""Open an untrusted workbook (xlsx, xlsm, xls)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ import fastexcel
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import RATIO_FREE_BYTES, decompress
 from tnt_platform.readers.served_page import first_text, refuse_page
+from tnt_platform.series.readers.cells import NotInFile
 from tnt_platform.series.readers.sheet import NOT_OF_ONE_TYPE, Sheet
-from tnt_platform.series.readers.sheet_lookalikes import shared_lookalikes, sheet_lookalikes
-from tnt_platform.series.readers.sheet_part import has_booleans, refuse_far_cells
+from tnt_platform.series.readers.sheet_xml import (
+    has_booleans,
+    refuse_far_cells,
+    shared_lookalikes,
+    sheet_lookalikes,
+)
 
 UNPACKED_LIMIT_BYTES: Final = 400 << 20
 MAX_RATIO: Final = 200
-# Each more takes a copy of the file and the cells of a sheet of memory.
+# Each further one takes memory for a copy of the file and the cells of a sheet.
 SHEETS_AT_ONCE: Final = 2
 
 _GZIP: Final = b"\x1f\x8b\x08"
@@ -32,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class Workbook:
-    """An opened workbook; each sheet is taken apart when first asked for, and kept. Threads can share it."""
+    """An open workbook, for several threads; each sheet is read when first asked for, and cached."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -46,11 +51,11 @@ class Workbook:
 
     @property
     def sheets_at_once(self) -> int:
-        """How many sheets are worth reading at a time: an xls is taken apart as a whole when it is opened."""
+        """How many sheets to read in parallel; an xls is parsed as a whole when it is opened."""
         return SHEETS_AT_ONCE if self._archive is not None else 1
 
     def sheet(self, name: str) -> Sheet:
-        """Return a sheet by its name; white space around it and the way accents are stored don't count.
+        """Return a sheet by its name, ignoring white space around it and the Unicode form of accents.
 
         Raises:
             InvalidInput: missing_sheet, or too_large for a sheet with values absurdly far apart.
@@ -58,10 +63,11 @@ class Workbook:
         found = self._names.get(_same_name(name))
         if found is None:
             listed = ", ".join(repr(name) for name in self.sheet_names[:40])
-            raise InvalidInput(
+            raise NotInFile(
                 "missing_sheet",
-                f"the workbook has no sheet {name!r}; it has {listed}. Correct `sheet`, or ask the publisher if "
+                f"the workbook has no sheet {name!r}; it has {listed}. Correct `sheet`, or ask the publisher whether "
                 "the sheet is gone",
+                name,
             )
         if found not in self._sheets:
             if self._archive is not None:
@@ -83,7 +89,7 @@ class Workbook:
         return _calling(lambda: fastexcel.read_excel(self._data), "the workbook")
 
     def _load(self, name: str, **options: Any) -> fastexcel.ExcelSheet:
-        # A reader serves one thread at a time.
+        # A reader can be used by one thread at a time.
         try:
             reader = self._idle.pop()
         except IndexError:
@@ -98,7 +104,7 @@ class Workbook:
 
 
 def open_workbook(data: bytes) -> Workbook:
-    """Open a workbook, gzipped or not, after looking at what it would unpack to.
+    """Open a workbook, gzipped or not, after checking what it unpacks to.
 
     Raises:
         InvalidInput: html_page, not_a_workbook, truncated_workbook, corrupt_workbook, encrypted_workbook,
@@ -114,7 +120,7 @@ def _same_name(name: str) -> str:
 
 
 def _calling(call: Callable[[], _T], what: str) -> _T:
-    """Call calamine; whatever it does not understand becomes InvalidInput."""
+    """Call calamine, and turn whatever it fails with into InvalidInput."""
     try:
         return call()
     except NOT_OF_ONE_TYPE:
@@ -122,7 +128,7 @@ def _calling(call: Callable[[], _T], what: str) -> _T:
     except fastexcel.FastExcelError as fault:
         reason = str(fault).partition("\n")[0]
     except BaseException as fault:
-        # Damaged bytes can make calamine panic, which is a BaseException of this name.
+        # Damaged bytes can make calamine panic, which raises a BaseException of this name.
         if type(fault).__name__ != "PanicException":
             raise
         reason = str(fault)
@@ -130,20 +136,20 @@ def _calling(call: Callable[[], _T], what: str) -> _T:
         raise _encrypted()
     raise InvalidInput(
         "corrupt_workbook",
-        f"{what} can't be read ({reason[:200]}); open the file with a spreadsheet program, save it anew and deliver "
-        "it, or wait for the publisher to repair it",
+        f"{what} can't be read ({reason[:200]}); open the file with a spreadsheet program, save it again and deliver "
+        "that, or wait for the publisher to fix it",
     )
 
 
 def _encrypted() -> InvalidInput:
     return InvalidInput(
         "encrypted_workbook",
-        "the workbook is protected by a password; save it without one and deliver it again",
+        "the workbook is protected by a password; save it without one and deliver that",
     )
 
 
 def _checked_archive(data: bytes) -> zipfile.ZipFile | None:
-    """Return the archive of an xlsx, None for an xls; refuse all else."""
+    """Return the archive of an xlsx, None for an xls; raise for anything else."""
     if data.startswith(_ZIP):
         return _checked_zip(data)
     if not data.startswith(_OLE):
@@ -159,28 +165,28 @@ def _checked_zip(data: bytes) -> zipfile.ZipFile:
     except _ZIP_DAMAGE as fault:
         raise InvalidInput(
             "truncated_workbook",
-            f"the workbook stops before its end ({fault}), as a download that was cut short does; fetch it again",
+            f"the workbook is truncated ({fault}), like an interrupted download; fetch it again",
         ) from fault
     names = archive.namelist()
     if "xl/workbook.xml" not in map(str.lower, names):
         listed = ", ".join(sorted(names)[:5]) or "nothing"
         raise InvalidInput(
             "not_a_workbook",
-            f"the file is a zip archive without an Excel workbook; it holds {listed}. Name the member to read, or save "
-            "the workbook as xlsx",
+            f"the file is a zip archive without an Excel workbook; it contains {listed}. Name the `member` to read, or "
+            "save the workbook as xlsx",
         )
     unpacked_bytes = sum(entry.file_size for entry in archive.infolist())
     if unpacked_bytes > UNPACKED_LIMIT_BYTES:
         raise InvalidInput(
             "too_large",
-            f"the workbook unpacks to {unpacked_bytes:,} bytes, more than {UNPACKED_LIMIT_BYTES:,}; split it, or leave "
-            "out the sheets that aren't read",
+            f"the workbook unpacks to {unpacked_bytes:,} bytes, more than {UNPACKED_LIMIT_BYTES:,}; split it, or "
+            "remove the sheets that aren't read",
         )
     if unpacked_bytes > max(RATIO_FREE_BYTES, MAX_RATIO * len(data)):
         raise InvalidInput(
             "suspicious_ratio",
-            f"the workbook unpacks to {unpacked_bytes:,} bytes, more than {MAX_RATIO} times its {len(data):,}, as a "
-            "decompression bomb does; save it anew with a spreadsheet program",
+            f"the workbook unpacks to {unpacked_bytes:,} bytes, more than {MAX_RATIO} times its {len(data):,}, like a "
+            "decompression bomb; save it again with a spreadsheet program",
         )
     return archive
 
@@ -198,10 +204,10 @@ def _no_workbook(data: bytes) -> InvalidInput:
     if "\0" in text or "\ufffd" in first:
         return InvalidInput(
             "not_a_workbook",
-            f"the file is no xlsx or xls workbook (it starts with {data[:8].hex(' ')}); look at what was delivered",
+            f"the file is not an xlsx or xls workbook (it starts with {data[:8].hex(' ')}); look at what was delivered",
         )
     return InvalidInput(
         "not_a_workbook",
-        f"the file is text, not a workbook, whatever its name; it starts with {first[:100]!r}. Read it with the reader "
+        f"the file is text, not a workbook, despite its name; it starts with {first[:100]!r}. Read it with the reader "
         "wide or long, or deliver the workbook",
     )

@@ -82,17 +82,17 @@ def partition_digests(observations: pl.DataFrame, strategy: str) -> pl.DataFrame
 
 
 def vanished(
-    before: pl.DataFrame, fresh: pl.DataFrame, refused_keys: pl.DataFrame, history: History = "complete"
+    before: pl.DataFrame, fresh: pl.DataFrame, rejected_keys: pl.DataFrame, history: History = "complete"
 ) -> pl.DataFrame:
     """Find the keys that were published and that a fresh capture no longer has.
 
-    before, fresh, refused_keys: internal_series_code, period (other columns don't matter); returns these two,
-    sorted. A key whose new cell was refused has not vanished: it is there, only unreadable. With history
+    before, fresh, rejected_keys: internal_series_code, period (other columns don't matter); returns these two,
+    sorted. A key whose new cell was rejected has not vanished: it is there, only unreadable. With history
     "complete" the publisher prints all it ever printed, so every missing key has vanished. With "window" it prints
     the latest periods only: keys older than the first fresh period of their series have not vanished, nor have
     those of a series without any fresh period.
     """
-    there = pl.concat([fresh.select(KEY), refused_keys.select(KEY)])
+    there = pl.concat([fresh.select(KEY), rejected_keys.select(KEY)])
     missing = before.select(KEY).join(there, on=list(KEY), how="anti")
     if history == "window":
         first = there.group_by(_CODE).agg(first=pl.col("period").min())

@@ -1,4 +1,4 @@
-"""Observations: the cells of every series become one value for each canonical period, or are refused by name."""
+"""Observations: the cells of every series become one value for each canonical period, or are rejected by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_NA: Final = (
 KEY: Final = ("internal_series_code", "period")
 SHOWN_CODES: Final = 5
 
-REFUSED: Final[Mapping[str, pl.DataType]] = {
+REJECTED: Final[Mapping[str, pl.DataType]] = {
     "series_code": pl.String(),
     "line_no": pl.Int64(),
     "place": pl.String(),
@@ -105,15 +105,15 @@ class Conventions(Spec):
 
 @dataclass(frozen=True)
 class Normalized:
-    """What became of every cell: cells = observations + refused + filtered + deduplicated.
+    """What became of every cell: cells = observations + rejected + filtered + deduplicated.
 
-    observations: see `observation_schema`, sorted by key. refused: REFUSED, in the order of the cells; the period is
+    observations: see `observation_schema`, sorted by key. rejected: REJECTED, in the order of the cells; the period is
     null where the date wasn't read. filtered: cells without a value. deduplicated: cells that repeat a key.
     dst_gaps, dst_repeats: observations whose period starts at a midnight that doesn't exist or exists twice.
     """
 
     observations: pl.DataFrame
-    refused: pl.DataFrame
+    rejected: pl.DataFrame
     filtered: int
     deduplicated: int
     dst_gaps: int
@@ -151,12 +151,12 @@ def observations_of(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conve
     unread = read.filter(pl.col("fault") != "filtered")
     sound = read.filter(pl.col("fault").is_null()).sort(KEY, maintain_order=True)
     kept, contradictory = _without_duplicates(sound, conventions.duplicates)
-    refused = pl.concat([unread_reasons(unread, conventions), contradictions(contradictory)]).sort("at")
+    rejected = pl.concat([unread_reasons(unread, conventions), contradictions(contradictory)]).sort("at")
     starts = period_starts(kept["period"], conventions.timezone)
     observations = kept.join(starts, on="period", how="left", maintain_order="left")
     return Normalized(
         observations=observations.select(list(observation_schema(conventions.timezone))),
-        refused=refused.select(list(REFUSED)),
+        rejected=rejected.select(list(REJECTED)),
         filtered=filtered,
         deduplicated=sound.height - kept.height - contradictory.height,
         dst_gaps=int(observations["dst_gap"].sum()),

@@ -24,7 +24,7 @@ _PLACED: Final = ("at", pl.col("internal_series_code").alias("series_code"), "li
 
 
 def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
-    """Say of each cell that was not read what is wrong with it: at, the columns of REFUSED.
+    """Say of each cell that was not read what is wrong with it: at, the columns of REJECTED.
 
     unread: at, internal_series_code, line_no, place, period, printed_date, value_text, frequency, na, value, fault
     (missing_date, bad_date or bad_value).

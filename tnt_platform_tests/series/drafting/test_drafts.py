@@ -18,7 +18,7 @@ from tnt_platform.cli.new import draft_text
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.drafting.draft import draft_layout
 from tnt_platform.series.drafting.drafted import Draft
-from tnt_platform.series.normalized import Read, read_capture
+from tnt_platform.series.normalized import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.series.transforms.periods import period_of
 from tnt_platform_tests.rounds import tries
@@ -27,15 +27,15 @@ from tnt_platform_tests.series.dataset_files import days, months, workbook
 STEPS = {"D": 1, "W": 7, "M": 1, "Q": 3, "A": 12}
 
 
-def drafted(data: bytes, name: str = "prices", sheet: str | None = None) -> tuple[Draft, Read]:
+def drafted(data: bytes, name: str = "prices", sheet: str | None = None) -> tuple[Draft, NormalizedCapture]:
     """The draft, and what the dataset that it writes reads."""
     found = draft_layout(data, name, sheet)
     attributes = yaml.safe_load(draft_text(found, Path("/file")))["attributes"]
     return found, read_capture(SeriesSpec.model_validate(attributes).placed_in(Path(name)), data)
 
 
-def values(read: Read) -> dict[str, list[tuple[dt.date, float]]]:
-    assert read.counts.quarantined == 0, read.normalized.refused
+def values(read: NormalizedCapture) -> dict[str, list[tuple[dt.date, float]]]:
+    assert read.counts.quarantined == 0, read.normalized.rejected
     rows = read.normalized.observations.sort("internal_series_code", "period")
     found: dict[str, list[tuple[dt.date, float]]] = {}
     for code, period, value in rows.select("internal_series_code", "period", "value").iter_rows():
@@ -237,10 +237,10 @@ def test_texts_that_are_no_numbers_and_dates_that_come_irregularly_are_to_be_che
     ],
 )
 def test_a_file_in_which_nothing_is_recognised_says_what_was_seen(data: bytes, said: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as rejected:
         draft_layout(data, "x")
-    assert refused.value.reason_code == "nothing_recognised"
-    assert said in str(refused.value)
+    assert rejected.value.reason_code == "nothing_recognised"
+    assert said in str(rejected.value)
 
 
 QUARTERS = [(year, quarter) for year in range(2019, 2025) for quarter in (1, 2, 3, 4)]

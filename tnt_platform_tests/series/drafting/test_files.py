@@ -56,7 +56,7 @@ def test_records_with_objects_inside_are_flattened_so_that_the_reader_takes_them
     table = read_table(json.dumps({"data": rows}).encode(), TableLayout(format="json", records=expression))
     assert set(table.names) == {"country_id", "country_my_name", "date"}
     assert table.frame.row(0)[1:] == ("AR", "Argentina", "2024")
-    assert table.refused.is_empty()
+    assert table.rejected.is_empty()
 
 
 def test_lists_of_lists_get_names() -> None:
@@ -91,10 +91,10 @@ def test_the_members_of_a_zip_come_largest_first_under_names_that_match_only_the
         (b"PK\x03\x04 and then nothing", "truncated_workbook", "cut short"),
     ],
 )
-def test_what_is_no_table_is_refused_with_what_it_starts_with(
+def test_what_is_no_table_is_rejected_with_what_it_starts_with(
     data: bytes, reason_code: str, said: str
 ) -> None:
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(InvalidInput) as rejected:
         list(found_files(data))
-    assert refused.value.reason_code == reason_code
-    assert said in str(refused.value)
+    assert rejected.value.reason_code == reason_code
+    assert said in str(rejected.value)

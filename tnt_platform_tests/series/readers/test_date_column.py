@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, InvalidInput
-from tnt_platform.series.readers.cells import CELLS, CODES, REFUSED
+from tnt_platform.series.readers.cells import CELLS, CODES, REJECTED
 from tnt_platform.series.readers.date_column import read_date_column
 from tnt_platform.series.readers.layouts import ColumnSeries, DateColumnLayout, column_index, column_letters
 from tnt_platform_tests.rounds import tries
@@ -49,7 +49,7 @@ def test_each_pair_of_a_date_and_a_value_is_a_row_with_its_place(write):
     ]
     assert found.codes.rows() == [("A", "ARS", "D")]
     assert (dict(found.cells.schema), dict(found.codes.schema)) == (CELLS, CODES)
-    assert (dict(found.refused.schema), found.refused.height) == (REFUSED, 0)
+    assert (dict(found.rejected.schema), found.rejected.height) == (REJECTED, 0)
 
 
 VALUES = (
@@ -169,17 +169,17 @@ def fault_of(grid, *series: ColumnSeries) -> InvalidInput:
 
 
 @pytest.mark.parametrize("down", [1, 7])
-def test_a_header_row_that_moved_is_refused_with_where_it_is_now(down):
+def test_a_header_row_that_moved_is_rejected_with_where_it_is_now(down):
     moved = {(row + down, column): value for (row, column), value in GRID.items()}
     fault = fault_of(moved, one(header="Tipo de cambio"))
     assert fault.reason_code == "header_moved"
-    assert f"found in row {2 + down} (cell B{2 + down})" in str(fault)
+    assert f"row {2 + down} (cell B{2 + down})" in str(fault)
 
 
-def test_a_header_that_is_gone_is_refused_with_what_stands_there():
+def test_a_header_that_is_gone_is_rejected_with_what_stands_there():
     fault = fault_of(GRID, one(header="Reservas"))
     assert fault.reason_code == "header_moved"
-    assert "says 'Tipo de  cambio'" in str(fault)
+    assert "'Tipo de  cambio'" in str(fault)
     assert "nowhere" in str(fault)
 
 
@@ -194,7 +194,7 @@ def test_a_series_without_any_cell_has_no_rows():
     assert fault.reason_code in ("no_rows", "missing_column")
 
 
-def test_two_series_with_one_code_are_refused():
+def test_two_series_with_one_code_are_rejected():
     fault = fault_of(GRID, one(), one(value_column="A"))
     assert fault.reason_code == "duplicate_series"
     assert "A" in str(fault)
@@ -246,5 +246,5 @@ def test_a_year_beside_its_first_month_holds_until_the_next_text_in_its_column(w
 
 def test_a_column_of_years_beyond_the_used_ones_is_missing():
     series = one(header_row=1, skip=0, date_column="B", value_column="C", year_column="K")
-    with pytest.raises(InvalidInput, match="nothing in column K"):
+    with pytest.raises(InvalidInput, match="column K"):
         read_date_column(xlsx({"S": YEARS_BESIDE}), layout(series))

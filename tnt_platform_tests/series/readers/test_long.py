@@ -4,7 +4,7 @@ import pytest
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.readers.layouts import LongLayout, LongSeries, LongTable
-from tnt_platform.series.readers.long import read_long
+from tnt_platform.series.readers.table_series import read_long
 
 CSV = (
     "Date,Country,Kind,Unit,Rate\n"
@@ -39,7 +39,7 @@ def test_each_row_is_a_cell_of_the_series_it_names():
         ("FX_SOUTH_KOREA_M", "KRW per USD", None),
         ("FX_PERU_M", "PEN per USD", None),
     ]
-    assert found.refused.is_empty()
+    assert found.rejected.is_empty()
 
 
 def test_a_code_can_name_several_columns():
@@ -52,9 +52,9 @@ def test_single_series_can_have_a_unit_of_their_own():
     assert found.codes["unit"].to_list() == ["x", "PEN"]
 
 
-def test_a_row_without_a_name_is_refused_and_a_blank_one_is_none():
+def test_a_row_without_a_name_is_rejected_and_a_blank_one_is_none():
     found = long(CSV + "2024-03-01, ,avg,KRW,5\n,,,,\n")
-    assert found.refused.select("line_no", "raw", "reason_code").rows() == [
+    assert found.rejected.select("line_no", "raw", "reason_code").rows() == [
         (7, "2024-03-01 |  | avg | KRW | 5", "no_code")
     ]
 
@@ -95,7 +95,7 @@ def test_json_of_the_world_bank_is_flattened_by_its_path():
         (CSV, {"value_column": "rate"}, "missing_column"),
     ],
 )
-def test_what_can_not_be_told_apart_refuses_the_file(text, options, code):
+def test_what_can_not_be_told_apart_rejects_the_file(text, options, code):
     assert fault_of(text, **options).reason_code == code
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tnt_platform.series.normalized import READERS
 from tnt_platform.series.readers.cells import SeriesCells
 from tnt_platform.series.readers.layouts import (
     ColumnSeries,
@@ -19,7 +20,6 @@ from tnt_platform.series.readers.layouts import (
     WideSeries,
     WideTable,
 )
-from tnt_platform.series.readers.reader import READERS
 from tnt_platform.series.readers.workbook import open_workbook
 from tnt_platform_tests.paths import SHARED
 
@@ -101,7 +101,7 @@ def test_all_regions_of_the_consumer_prices(name):
     numbers = cells["value_text"].cast(pl.Float64, strict=False).is_not_null().sum()
     wanted = facts["_all_cells"]["numeric_cells_under_a_date_header_3_sheets_7_blocks"]
     assert numbers == wanted[name.removeprefix("sh_ipc_").removesuffix(".xls")]
-    assert found.refused.is_empty()
+    assert found.rejected.is_empty()
 
 
 def test_the_wholesale_rate_has_rows_with_and_without_true_dates():
@@ -176,4 +176,4 @@ def test_exchange_rates_by_country(name, column):
     found = read("fx_monthly", name, "long", layout)
     assert (found.cells.height, found.codes.height) == (facts["records"], facts["countries"])
     assert total(found.cells) == pytest.approx(facts["sum"])
-    assert found.refused.is_empty()
+    assert found.rejected.is_empty()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.readers.layouts import WideLayout, WideSeries, WideTable
-from tnt_platform.series.readers.wide import read_wide
+from tnt_platform.series.readers.table_series import read_wide
 from tnt_platform_tests.rounds import tries
 
 CSV = "Fecha,Oficial,Blue €\n2024-01-01,810.65,1000\n2024-01-02,,1.025\n,,\n2024-01-03,n.d.,\n"
@@ -76,10 +76,10 @@ def test_quoted_cells_may_hold_separators_and_line_ends():
     assert found.cells["line_no"].to_list() == [2, 3, 5]
 
 
-def test_a_ragged_row_is_refused_with_its_line_and_the_others_stay():
+def test_a_ragged_row_is_rejected_with_its_line_and_the_others_stay():
     found = wide("Fecha,A\n2024-01-01,1\n2024-01-02\n2024-01-03,3,4\n2024-01-04,4\n")
     assert found.cells["line_no"].to_list() == [2, 5]
-    assert found.refused.select("line_no", "raw", "reason_code").rows() == [
+    assert found.rejected.select("line_no", "raw", "reason_code").rows() == [
         (3, "2024-01-02", "too_few_columns"),
         (4, "2024-01-03,3,4", "too_many_columns"),
     ]
@@ -92,14 +92,14 @@ def test_a_header_may_end_with_an_empty_column(row):
     assert found.cells["value_text"].to_list() == ["1"]
 
 
-def test_a_column_with_values_and_no_name_is_refused():
+def test_a_column_with_values_and_no_name_is_rejected():
     assert fault_of("Fecha,A,\n2024-01-01,1,5\n").reason_code == "unnamed_column"
 
 
 @pytest.mark.parametrize("note", ["Fuente: BCRA", "Fuente: BCRA,", '"Fuente: BCRA, 2024",,,'])
 def test_a_footer_and_all_after_it_are_no_data(note):
     found = wide(f"Fecha,A\n2024-01-01,1\n{note}\n2024-01-02,2\nx,y,z\n", footer="^Fuente")
-    assert (found.cells.height, found.refused.height) == (1, 0)
+    assert (found.cells.height, found.rejected.height) == (1, 0)
 
 
 NAMES = st.text(st.sampled_from("abcXYZ09 é_-,\";'"), min_size=1, max_size=6).map(str.strip).filter(bool)
@@ -128,7 +128,7 @@ def test_every_cell_of_a_csv_equals_what_the_csv_module_finds(data):
     ]
     header = [(f"S{at}", names[0].strip(), names[at].strip()) for at in range(1, len(names))]
     found = read_wide(out.getvalue().encode(), layout)
-    assert found.refused.is_empty()
+    assert found.rejected.is_empty()
     assert header[0] in wanted
     for line in header:
         wanted.remove(line)
@@ -160,14 +160,14 @@ def test_an_unknown_column_lists_those_there_are():
         ("Fecha\n2024\n", "no_rows"),
     ],
 )
-def test_a_file_that_is_wrong_as_a_whole_is_refused(text, code):
+def test_a_file_that_is_wrong_as_a_whole_is_rejected(text, code):
     assert fault_of(text).reason_code == code
 
 
-def test_a_file_of_nothing_but_refused_rows_says_why():
+def test_a_file_of_nothing_but_rejected_rows_says_why():
     fault = fault_of("Fecha,A\n2024-01-01;1\n2024-01-02;2\n")
     assert fault.reason_code == "no_rows"
-    assert "2 rows were refused, the first on line 2: the row has 1 columns" in str(fault)
+    assert "2 rows were rejected, the first on line 2: the row has 1 columns" in str(fault)
 
 
 def test_a_template_without_its_column_is_an_error_of_the_layout():
@@ -210,15 +210,15 @@ def test_a_number_can_be_compared_in_the_path():
     assert found.cells["date_text"].to_list() == ["b"]
 
 
-def test_records_that_are_not_flat_are_refused_and_the_others_stay():
+def test_records_that_are_not_flat_are_rejected_and_the_others_stay():
     records = [{"d": "a", "v": 1}, {"d": "b", "v": {"x": 1}}, 7, {"d": "c", "v": 3}]
     found = wide(json.dumps(records), date_column="d", format="json")
     assert found.cells["line_no"].to_list() == [1, 4]
-    assert found.refused.select("line_no", "reason_code").rows() == [
+    assert found.rejected.select("line_no", "reason_code").rows() == [
         (2, "nested_value"),
         (3, "not_an_object"),
     ]
-    assert found.refused["raw"][0] == '{"d": "b", "v": {"x": 1}}'
+    assert found.rejected["raw"][0] == '{"d": "b", "v": {"x": 1}}'
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_records_that_are_not_flat_are_refused_and_the_others_stay():
         ('[{"d": null, "a": null}]', "no_rows"),
     ],
 )
-def test_json_that_is_wrong_as_a_whole_is_refused(text, code):
+def test_json_that_is_wrong_as_a_whole_is_rejected(text, code):
     with pytest.raises(InvalidInput) as fault:
         wide(text, date_column="d", format="json")
     assert fault.value.reason_code == code
@@ -259,9 +259,9 @@ def test_a_row_is_a_series_and_the_names_of_columns_its_dates():
     assert found.codes.rows() == [("WB_KOR_A", "%", None), ("WB_PER_A", "%", None)]
 
 
-def test_a_row_without_a_code_is_refused():
+def test_a_row_without_a_code_is_rejected():
     found = by_rows(ROWS + "Total,,1,2,,\n")
-    assert found.refused.select("line_no", "reason_code").rows() == [(4, "no_code")]
+    assert found.rejected.select("line_no", "reason_code").rows() == [(4, "no_code")]
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ def encrypted() -> bytes:
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(3000), "corrupt_workbook", "can't be read"),
     ],
 )  # fmt: skip
-def test_what_is_no_workbook_is_refused_with_what_it_is(data, code, says):
+def test_what_is_no_workbook_is_rejected_with_what_it_is(data, code, says):
     fault = fault_of(data)
     assert fault.reason_code == code
     assert says in str(fault)
@@ -306,20 +306,20 @@ LEGACY = xls({"S": {(row, column): row * column + 0.25 for row in range(1, 300) 
 
 @settings(deadline=None, max_examples=tries(60))
 @given(st.integers(1, len(WHOLE) - 1))
-def test_a_workbook_cut_anywhere_is_refused(cut):
+def test_a_workbook_cut_anywhere_is_rejected(cut):
     assert fault_of(WHOLE[: max(cut, 4)]).reason_code == "truncated_workbook"
 
 
 @settings(deadline=None, max_examples=tries(60))
 @given(st.integers(8, len(LEGACY) - 1))
-def test_a_legacy_workbook_cut_anywhere_is_refused_or_read_whole(cut):
+def test_a_legacy_workbook_cut_anywhere_is_rejected_or_read_whole(cut):
     with contextlib.suppress(InvalidInput):
         assert grid_of(LEGACY[:cut], "S") == grid_of(LEGACY, "S")
 
 
 @settings(deadline=None, max_examples=tries(80))
 @given(st.sampled_from(["xlsx", "xls"]), st.data())
-def test_a_damaged_byte_is_refused_or_read_never_a_crash(kind, data):
+def test_a_damaged_byte_is_rejected_or_read_never_a_crash(kind, data):
     whole = {"xlsx": WHOLE, "xls": LEGACY}[kind]
     damaged = bytearray(whole)
     damaged[data.draw(st.integers(8, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
@@ -331,7 +331,7 @@ def test_a_damaged_byte_is_refused_or_read_never_a_crash(kind, data):
         assert all(row >= 1 and column >= 1 for row, column in grid)
 
 
-def test_a_bomb_inside_a_workbook_is_refused_before_it_is_unpacked():
+def test_a_bomb_inside_a_workbook_is_rejected_before_it_is_unpacked():
     fault = fault_of(
         repacked(WHOLE, lambda name, part: part + b" " * (60 << 20) if "theme" in name else part)
     )
@@ -385,7 +385,7 @@ def test_a_million_rows_of_nothing_but_styles_take_little_memory(tmp_path):
 
 
 @pytest.mark.parametrize("dimension", [b'<dimension ref="A1:B2"/>', b""])
-def test_two_cells_at_the_opposite_ends_of_a_sheet_are_refused(dimension):
+def test_two_cells_at_the_opposite_ends_of_a_sheet_are_rejected(dimension):
     far = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
 
     def change(name: str, part: bytes) -> bytes:

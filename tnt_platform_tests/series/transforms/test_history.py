@@ -76,7 +76,7 @@ def test_the_order_of_columns_does_not_matter():
     assert merge_observations(before, fresh.select(reversed(fresh.columns))).columns == before.columns
 
 
-def test_another_timezone_is_refused_by_name():
+def test_another_timezone_is_rejected_by_name():
     before = rows("old", ("X", DAY[0], 1.0))
     fresh = before.with_columns(pl.col("obs_time").dt.convert_time_zone("America/Havana"))
     with pytest.raises(ConfigError, match=r"obs_time: Datetime.*UTC.*published.*America/Havana.*new"):
@@ -198,7 +198,7 @@ def test_a_window_may_leave_what_is_older_behind():
     assert vanished(BEFORE, FRESH, keys(), "window").equals(keys(("X", 3)))
 
 
-def test_a_refused_key_has_not_vanished_and_belongs_to_the_window():
+def test_a_rejected_key_has_not_vanished_and_belongs_to_the_window():
     assert vanished(BEFORE, FRESH, keys(("X", 3)), "window").equals(keys())
     assert vanished(BEFORE, FRESH, keys(("X", 1)), "window").equals(keys(("X", 3)))
 

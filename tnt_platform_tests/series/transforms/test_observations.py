@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import ConfigError
 from tnt_platform.series.transforms.observations import (
     DEFAULT_NA,
-    REFUSED,
+    REJECTED,
     Conventions,
     Normalized,
     observation_schema,
@@ -59,9 +59,9 @@ def normalize(
         kind(timezone=timezone, **conventions),
     )
     assert dict(found.observations.schema) == observation_schema(timezone)
-    assert dict(found.refused.schema) == dict(REFUSED)
+    assert dict(found.rejected.schema) == dict(REJECTED)
     assert (
-        len(cells) == found.observations.height + found.refused.height + found.filtered + found.deduplicated
+        len(cells) == found.observations.height + found.rejected.height + found.filtered + found.deduplicated
     )
     return found
 
@@ -70,8 +70,8 @@ def published(found: Normalized) -> list[tuple[str, float]]:
     return [(str(period), value) for period, value in found.observations.select("period", "value").rows()]
 
 
-def refusals(found: Normalized) -> list[tuple[int, str, str]]:
-    return found.refused.select("line_no", "raw", "reason_code").rows()
+def rejections(found: Normalized) -> list[tuple[int, str, str]]:
+    return found.rejected.select("line_no", "raw", "reason_code").rows()
 
 
 def test_cells_become_observations_sorted_by_key():
@@ -91,7 +91,7 @@ def test_cells_become_observations_sorted_by_key():
         ("Y", date(2020, 1, 1), "2020-01-01 00:00", 1.0, "ARS", "M", "Jan-20", "S!C2", 2),
         ("Y", date(2020, 2, 1), "2020-02-01 00:00", 2.0, "ARS", "M", "Feb-20", "S!C3", 3),
     ]
-    assert (found.dst_gaps, found.dst_repeats, found.refused.height) == (1, 0, 0)
+    assert (found.dst_gaps, found.dst_repeats, found.rejected.height) == (1, 0, 0)
 
 
 def test_a_midnight_that_exists_twice_is_counted():
@@ -112,7 +112,7 @@ def test_each_fault_has_its_reason():
         ("hoy", "1"), ("01/02/2024", "1"), (None, "7"), ("ene-24", "1,5"), ("2024", "x"), ("feb-24", "#REF!")
     )
     assert published(found) == []
-    assert found.refused.select("place", "raw", "reason_code", "reason").rows() == [
+    assert found.rejected.select("place", "raw", "reason_code", "reason").rows() == [
         ("B1", "hoy", "bad_date", "date 'hoy' is not a month or a day in it such as 2024-03, Marzo-24, mar 2024 or "
          "2024-03-15"),
         ("B2", "01/02/2024", "bad_date", "date '01/02/2024' has more than one reading; declare `date_order:` (dmy, "
@@ -130,7 +130,7 @@ def test_each_fault_has_its_reason():
 
 def test_a_date_that_breaks_the_declared_order_is_not_called_ambiguous():
     found = normalize(("12/31/2024", "1"), date_order="dmy")
-    assert found.refused["reason"][0].startswith("date '12/31/2024' is not a month")
+    assert found.rejected["reason"][0].startswith("date '12/31/2024' is not a month")
 
 
 @pytest.mark.parametrize("token", [*DEFAULT_NA[1:], "nan", "nd", None])
@@ -139,12 +139,12 @@ def test_a_cell_without_a_value_is_filtered_and_never_a_zero(token):
     assert (published(found), found.filtered) == ([("2024-02-01", 1.0)], 2)
 
 
-def test_a_note_in_the_date_column_is_refused_even_without_a_value():
-    assert refusals(normalize(("Fuente: INDEC", None))) == [(1, "Fuente: INDEC", "bad_date")]
+def test_a_note_in_the_date_column_is_rejected_even_without_a_value():
+    assert rejections(normalize(("Fuente: INDEC", None))) == [(1, "Fuente: INDEC", "bad_date")]
 
 
 def test_declared_na_tokens_replace_the_usual_ones():
-    assert refusals(normalize(("ene-24", "n/d"), ("feb-24", "-"), not_available=("n/d",))) == [
+    assert rejections(normalize(("ene-24", "n/d"), ("feb-24", "-"), not_available=("n/d",))) == [
         (2, "-", "bad_value")
     ]
 
@@ -152,7 +152,7 @@ def test_declared_na_tokens_replace_the_usual_ones():
 def test_declared_marks_are_used():
     found = normalize(("ene-24", "1.234,5"), ("feb-24", "1.5"), decimal=",", thousands=".")
     assert published(found) == [("2024-01-01", 1234.5)]
-    assert "decimal mark ',', thousands mark '.'" in found.refused["reason"][0]
+    assert "decimal mark ',', thousands mark '.'" in found.rejected["reason"][0]
 
 
 def test_declared_marks_come_off_values_and_dates_that_cannot_be_read_with_them():
@@ -168,7 +168,7 @@ def test_declared_marks_come_off_values_and_dates_that_cannot_be_read_with_them(
     )
     assert published(found) == [(f"2024-0{month}-01", month + 0.5) for month in (1, 2, 3, 4)]
     assert found.filtered == 1
-    assert refusals(found) == [(6, "(p)", "bad_value"), (7, "sep", "bad_date")]
+    assert rejections(found) == [(6, "(p)", "bad_value"), (7, "sep", "bad_date")]
     assert found.observations["printed_date"][0] == "ene-24 (p)"
 
 
@@ -201,35 +201,35 @@ def test_brackets_mean_below_zero_only_where_that_is_declared():
         ("1 234,5 (e)", 'declare `marks: ["(e)"]`'),
     ],
 )
-def test_a_refused_number_says_what_in_the_yaml_would_read_it(text, mend):
-    assert mend in normalize(("ene-24", text)).refused["reason"][0]
+def test_a_rejected_number_says_what_in_the_yaml_would_read_it(text, mend):
+    assert mend in normalize(("ene-24", text)).rejected["reason"][0]
 
 
-def test_a_refused_date_with_a_mark_says_how_to_declare_it():
+def test_a_rejected_date_with_a_mark_says_how_to_declare_it():
     found = normalize(("2023 (p)", "1"), ("2024*", "2"), ("Total", "3"), frequency="A")
-    marks = [reason.partition("declare ")[2] for reason in found.refused["reason"]]
+    marks = [reason.partition("declare ")[2] for reason in found.rejected["reason"]]
     assert marks == ['`marks: ["(p)"]`', '`marks: ["*"]`', ""]
 
 
 def test_points_between_thousands_of_texts_in_a_workbook_are_to_be_read_from_a_csv():
     found = normalize(("ene-24", "1.200,5"), decimal=",", numbers_as_such=True)
-    assert "export the file as CSV" in found.refused["reason"][0]
+    assert "export the file as CSV" in found.rejected["reason"][0]
 
 
 TWICE = (("ene-24", "1"), ("feb-24", "2"), ("2024-02-28", "3"), ("2024-02", "2"), ("mar-24", "4"))
 
 
-def test_different_values_of_one_period_are_all_refused():
+def test_different_values_of_one_period_are_all_rejected():
     found = normalize(*TWICE)
     assert published(found) == [("2024-01-01", 1.0), ("2024-03-01", 4.0)]
-    assert refusals(found) == [
+    assert rejections(found) == [
         (line, raw, "contradictory_duplicate") for line, raw in [(2, "2"), (3, "3"), (4, "2")]
     ]
-    assert set(found.refused["reason"]) == {
+    assert set(found.rejected["reason"]) == {
         "period 2024-02-01 has 2 different values: 2 (B2), 3 (B3), 2 (B4); set `duplicates:` to first or last if one "
         "of them is meant"
     }
-    assert set(found.refused["period"]) == {date(2024, 2, 1)}
+    assert set(found.rejected["period"]) == {date(2024, 2, 1)}
 
 
 @pytest.mark.parametrize(("rule", "kept", "place"), [("first", 2.0, "B2"), ("last", 2.0, "B4")])
@@ -237,7 +237,7 @@ def test_a_declared_rule_takes_one_of_them(rule, kept, place):
     found = normalize(*TWICE, duplicates=rule)
     assert published(found)[1] == ("2024-02-01", kept)
     assert found.observations["place"].to_list() == ["B1", place, "B5"]
-    assert (found.deduplicated, found.refused.height) == (2, 0)
+    assert (found.deduplicated, found.rejected.height) == (2, 0)
 
 
 def test_the_first_and_the_last_are_those_of_the_file():
@@ -252,9 +252,9 @@ def test_equal_values_of_one_period_are_one_observation_whatever_their_spelling(
     assert found.observations["place"].to_list() == ["B1"]
 
 
-def test_the_period_of_a_refused_value_is_told_where_its_date_was_read():
+def test_the_period_of_a_rejected_value_is_told_where_its_date_was_read():
     found = normalize(("31-ene-24", "x"), ("hoy", "1"), (None, "2"))
-    assert found.refused["period"].to_list() == [date(2024, 1, 1), None, None]
+    assert found.rejected["period"].to_list() == [date(2024, 1, 1), None, None]
 
 
 def test_series_of_different_frequencies_read_the_same_text_differently():
@@ -275,7 +275,7 @@ def test_series_of_different_frequencies_read_the_same_text_differently():
         ("Q", "2024-04-01"),
         ("W", "2024-05-13"),
     ]
-    assert found.refused["series_code"].to_list() == ["M"]
+    assert found.rejected["series_code"].to_list() == ["M"]
 
 
 def test_no_cells_are_no_observations():
@@ -308,7 +308,7 @@ def test_a_series_needs_one_known_frequency(declared, message):
         ({"marks": ("(1)", "¹", "2")}, ("marks", 2)),
     ],
 )
-def test_conventions_that_do_not_exist_are_refused(conventions, place):
+def test_conventions_that_do_not_exist_are_rejected(conventions, place):
     found, _ = spec_mistakes(Conventions, {"timezone": "UTC", **conventions})
     assert [one.at for one in found] == [place]
 
@@ -322,24 +322,24 @@ PAIRS = st.tuples(DATES, VALUES).filter(lambda pair: pair != (None, None))
 
 @settings(max_examples=tries(50), deadline=None)
 @given(st.lists(PAIRS, max_size=25), st.sampled_from(["refuse", "first", "last"]))
-def test_every_cell_is_published_refused_filtered_or_a_repetition(cells, rule):
+def test_every_cell_is_published_rejected_filtered_or_a_repetition(cells, rule):
     found = normalize(*cells, duplicates=rule)
     assert found.observations.select("internal_series_code", "period").is_unique().all()
     assert found.observations["value"].is_finite().all()
-    told = Counter(found.refused["line_no"]) + Counter(found.observations["line_no"])
+    told = Counter(found.rejected["line_no"]) + Counter(found.observations["line_no"])
     assert set(told.values()) <= {1}
-    assert found.refused.null_count().select("reason_code", "reason", "raw", "place").row(0) == (0, 0, 0, 0)
-    assert (rule == "refuse") or "contradictory_duplicate" not in set(found.refused["reason_code"])
+    assert found.rejected.null_count().select("reason_code", "reason", "raw", "place").row(0) == (0, 0, 0, 0)
+    assert (rule == "refuse") or "contradictory_duplicate" not in set(found.rejected["reason_code"])
 
 
 @settings(max_examples=tries(50), deadline=None)
 @given(st.lists(PAIRS, max_size=12), st.randoms())
-def test_what_is_refused_does_not_depend_on_the_order_of_the_file(cells, shuffle):
+def test_what_is_rejected_does_not_depend_on_the_order_of_the_file(cells, shuffle):
     shuffled = list(cells)
     shuffle.shuffle(shuffled)
     found, other = normalize(*cells), normalize(*shuffled)
     assert published(found) == published(other)
-    assert sorted(found.refused["raw"]) == sorted(other.refused["raw"])
+    assert sorted(found.rejected["raw"]) == sorted(other.rejected["raw"])
 
 
 def test_a_number_in_a_workbook_keeps_its_decimal_point_beside_texts_with_a_comma():
@@ -349,7 +349,7 @@ def test_a_number_in_a_workbook_keeps_its_decimal_point_beside_texts_with_a_comm
     assert [value for _, value in published(found)] == [1.6, 2.5, 1.234]
 
 
-def test_a_point_between_thousands_is_refused_where_cells_are_numbers():
+def test_a_point_between_thousands_is_rejected_where_cells_are_numbers():
     declared = {"timezone": "UTC", "decimal": ",", "thousands": "."}
     assert [one.at for one in spec_mistakes(OfWorkbook, declared)[0]] == [("thousands",)]
     assert spec_mistakes(Conventions, declared)[0] == []
