@@ -24,6 +24,7 @@ from tnt_platform.report.readers.files import BAD, read_report_file
 from tnt_platform.report.spec import FILES, FILES_KEY, ReportSpec
 from tnt_platform.report.transforms.totals import FILES as COLUMNS
 from tnt_platform.report.transforms.totals import exact_text, totals_of
+from tnt_platform.storage.objects import Objects
 
 
 class EmptyDay(NotFound):
@@ -97,7 +98,7 @@ def _known(spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataF
 def _read_files(spec: ReportSpec, place: Place, files: pl.DataFrame) -> _Read:
     rows, quarantines, rows_in = [], [pl.DataFrame(schema={"file_key": pl.String(), **BAD})], 0
     for key, size_bytes in files.select("key", "size_bytes").iter_rows():
-        row, bad, count = _read_one(spec, key, size_bytes, place.raw.get(key))
+        row, bad, count = _read_one(spec, key, size_bytes, place.raw)
         rows.append(row)
         quarantines.append(bad.select(pl.lit(key).alias("file_key"), *BAD))
         rows_in += count
@@ -105,12 +106,15 @@ def _read_files(spec: ReportSpec, place: Place, files: pl.DataFrame) -> _Read:
 
 
 def _read_one(
-    spec: ReportSpec, key: str, size_bytes: int, data: bytes
+    spec: ReportSpec, key: str, size_bytes: int, raw: Objects
 ) -> tuple[dict[str, Any], pl.DataFrame, int]:
     """A row of COLUMNS, the bad records, and how many there are in all; a file that can't be read is one bad row."""
     row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "file_key": key, "size_bytes": size_bytes}
     try:
-        found = read_report_file(key.rsplit("/", 1)[-1], data, spec.totals)
+        if size_bytes > spec.max_file_mb * 1_000_000:
+            message = f"the file has {size_bytes:,} bytes, more than max_file_mb: {spec.max_file_mb:g}"
+            raise InvalidInput("too_large", f"{message}; deliver it in smaller files, or raise the limit")
+        found = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals)
     except InvalidInput as fault:
         bad = pl.DataFrame([(0, "", fault.reason_code, str(fault))], schema=BAD, orient="row")
         return {**row, "problem": f"{fault.reason_code}: {fault}"}, bad, 1

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tnt_platform.discovery.raw_source import RawSource
 from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
-from tnt_platform.specs.fields import Cron, IsoDate, Regex, shown
+from tnt_platform.specs.fields import Cron, IsoDate, Regex, Unit, shown
 from tnt_platform.specs.spec import Mistake, rule
 
 FILES, REPORT = "files", "report"
@@ -56,6 +56,9 @@ class ReportSpec(DatasetSpec):
     totals: Annotated[
         tuple[str, ...], Field(description="Numeric columns to sum, in every file that has them.")
     ] = ()
+    max_file_mb: Annotated[
+        float, Field(gt=0, le=10_000, description="A larger file is rejected without being read."), Unit("MB")
+    ] = 500
     empty_days: Annotated[
         Literal["missing", "normal"],
         Field(
@@ -99,4 +102,9 @@ class ReportSpec(DatasetSpec):
     @property
     def recipe(self) -> str:
         """A fingerprint of everything declared that decides what is read from a file."""
-        return hashlib.sha256(repr(self.totals).encode()).hexdigest()[:16]
+        limit = self.max_file_mb
+        # The text of the first release where the limit is not declared: another one would read every file again.
+        declared = (
+            self.totals if limit == type(self).model_fields["max_file_mb"].default else (self.totals, limit)
+        )
+        return hashlib.sha256(repr(declared).encode()).hexdigest()[:16]

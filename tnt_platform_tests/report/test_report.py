@@ -86,6 +86,26 @@ def test_a_record_that_cannot_be_read_is_counted_apart_and_in_quarantine(scene: 
     assert scene.report()["totals"] == {"amount": 7}
 
 
+def test_a_file_above_the_limit_is_rejected_unread_and_read_once_the_limit_is_raised(
+    scene: ReportScene,
+) -> None:
+    scene.spec = report_spec(max_file_mb=0.001)
+    scene.put("large.csv", "id\n" + "1\n" * 999)
+    scene.put("fine.csv", "id\n1\n")
+    done = scene.run()
+    report = scene.report()
+    assert (report["file_count"], report["total_records"]) == (2, 1)
+    (row,) = done["files"].snapshot.quarantine([DAY]).to_dicts()
+    assert (row["file_key"].rsplit("/")[-1], row["line_no"], row["reason_code"]) == (
+        "large.csv",
+        0,
+        "too_large",
+    )
+    scene.spec = report_spec(max_file_mb=1)
+    scene.run()
+    assert scene.report()["total_records"] == 1_000
+
+
 def test_a_file_that_cannot_be_read_at_all_is_named_and_the_others_count(scene: ReportScene) -> None:
     scene.put("cut.csv.gz", gzip.compress(b"id\n1\n" * 999)[:-20])
     scene.put("page.csv", "<!DOCTYPE html><html><title>No</title></html>")
