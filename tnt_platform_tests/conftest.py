@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def pytest_collection_finish() -> None:
 def pytest_sessionfinish() -> None:
     """At the end everything may be let go of again."""
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _no_dagster_instance_is_left() -> Iterator[None]:
+    """Dagster keeps the storage of the last instance in a context variable, also after its folder is gone."""
+    yield
+    if defs_state := sys.modules.get("dagster._core.storage.defs_state.base"):
+        defs_state._current_storage.set(None)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def expected(folder: str) -> dict[str, Any]:
 
 
 def read(path: Path, **options: Any) -> Rows:
-    return read_rows([RawFile(path.name, path.read_bytes())], DelimitedLayout(**options))
+    return read_rows([RawFile(path.name, path.read_bytes())], DelimitedLayout(**{"header": False, **options}))
 
 
 SPECTRUM = sorted(Path(name).stem for name in expected("csv_spectrum") if not name.startswith("_"))
