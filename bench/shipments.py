@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.parse import scan_bare, write_files
 from tnt_platform.kinds import transit_spec
-from tnt_platform.orchestration.platform import open_place
+from tnt_platform.lake.publishing import open_place
 from tnt_platform.settings import Settings
 from tnt_platform.transit.files import publish_files
 from tnt_platform.transit.shipments import publish_shipments

@@ -22,8 +22,7 @@ from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_envi
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import ConfigError, Unavailable
 from tnt_platform.kinds import transit_spec
-from tnt_platform.lake.publishing import Place
-from tnt_platform.orchestration.platform import open_place
+from tnt_platform.lake.publishing import Place, open_place
 from tnt_platform.sandbox.generator import SamplePlan, SampleSummary, write_samples
 from tnt_platform.sandbox.running import rate_api_process
 from tnt_platform.settings import Settings

@@ -9,10 +9,10 @@ import polars as pl
 
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import NotFound
+from tnt_platform.lake.publishing import open_place
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.version_diff import diff as key_diff
 from tnt_platform.lake.versions import VersionedStore
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.settings import Settings
 
 

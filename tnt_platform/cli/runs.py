@@ -15,9 +15,8 @@ from tnt_platform.cli.tables import console, show_frame
 from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import NotFound
 from tnt_platform.kinds import dataset_spec, transit_spec
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Place, open_place
 from tnt_platform.orchestration.local_launcher import this_process
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.report.chain import run_date
 from tnt_platform.report.spec import ReportSpec

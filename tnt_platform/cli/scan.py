@@ -6,7 +6,7 @@ import click
 
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.kinds import load_datasets
-from tnt_platform.orchestration.platform import open_place
+from tnt_platform.lake.publishing import open_place
 from tnt_platform.settings import Settings
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import TransitSpec

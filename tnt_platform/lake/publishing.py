@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +16,7 @@ from tnt_platform.errors import CheckFailed, PublishConflict
 from tnt_platform.lake.formats import LEDGER
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
+from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 
 PREVIEW_ROWS = 10
@@ -27,6 +31,21 @@ class Place:
     lake: Objects
     store: VersionedStore
     scratch: Path
+
+
+def open_place(settings: Settings) -> Place:
+    """Open the raw files and the lake that `settings` name."""
+    options = settings.s3_options()
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    lake = Objects.open(settings.lake_url, options=options)
+    store = VersionedStore(
+        lake,
+        clock=lambda: datetime.now(UTC),
+        entropy=secrets.token_bytes,
+        code_version=version("tnt_platform"),
+        scratch=settings.scratch,
+    )
+    return Place(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
 
 
 @dataclass(frozen=True)

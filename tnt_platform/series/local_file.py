@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.normalized import read_capture
 from tnt_platform.series.readers.cells import NotInFile, template_names
 from tnt_platform.settings import Settings
 from tnt_platform.specs.spec import Mistake, Spec
@@ -55,6 +54,9 @@ def _local_file(url: str, settings: Settings) -> Path | None:
 
 
 def _error_of(spec: SeriesSpec, body: bytes) -> InvalidInput | None:
+    # Most sources are not on this machine; reading needs half of the platform.
+    from tnt_platform.series.normalized import read_capture
+
     try:
         read_capture(spec, body)
     except InvalidInput as error:

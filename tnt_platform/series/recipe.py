@@ -20,7 +20,7 @@ from tnt_platform.series.readers.layouts import (
     TableLayout,
     WideLayout,
 )
-from tnt_platform.series.transforms.observations import Conventions
+from tnt_platform.series.transforms.conventions import Conventions
 
 
 class _Text(str):

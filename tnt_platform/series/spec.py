@@ -16,7 +16,7 @@ from tnt_platform.series.readers.layouts import (
     WideLayout,
 )
 from tnt_platform.series.recipe import recipe_of
-from tnt_platform.series.transforms.observations import Conventions
+from tnt_platform.series.transforms.conventions import Conventions
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import (
     VARIABLE,

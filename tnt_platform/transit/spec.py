@@ -9,13 +9,12 @@ from datetime import date
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from tnt_platform.discovery.raw_source import RESERVED_GROUPS, OnDelete, OnOverwrite, RawSource
 from tnt_platform.readers.column import ColumnSpec
-from tnt_platform.services.http import HttpLimits
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
 from tnt_platform.specs.fields import Headers, IsoDate, Unit, WebUrl, WithVariables, listed, meant
@@ -24,6 +23,9 @@ from tnt_platform.transit.layouts import FileKind, FileLayout, hides
 from tnt_platform.transit.request_file import request_mistakes
 from tnt_platform.transit.transforms.answers import AnswerText
 from tnt_platform.transit.transforms.cases import PassRule
+
+if TYPE_CHECKING:
+    from tnt_platform.services.http import HttpLimits
 
 FILES = "shipper_files"
 SHIPMENTS = "shipments"
@@ -161,6 +163,9 @@ class RateApi(Spec):
     @cached_property
     def limits(self) -> HttpLimits:
         """How hard the HTTP client may press the API."""
+        # The client is imported by who asks: validating a YAML needs none.
+        from tnt_platform.services.http import HttpLimits
+
         return HttpLimits(
             concurrency=self.concurrency,
             rate_per_s=self.rate_per_s,

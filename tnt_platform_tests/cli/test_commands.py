@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import COMMANDS, main
 from tnt_platform.cli.runs import contiguous
+from tnt_platform.lake.publishing import open_place
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.settings import Settings
 from tnt_platform_tests.paths import REPOSITORY
 
@@ -197,3 +200,24 @@ def test_a_version_id_carries_its_time(store: VersionedStore) -> None:
     version = publish(store, "2026-01-12", {"a": 1})
     made = datetime.strptime(version[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     assert abs((datetime.now(UTC) - made).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_of_a_command_in_the_help_is_there_without_importing_it(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.name == name
+    assert COMMANDS[name].help.endswith(".")
+    assert f"{name} " in tnt("--help").output
+
+
+@pytest.mark.parametrize(
+    "module", ["main", "history", "validation", "schema", "serve", "serving", "cost", "tables"]
+)
+def test_a_command_that_needs_no_dagster_does_not_import_it(module: str) -> None:
+    program = (
+        f"import sys, tnt_platform.cli.{module}\n"
+        "print([name for name in ('dagster', 'boto3', 'sqlalchemy', 'alembic', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -17,9 +17,8 @@ import dagster as dg
 import pytest
 
 from tnt_platform.kinds import dataset_spec, load_datasets, validate_datasets
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Place, open_place
 from tnt_platform.orchestration.local_launcher import LocalRunLauncher
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.records.chain import RecordsChain
 from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY
 from tnt_platform.report.chain import ReportChain

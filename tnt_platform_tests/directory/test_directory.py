@@ -16,8 +16,7 @@ from tnt_platform.directory.chain import DirectoryChain
 from tnt_platform.directory.spec import DirectorySource, DirectorySpec
 from tnt_platform.errors import CheckFailed, InvalidInput, TntError, Unavailable
 from tnt_platform.kinds import DEFS
-from tnt_platform.lake.publishing import Published
-from tnt_platform.orchestration.platform import open_place
+from tnt_platform.lake.publishing import Published, open_place
 from tnt_platform.sandbox.directory_api import (
     APP_CODE,
     PATH,

@@ -21,8 +21,7 @@ from typing import Any, TypeVar
 import psutil
 
 from tnt_platform.cli.serving import process_group, sandbox_environment
-from tnt_platform.lake.publishing import Place
-from tnt_platform.orchestration.platform import open_place
+from tnt_platform.lake.publishing import Place, open_place
 from tnt_platform.sandbox.generator import FolderSink, SamplePlan, made_files, reference_data
 from tnt_platform.settings import Settings
 from tnt_platform_tests.e2e import questions

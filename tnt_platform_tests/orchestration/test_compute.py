@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnt_platform.lake.publishing import Published
+from tnt_platform.lake.publishing import Published, open_place
 from tnt_platform.orchestration.compute import (
     CPU_TAG,
     MEMORY_TAG,
@@ -21,7 +21,6 @@ from tnt_platform.orchestration.compute import (
     tags_of_run,
 )
 from tnt_platform.orchestration.cost import Meter
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.services.cost import Prices
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import Compute, fargate_sizes

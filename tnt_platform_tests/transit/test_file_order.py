@@ -3,9 +3,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tnt_platform.lake.publishing import CheckOutcome, rows_in_file_order
+from tnt_platform.lake.publishing import CheckOutcome, open_place, rows_in_file_order
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.orchestration.platform import open_place
 from tnt_platform.settings import Settings
 
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ from rapidfuzz import fuzz, process
 from tnt_platform.errors import ConfigError
 
 # The columns of each file; the first two must have a value in every row.
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 LOOKUP_FILES: Final[Mapping[str, tuple[str, ...]]] = {
     "floors.csv": ("code", "name", "name_th", "sort_order"),
     "floor_mapping.csv": ("value", "code", "comment"),
@@ -217,6 +221,9 @@ def _words(value: str) -> tuple[str, tuple[str, ...]]:
 def _by_similarity(
     values: Sequence[str], labels: Sequence[_Label], score_floor: float, margin: float
 ) -> Iterator[_Row]:
+    # Half a second of imports that reading and checking lookups does not need.
+    import numpy as np
+
     compared = [_words(value) for value in values]
     scores = process.cdist(
         [words for words, _ in compared],
@@ -242,6 +249,8 @@ def _ranked(scores: npt.NDArray[np.float64], labels: Sequence[_Label]) -> Iterat
     """
     codes = sorted({label.code for label in labels})
     starts = [next(at for at, label in enumerate(labels) if label.code == code) for code in codes]
+    import numpy as np
+
     best = np.maximum.reduceat(scores, starts, axis=1)
     for row, order in zip(best, np.argsort(-best, axis=1, kind="stable")[:, : CANDIDATES + 1], strict=True):
         yield [*((codes[at], float(row[at])) for at in order), ("", 0.0)]

@@ -12,7 +12,7 @@ import polars as pl
 
 from tnt_platform.readers.printed_marks import parted
 from tnt_platform.readers.printed_numbers import numbers_of
-from tnt_platform.series.transforms.observations import DEFAULT_NA
+from tnt_platform.series.transforms.conventions import DEFAULT_NA
 
 _NUMBER: Final = re.compile(
     r"[+\u2212\u2013-]?[0-9.,' \u00a0\u202f\u2019]*[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?|\([0-9.,' \u00a0]*[0-9][0-9.,]*\)"

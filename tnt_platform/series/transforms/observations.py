@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import polars as pl
-from pydantic import AfterValidator, Field
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.readers.printed_dates import DateOrder, dates_of
+from tnt_platform.readers.printed_dates import dates_of
 from tnt_platform.readers.printed_marks import without_marks
 from tnt_platform.readers.printed_numbers import numbers_of
+from tnt_platform.series.transforms.conventions import Conventions, DuplicateRule
 from tnt_platform.series.transforms.periods import FREQUENCIES, period_of, period_starts
 from tnt_platform.series.transforms.reasons import contradictions, unread_reasons
-from tnt_platform.specs.fields import TimeZone, shown
-from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
-DuplicateRule = Literal["refuse", "first", "last"]
-
-# What publishers print where there is no value; compared without regard to case.
-DEFAULT_NA: Final = (
-    "", "NA", "N/A", "n/a", "n.d.", "s/d", "-", "--", "..", "...", "…", "///", "#N/A", "#N/D", "null", "NaN", "ND",
-)  # fmt: skip
 KEY: Final = ("internal_series_code", "period")
 SHOWN_CODES: Final = 5
 
@@ -37,70 +28,6 @@ REJECTED: Final[Mapping[str, pl.DataType]] = {
     "reason_code": pl.String(),
     "reason": pl.String(),
 }
-
-
-def _mark(text: str) -> str:
-    if not text.strip() or re.search("[0-9]", re.sub(r"\(.*?\)|\[.*?\]", "", text)):
-        fix = "write it as it is printed, such as (p) or *, or delete it"
-        raise mistake(f"{shown(text)} is blank or a number", "what stands beside a value or a date", fix)
-    return text
-
-
-class Conventions(Spec):
-    """How a publisher writes numbers and dates, and what to do where it contradicts itself."""
-
-    timezone: Annotated[TimeZone, Field(description="Time zone in which the publisher's days begin.")]
-    decimal: Annotated[Literal[".", ","], Field(description="Decimal mark of numbers printed as text.")] = "."
-    thousands: Annotated[
-        Literal[".", ",", " ", "'"] | None, Field(description="Thousands mark of numbers printed as text.")
-    ] = None
-    date_order: Annotated[
-        DateOrder | None,
-        Field(
-            description="How all-digit dates such as 01/02/2024 are meant; ambiguous ones are rejected without it."
-        ),
-    ] = None
-    not_available: Annotated[
-        tuple[str, ...], Field(description="Strings that stand for no value, in any case.")
-    ] = DEFAULT_NA
-    marks: Annotated[
-        tuple[Annotated[str, AfterValidator(_mark)], ...],
-        Field(
-            description="Marks beside a value or a date that are left out where it can't be read with them."
-        ),
-    ] = ()
-    negative_parentheses: Annotated[bool, Field(description="Read `(1.5)` as -1.5.")] = False
-    duplicates: Annotated[
-        DuplicateRule,
-        Field(description="Of different values for one period, take none (`refuse`), the first or the last."),
-    ] = "refuse"
-
-    @property
-    def numbers_as_such(self) -> bool:
-        """Whether cells may be numbers rather than text, as in workbooks and JSON."""
-        return False
-
-    @rule
-    def _thousands_and_decimal_differ(self) -> Iterator[Mistake]:
-        if self.thousands == self.decimal:
-            other = "," if self.decimal == "." else "."
-            fix = f"write decimal: {other!r}, or another thousands mark, or delete it"
-            wrong = f"thousands: {self.thousands!r} is the decimal mark too"
-            yield Mistake(wrong, "two different marks", fix, at=("thousands",))
-        elif self.thousands == "." and self.numbers_as_such:
-            wrong = "thousands: '.' can't be distinguished from the decimal point of cells that are numbers"
-            yield Mistake(
-                wrong, "it for CSV only: workbooks and JSON have numbers", "delete it", at=("thousands",)
-            )
-
-    @rule
-    def _numbers_are_available(self) -> Iterator[Mistake]:
-        for position, text in enumerate(self.not_available):
-            if re.fullmatch(r"[+-]?\d+([.,]\d+)?", text.strip()):
-                wrong = f"not_available: {text!r} is a number"
-                expected = "strings that stand where a value is not known"
-                fix = "delete it: a number is an observation"
-                yield Mistake(wrong, expected, fix, at=("not_available", position), warning=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tnt_platform.readers.printed_marks import parted
 from tnt_platform.readers.printed_numbers import DECIMAL_MARKS, THOUSANDS_MARKS, numbers_of
 
 if TYPE_CHECKING:
-    from tnt_platform.series.transforms.observations import Conventions
+    from tnt_platform.series.transforms.conventions import Conventions
 
 SHOWN_CHARS: Final = 80
 SHOWN_DUPLICATES: Final = 5

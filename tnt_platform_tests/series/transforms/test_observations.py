@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.errors import ConfigError
+from tnt_platform.series.transforms.conventions import DEFAULT_NA, Conventions
 from tnt_platform.series.transforms.observations import (
-    DEFAULT_NA,
     REJECTED,
-    Conventions,
     Normalized,
     observation_schema,
     observations_of,
