@@ -53,19 +53,23 @@ class PartitionChange:
 
     partition: str
     data: pl.DataFrame | pl.LazyFrame | Sequence[Path]
-    inputs: pl.DataFrame
-    quarantine: pl.DataFrame | Sequence[Path]
-    counts: RowCounts
-    inputs_digest: str
+    inputs: pl.DataFrame = field(default_factory=pl.DataFrame)
+    quarantine: pl.DataFrame | Sequence[Path] = field(default_factory=pl.DataFrame)
+    counts: RowCounts = RowCounts()
+    inputs_digest: str = ""
     keep: Sequence[str] = ()
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     removed: bool = False
 
     @classmethod
+    def of_rows(cls, partition: str, rows: pl.DataFrame, **fields: Any) -> PartitionChange:
+        """Replace `partition` by `rows`, all of which came in and are published; `fields` are the other fields."""
+        return cls(partition, rows, counts=RowCounts(rows_in=rows.height, published=rows.height), **fields)
+
+    @classmethod
     def removal(cls, partition: str) -> PartitionChange:
-        """The change that takes `partition` away."""
-        nothing = pl.DataFrame()
-        return cls(partition, nothing, nothing, nothing, RowCounts(), "", removed=True)
+        """Remove `partition` from the dataset."""
+        return cls(partition, pl.DataFrame(), removed=True)
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,25 @@ class Place:
     store: VersionedStore
     scratch: Path
 
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The clock (UTC) of everything that happens here, so that a test sets one clock only."""
+        return self.store.clock
 
-def open_place(settings: Settings) -> Place:
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def open_place(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Place:
     """Open the raw files and the lake that `settings` name."""
     options = settings.s3_options()
     settings.scratch.mkdir(parents=True, exist_ok=True)
     lake = Objects.open(settings.lake_url, options=options)
     store = VersionedStore(
         lake,
-        clock=lambda: datetime.now(UTC),
+        clock=clock,
         entropy=secrets.token_bytes,
         code_version=version("tnt_platform"),
         scratch=settings.scratch,
@@ -96,10 +106,10 @@ class Published:
 
 def publish_checked(
     place: Place,
-    *,
-    base: Snapshot | None,
     dataset: str,
     change: PartitionChange,
+    *,
+    base: Snapshot | None,
     key: Sequence[str],
     checks: Sequence[Check | CheckOutcome],
     run_id: str,

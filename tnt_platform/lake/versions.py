@@ -52,7 +52,7 @@ class VersionedStore:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._objects = objects
-        self._clock = clock
+        self.clock = clock
         self._entropy = entropy
         self._code_version = code_version
         self._scratch = scratch
@@ -94,7 +94,7 @@ class VersionedStore:
             PermanentError: a change contradicts itself (counts, key columns, types, repeated partition).
         """
         naming.dataset_folder(dataset)
-        now = self._clock()
+        now = self.clock()
         writer = DraftWriter(
             objects=self._objects,
             dataset=dataset,
@@ -192,5 +192,5 @@ class VersionedStore:
         Only files that no kept version needs go, and drafts that are too old to be committed.
         """
         return retention.expire(
-            self._objects, dataset, keep=keep, older_than=older_than, now=self._clock(), dry_run=dry_run
+            self._objects, dataset, keep=keep, older_than=older_than, now=self.clock(), dry_run=dry_run
         )

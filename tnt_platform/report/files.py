@@ -69,9 +69,9 @@ def publish_files(spec: ReportSpec, date: str, place: Place, run_id: str) -> Pub
     assert isinstance(change.data, pl.DataFrame)
     published = publish_checked(
         place,
+        spec.dataset(FILES),
+        change,
         base=base,
-        dataset=spec.dataset(FILES),
-        change=change,
         key=FILES_KEY,
         checks=[unique_keys(FILES_KEY, date), _records_conserved(read), _readable(change.data)],
         run_id=run_id,

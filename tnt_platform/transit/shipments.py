@@ -97,9 +97,9 @@ def publish_shipments(
             checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
         return publish_checked(
             place,
+            spec.dataset(SHIPMENTS),
+            change,
             base=base,
-            dataset=spec.dataset(SHIPMENTS),
-            change=change,
             key=KEY,
             checks=checks,
             run_id=run_id,

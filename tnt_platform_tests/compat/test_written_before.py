@@ -66,6 +66,11 @@ class Before:
     def place(self) -> Place:
         return open_place(self.settings)
 
+    @property
+    def later_place(self) -> Place:
+        """Where a run reads and writes whose captures are later than the recorded ones."""
+        return open_place(self.settings, clock=lambda: LATER)
+
     def spec(self, dataset: str) -> Any:
         """Load a dataset from the old YAML."""
         return dataset_spec(dataset, self.folder / "defs")
@@ -83,11 +88,11 @@ class Before:
 
     def series(self, **options: Any) -> SeriesChain:
         """Return the chain of `brent_oil`."""
-        return SeriesChain(self.spec("brent_oil"), self.place, self.settings, clock=lambda: LATER, **options)
+        return SeriesChain(self.spec("brent_oil"), self.later_place, self.settings, **options)
 
     def records(self, **options: Any) -> RecordsChain:
         """Return the chain of `posts`."""
-        return RecordsChain(self.spec("posts"), self.place, self.settings, clock=lambda: LATER, **options)
+        return RecordsChain(self.spec("posts"), self.later_place, self.settings, **options)
 
     def publish(self, dataset: str, *days: str) -> list[bool]:
         """Run every step for these dates and return whether each changed something."""

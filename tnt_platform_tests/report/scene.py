@@ -62,7 +62,7 @@ class ReportScene:
     def run(self, day: str = DAY) -> dict[str, Published]:
         """Both steps of a date."""
         self.now += timedelta(hours=1)
-        chain = ReportChain(self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now)
+        chain = ReportChain(self.spec, self.place, self.settings, run_id="test")
         with chain:
             return {step: chain.publish(step, day) for step in self.spec.steps}
 

@@ -275,7 +275,7 @@ def test_a_total_that_no_file_has_is_null_not_zero(scene: ReportScene) -> None:
 def test_a_report_without_its_files_says_what_to_do_first(scene: ReportScene) -> None:
     chain = report_module.publish_report
     with pytest.raises(NotFound, match="materialize daily/files"):
-        chain(scene.spec, DAY, scene.place, clock=lambda: scene.now, run_id="")
+        chain(scene.spec, DAY, scene.place, run_id="")
 
 
 @pytest.mark.parametrize(

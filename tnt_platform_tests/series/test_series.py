@@ -157,7 +157,7 @@ def test_a_reading_of_an_older_capture_is_left_alone(scene):
     old = scene.place.store.current("prices/series")
     scene.publish(csv_of({**FIRST, "2025-04": (4, 40)}))
     scene.place.store.rollback("prices/series", old.version, reason="as if this run were the slower one")
-    chain = SeriesChain(scene.spec, scene.place, scene.settings, run_id="slow", clock=lambda: scene.now)
+    chain = SeriesChain(scene.spec, scene.place, scene.settings, run_id="slow")
     with chain:
         done = chain.publish("observations")
     assert done.facts["nothing_to_do"] == "a newer capture is published"
