@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import inputs_digest, list_partition
+from tnt_platform.discovery.comparison import inputs_digest
+from tnt_platform.discovery.listing import list_partition
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,

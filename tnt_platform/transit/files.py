@@ -6,7 +6,8 @@ from datetime import datetime
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import inputs_digest, list_partition
+from tnt_platform.discovery.comparison import inputs_digest
+from tnt_platform.discovery.listing import list_partition
 from tnt_platform.lake.publishing import Place, Published, as_ledger, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange

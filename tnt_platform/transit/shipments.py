@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import FilePlan, plan_files
+from tnt_platform.discovery.comparison import FilePlan, plan_files
 from tnt_platform.lake.publishing import (
     Place,
     Published,

@@ -69,7 +69,7 @@ class ReportScene:
     def settle(self) -> list[str]:
         """Run what the sensor would, until nothing differs; the dates in the order they were run."""
         done: list[str] = []
-        while work := survey_reports(self.spec, self.place).work:
+        while work := survey_reports(self.spec, self.place).differences:
             assert len(done) < 100, "the dates never come to rest"
             for one in work:
                 self.run(one.date)

@@ -1,6 +1,6 @@
 """From a published file to a history of observations: additions, corrections, withdrawals, and what is rejected."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -168,6 +168,7 @@ def test_a_run_that_lost_its_lease_publishes_nothing(scene):
     scene.publish(csv_of(FIRST))
     version = scene.current.version
     scene.raw.put("prices.csv", csv_of({**FIRST, "2025-04": (4, 40)}))
+    scene.now += timedelta(hours=1)
     with SeriesChain(scene.spec, scene.place, scene.settings, run_id="paused") as chain:
         chain.publish("capture")
         chain.publish("series")
