@@ -64,10 +64,10 @@ def demo() -> None:
         console.print(f"[bold]2[/] a stand-in for the carrier's rate API answers at {api.url} after 20 ms")
         outcome = _let_the_sensor_work(settings, api.url)
     _explain(spec, place, settings, made, outcome)
-    left = survey(spec, place).work
-    for work in left:
+    left = survey(spec, place).differences
+    for difference in left:
         console.print(
-            f"[red]{work.date} is not up to date[/] ({work.reason}); the runs' messages are in {settings.home}"
+            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); the runs' messages are in {settings.home}"
         )
     for run in outcome.runs:
         if not run.is_success:

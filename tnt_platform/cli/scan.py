@@ -26,18 +26,18 @@ def scan(prefix: str, do_it: bool) -> None:
             continue
         with console.status(f"comparing {spec.name}"):
             found = survey(spec, place)
-        work = [item for item in found.work if not prefix or _below(spec, item.date, prefix)]
+        work = [item for item in found.differences if not prefix or _below(spec, item.partition, prefix)]
         seen = (
             f"{spec.name}: {found.files_seen:,} files on {found.dates_seen} dates below {spec.source.prefix}"
         )
         console.print(f"{seen}; {len(work)} dates differ" if work else f"{seen}; nothing to do")
         if work:
-            rows = [(item.date, item.new, item.changed, item.vanished, item.reason) for item in work]
+            rows = [(item.partition, item.new, item.changed, item.vanished, item.reason) for item in work]
             show_rows(["date", "new", "changed", "gone", "why"], rows)
         if work and do_it:
             from tnt_platform.cli.runs import materialize
 
-            materialize(spec, [item.date for item in work], {})
+            materialize(spec, [item.partition for item in work], {})
     for reason in datasets.broken.values():
         console.print(str(reason), style="red", markup=False)
     if datasets.broken:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random  # noqa: TID251  (only jitter between retries; no result depends on it)
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 
 from tnt_platform.directory.database import sync_database
 from tnt_platform.directory.pages import page_limits, publish_pages
 from tnt_platform.directory.postgres.migrations import migrate, revisions
-from tnt_platform.directory.postgres.sync import DirectorySync, utc_now
+from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.directory.spec import DATABASE, PAGES, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import publish_tenants
 from tnt_platform.lake.publishing import Place, Published, retry_conflicts
@@ -36,7 +34,6 @@ class DirectoryChain:
     run_id: str = ""
     database: bool = True
     accept_withdrawn: bool = False
-    clock: Callable[[], datetime] = utc_now
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _sync: DirectorySync | None = field(default=None, init=False, repr=False)
     _client: HttpClient | None = field(default=None, init=False, repr=False)
@@ -48,7 +45,7 @@ class DirectoryChain:
             if self.database:
                 self._sync = self._begin()
             limits = page_limits(self.spec.source)
-            self._client = HttpClient(limits, clock=self.clock, uniform=random.random)
+            self._client = HttpClient(limits, clock=self.place.clock, uniform=random.random)
             self._open.callback(self._client.close)
         except BaseException:
             self._open.close()
@@ -68,7 +65,7 @@ class DirectoryChain:
         sync = DirectorySync(
             database,
             owner=f"run {self.run_id}" if self.run_id else "by hand",
-            clock=self.clock,
+            clock=self.place.clock,
             lock_timeout_s=self.spec.lock_timeout_s,
         )
         return self._open.enter_context(sync)

@@ -14,7 +14,7 @@ from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
-from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
 
@@ -90,7 +90,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
 
 
 def _facts(step: str, published: Published, tenants_before: Snapshot | None) -> dict[str, Any]:
-    facts = describe_newest(published)
+    facts = describe_newest(published, {})
     facts["preview"] = dg.MetadataValue.md(markdown_table(published.preview()))
     if step == TENANTS and published.changed and tenants_before is not None:
         differences = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))

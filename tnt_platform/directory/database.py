@@ -13,7 +13,7 @@ from tnt_platform.directory.spec import DATABASE, NEWEST, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import Reading, read_directory
 from tnt_platform.lake.publishing import CheckOutcome, Place, Published, publish_checked
 from tnt_platform.lake.upstream import Upstream
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 
 SYNC_KEY = ("kind",)
 
@@ -40,19 +40,14 @@ def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id
     }
     in_tables = {"shop": counts.shops, "dining": counts.dinings}
     rows = pl.DataFrame({"kind": list(in_tables), "rows": list(in_tables.values())}).sort("kind")
-    change = PartitionChange(
-        partition=NEWEST,
-        data=rows,
-        inputs=upstream.ledger("postgresql"),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=upstream.inputs_digest,
+    change = PartitionChange.of_rows(
+        NEWEST, rows, inputs=upstream.ledger("postgresql"), inputs_digest=upstream.inputs_digest
     )
     published = publish_checked(
         place,
+        spec.dataset(DATABASE),
+        change,
         base=base,
-        dataset=spec.dataset(DATABASE),
-        change=change,
         key=SYNC_KEY,
         checks=[_reconciled(counts, upstream.frame)],
         run_id=run_id,

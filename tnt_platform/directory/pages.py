@@ -95,15 +95,14 @@ def publish_pages(
         partition=NEWEST,
         data=rows,
         inputs=_ledger(rows),
-        quarantine=pl.DataFrame(),
         counts=counts,
         inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest(),
     )
     published = publish_checked(
         place,
+        spec.dataset(PAGES),
+        change,
         base=base,
-        dataset=spec.dataset(PAGES),
-        change=change,
         key=PAGE_KEY,
         checks=[unique_keys(PAGE_KEY, NEWEST), _ids_on_one_page(reading.problems)],
         run_id=run_id,

@@ -1,4 +1,4 @@
-"""What the steps of every kind of dataset have in common: their assets, checks and outcomes."""
+"""The steps of a dataset as assets and checks, for every kind of dataset."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tnt_platform.settings import Settings
 
 @dataclass(frozen=True)
 class StepChecks:
-    """The checks of each step by name: those that block a publish and those that only warn."""
+    """The names of each step's checks: those that block a publish and those that only warn."""
 
     blocking: Mapping[str, tuple[str, ...]]
     warning: Mapping[str, tuple[str, ...]]
     descriptions: Mapping[str, str]
 
     def of(self, step: str) -> tuple[str, ...]:
-        """All checks of a step."""
+        """Return the names of all checks of a step."""
         return (*self.blocking[step], *self.warning[step])
 
     def specs(self, dataset: str) -> list[dg.AssetCheckSpec]:
-        """The check specs of all steps of a dataset."""
+        """Make the check specs of all steps of a dataset."""
         return [
             dg.AssetCheckSpec(
                 name,
@@ -44,7 +44,7 @@ class StepChecks:
         key: dg.AssetKey,
         outcomes: Sequence[CheckOutcome],
     ) -> Iterator[dg.AssetCheckResult]:
-        """The outcomes of one step; without any, the version was found unchanged: it was checked when published."""
+        """Yield the results of one step; no outcomes means an unchanged version, which passed when it was published."""
         step = key.path[-1]
         found = {outcome.name: outcome for outcome in outcomes}
         for name in self.of(step):
@@ -56,7 +56,7 @@ class StepChecks:
 
 @dataclass(frozen=True)
 class About:
-    """What the YAML of any dataset says about its assets; `compute` are the launcher's tags for its runs."""
+    """What a dataset's YAML declares for all its assets; `compute` are the launcher's tags for its runs."""
 
     description: str = ""
     owners: Sequence[str] = ()
@@ -67,7 +67,7 @@ class About:
 
 @dataclass(frozen=True)
 class StepStory:
-    """What the kind of a dataset says about its steps, beside what its YAML does."""
+    """How a kind of dataset describes its steps, and what the dataset's YAML declares for all of them."""
 
     descriptions: Mapping[str, str]
     kinds: Mapping[str, set[str]]
@@ -77,7 +77,7 @@ class StepStory:
     def specs(
         self, dataset: str, tables: Mapping[str, str], *, partitions: dg.PartitionsDefinition | None = None
     ) -> list[dg.AssetSpec]:
-        """The assets `<dataset>/<step>`, each built on the one before; `tables`: step -> dataset id in the lake."""
+        """Make the assets `<dataset>/<step>`, each built on the one before; `tables`: step -> dataset in the lake."""
         steps, about = list(tables), self.about
         return [
             dg.AssetSpec(
@@ -106,7 +106,7 @@ class StepStory:
         retry: dg.RetryPolicy | None = None,
         partitions: dg.PartitionsDefinition | None = None,
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-        """A decorator: the function materializes all steps, or those selected; of dates, ten at most in a run."""
+        """Decorate the function that materializes the selected steps; a backfill runs at most ten dates at a time."""
         return dg.multi_asset(
             name=dataset,
             specs=self.specs(dataset, tables, partitions=partitions),
@@ -119,18 +119,18 @@ class StepStory:
 
 
 def selected_steps(context: dg.AssetExecutionContext, dataset: str, steps: Sequence[str]) -> list[str]:
-    """The steps that this run is to materialize, in their order."""
+    """Return the steps that this run must materialize, in order."""
     return [step for step in steps if dg.AssetKey([dataset, step]) in context.selected_asset_keys]
 
 
 def retry_later() -> dg.RetryPolicy:
-    """Two more tries of what may pass by itself, half a minute and a minute later."""
+    """Retry twice, half a minute and a minute later."""
     return dg.RetryPolicy(
         max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
     )
 
 
 def schedule_status() -> dg.DefaultScheduleStatus:
-    """Schedules run by themselves, unless `TNT_SCHEDULES=stopped`, as in the demo: it asks nobody behind one's back."""
+    """Schedules start automatically unless `TNT_SCHEDULES=stopped` (the demo sets it, so nothing calls out unasked)."""
     runs = Settings.from_environment().schedules_run
     return dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -46,7 +45,6 @@ def publish_capture(
     settings: Settings,
     downloader: Downloader,
     *,
-    clock: Callable[[], datetime],
     run_id: str,
 ) -> Published:
     """Look at the source once and note what was found; a new content is stored before the row that names it.
@@ -60,7 +58,7 @@ def publish_capture(
     """
     newest = newest_capture(place.store.current(spec.dataset(CAPTURE)))
     found = _fetched(spec, settings, downloader, newest if _is_kept(place, newest) else None)
-    now = clock()
+    now = place.clock()
     return retry_conflicts(lambda: _noted(spec, place, found, now, run_id))
 
 
@@ -166,19 +164,14 @@ def _publish_row(
     fresh = pl.DataFrame([row], schema=CAPTURES)
     before = base.scan([day]).collect() if base and base.partition(day) else fresh.clear()
     rows = pl.concat([before, fresh]).sort("captured_at")
-    change = PartitionChange(
-        partition=day,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=captures_digest(to_curate(rows)["object_key"].to_list()),
+    change = PartitionChange.of_rows(
+        day, rows, inputs_digest=captures_digest(to_curate(rows)["object_key"].to_list())
     )
     return publish_checked(
         place,
+        spec.dataset(CAPTURE),
+        change,
         base=base,
-        dataset=spec.dataset(CAPTURE),
-        change=change,
         key=CAPTURE_KEY,
         checks=[unique_keys(CAPTURE_KEY, day)],
         run_id=run_id,

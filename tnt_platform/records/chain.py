@@ -5,7 +5,6 @@ from __future__ import annotations
 import random  # noqa: TID251  (jitter between retries only; no result depends on it)
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 
@@ -18,11 +17,6 @@ from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 from tnt_platform.records.summary import publish_summary
 from tnt_platform.services.download import Downloader, DownloadLimits
 from tnt_platform.settings import Settings
-
-
-def utc_now() -> datetime:
-    """The clock of real runs."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,6 @@ class RecordsChain:
     settings: Settings
     run_id: str = ""
     by_hand: bool = False
-    clock: Callable[[], datetime] = utc_now
 
     def __enter__(self) -> RecordsChain:
         return self
@@ -60,16 +53,14 @@ class RecordsChain:
 
     def _capture(self) -> Published:
         published = publish_capture(
-            self.spec, self.place, self.settings, self._downloader, clock=self.clock, run_id=self.run_id
+            self.spec, self.place, self.settings, self._downloader, run_id=self.run_id
         )
         queue = open_queue(self.spec, self.settings)
         told = announce_captures(self.spec, self.place, published.snapshot, queue)
         return published.with_facts({"messages_sent": told}) if queue else published
 
     def _records(self) -> Published:
-        published = publish_records(
-            self.spec, self.place, clock=self.clock, run_id=self.run_id, by_hand=self.by_hand
-        )
+        published = publish_records(self.spec, self.place, run_id=self.run_id, by_hand=self.by_hand)
         facts = upsert_records(self.spec, self.place, self.settings)
         if queue := open_queue(self.spec, self.settings):
             facts["messages_settled"] = settle_messages(self.place, queue)
@@ -79,4 +70,4 @@ class RecordsChain:
     def _downloader(self) -> Downloader:
         source = self.spec.source
         limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
-        return Downloader(limits, clock=self.clock, uniform=random.random)
+        return Downloader(limits, clock=self.place.clock, uniform=random.random)

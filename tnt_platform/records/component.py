@@ -10,7 +10,7 @@ from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe, markdown_table
-from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, StepStory
 from tnt_platform.records.chain import RecordsChain
@@ -40,6 +40,21 @@ STEP_KINDS: dict[str, set[str]] = {
     CAPTURE: {"file"},
     RECORDS: {"polars", "parquet"},
     SUMMARY: {"parquet"},
+}
+
+COLUMNS: Mapping[str, str] = {
+    "group_kind": "What the row sums up: all records, or those with one value of a column.",
+    "group_value": "That value.",
+    "id": "The source and the item's own id; it never changes.",
+    "source": "The dataset the record belongs to.",
+    "item_id": "The id of the item at the source.",
+    "fingerprint": "Hash of the record's fields; it changes when the content does.",
+    "first_seen_at": "When the record was first captured (UTC).",
+    "processed_at": "When this content of the record was curated (UTC).",
+    "raw_s3_key": "The capture that brought this content, as a key of the raw files.",
+    "item_index": "Position of the item in that capture, counted from 0.",
+    "content_digest": "Hash of all records of the capture; empty for a rejected one.",
+    "item_ids": "The items of the capture; empty if they are those of the capture before.",
 }
 
 
@@ -90,7 +105,7 @@ def _told(published: Published) -> str:
 def records_metadata(step: str, published: Published) -> dict[str, Any]:
     """Counts, changes, the newest rows, and the reasons of refusals."""
     manifest = published.snapshot.manifest
-    facts = describe(published) | {
+    facts = describe(published, COLUMNS) | {
         "dagster/row_count": manifest.rows,
         "size_bytes": manifest.size_bytes,
         "preview": dg.MetadataValue.md(markdown_table(_preview(step, published))),

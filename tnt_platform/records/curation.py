@@ -5,7 +5,6 @@ Which captures were curated is what the published ledger says: captures that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -46,9 +45,7 @@ class _Done:
     updated: int
 
 
-def publish_records(
-    spec: RecordsSpec, place: Place, *, clock: Callable[[], datetime], run_id: str, by_hand: bool = False
-) -> Published:
+def publish_records(spec: RecordsSpec, place: Place, *, run_id: str, by_hand: bool = False) -> Published:
     """Curate the captures that were not curated yet, each in a version of its own; none costs a few small reads.
 
     A record is inserted when its id is new and updated when its fingerprint differs; one that the source no longer
@@ -71,7 +68,7 @@ def publish_records(
         return _unchanged(base, why)
     done: list[_Done] = []
     for row in _work(spec, captures, base):
-        done.append(_curate(spec, place, base, row, clock(), run_id))
+        done.append(_curate(spec, place, base, row, place.clock(), run_id))
         base = done[-1].published.snapshot
     if not done:
         assert base is not None, "there is a capture, and it was curated"
@@ -116,9 +113,9 @@ def _curate(
     updated = changed.join(known, on="id", how="semi").height
     published = publish_checked(
         place,
+        spec.dataset(RECORDS),
+        _captured_change(base, row, reading),
         base=base,
-        dataset=spec.dataset(RECORDS),
-        change=_captured_change(base, row, reading),
         also=buckets,
         key=RECORD_KEY,
         checks=[_items_conserved(reading), _unique_ids(buckets), _accepted(row, reading)],
@@ -158,14 +155,7 @@ def _bucket_change(base: Snapshot | None, name: str, changed: pl.DataFrame) -> P
     kept = before.join(changed, on="id", how="anti")
     # The fields of today's YAML come first; those it had before stay with the records that have them.
     rows = pl.concat([changed, kept], how="diagonal_relaxed").sort("id")
-    return PartitionChange(
-        partition=name,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=content_digest(rows),
-    )
+    return PartitionChange.of_rows(name, rows, inputs_digest=content_digest(rows))
 
 
 def _captured_change(base: Snapshot | None, row: dict[str, Any], reading: Reading) -> PartitionChange:

@@ -33,19 +33,12 @@ def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
         counts = RowCounts(rows_in=held["rows_in"], published=held["published"])
         return Published(base.dataset, WHOLE, base, changed=False, counts=counts)
     rows = records_summary(records.scan()) if records.manifest.rows else pl.DataFrame(schema=dict(COLUMNS))
-    change = PartitionChange(
-        partition=WHOLE,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=digest,
-    )
+    change = PartitionChange.of_rows(WHOLE, rows, inputs_digest=digest)
     return publish_checked(
         place,
+        spec.dataset(SUMMARY),
+        change,
         base=base,
-        dataset=spec.dataset(SUMMARY),
-        change=change,
         key=KEY,
         checks=[unique_keys(KEY, WHOLE), _adds_up(rows, records.manifest.rows)],
         run_id=run_id,

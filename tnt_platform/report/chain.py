@@ -15,11 +15,6 @@ from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 from tnt_platform.settings import Settings
 
 
-def utc_now() -> datetime:
-    """The clock of real runs."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class ReportChain:
     """One daily report, where it lives, and how this run goes about it."""
@@ -28,7 +23,6 @@ class ReportChain:
     place: Place
     settings: Settings
     run_id: str = ""
-    clock: Callable[[], datetime] = utc_now
 
     def __enter__(self) -> ReportChain:
         return self
@@ -46,7 +40,7 @@ class ReportChain:
         """
         links: dict[str, Callable[[], Published]] = {
             FILES: lambda: publish_files(self.spec, date, self.place, self.run_id),
-            REPORT: lambda: publish_report(self.spec, date, self.place, clock=self.clock, run_id=self.run_id),
+            REPORT: lambda: publish_report(self.spec, date, self.place, self.run_id),
         }
         return retry_conflicts(links[step])
 

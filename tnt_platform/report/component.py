@@ -1,18 +1,17 @@
 """The assets of a daily report: one op that takes each date through its files to the report."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, timedelta
 
 import dagster as dg
 
-from tnt_platform.lake.publishing import CheckOutcome, Published
+from tnt_platform.lake.publishing import CheckOutcome
 from tnt_platform.orchestration.component import DatasetComponent, about
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
-from tnt_platform.orchestration.dated import DatedRun
-from tnt_platform.orchestration.dated_sensor import LANE_TAG, busy_dates, run_history, run_requests
+from tnt_platform.orchestration.dated_run import DatedRun
+from tnt_platform.orchestration.dated_sensor import LANE_TAG, dated_sensor, full_reconciliation_schedule
 from tnt_platform.orchestration.failures import as_dagster_failure
-from tnt_platform.orchestration.metadata import materialization
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, StepStory, schedule_status, selected_steps
 from tnt_platform.report.chain import ReportChain
@@ -41,6 +40,12 @@ DESCRIPTIONS: Mapping[str, str] = {
     REPORT: "The report of each date, as a row and as reports/<date>.json; the same content is written once.",
 }
 STEP_KINDS: Mapping[str, set[str]] = {FILES: {"s3", "polars"}, REPORT: {"json", "parquet"}}
+COLUMNS: Mapping[str, str] = {
+    "problem": "Why the file cannot be read; empty if it can.",
+    "bad_records": "Records that cannot be read; they are in quarantine with the reason.",
+    "generated_at": "When this content of the report was made (UTC).",
+    "report": "The report as JSON, as stored at object_key.",
+}
 
 
 class DailyReportDataset(DatasetComponent[ReportSpec]):
@@ -53,11 +58,24 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
         spec = self.spec
         assets = report_assets(spec)
         selection = dg.AssetSelection.assets(*assets.keys)
-        schedules = [sweep_schedule(spec), *([daily_schedule(spec, spec.cron)] if spec.cron else [])]
+        sensor = dated_sensor(
+            spec,
+            selection,
+            lambda tick, platform: survey_reports(spec, platform.place()),
+            description=f"Compares the files below {spec.source.prefix} with what {spec.name} was made from.",
+            isolates=False,
+        )
+        full_reconciliation = full_reconciliation_schedule(
+            spec,
+            lambda platform: survey_reports(spec, platform.place()),
+            description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
+            default_status=schedule_status(),
+            isolates=False,
+        )
         return dg.Definitions(
             assets=[assets],
-            sensors=[report_sensor(spec, selection)],
-            schedules=schedules,
+            sensors=[sensor],
+            schedules=[full_reconciliation, *([daily_schedule(spec, spec.cron)] if spec.cron else [])],
             jobs=[dg.define_asset_job(f"{spec.name}_job", selection=selection)],
         )
 
@@ -72,7 +90,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
     @story.one_op(spec.name, tables, CHECKS.specs(spec.name), partitions=partitions)
     def materialize(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
-            run = DatedRun(context, spec.name, CHECKS)
+            run = DatedRun(context, spec.name, CHECKS, COLUMNS)
             selected = selected_steps(context, spec.name, spec.steps)
             with ReportChain(spec, platform.place(), platform.settings(), run_id=context.run_id) as chain:
                 for date in sorted(context.partition_keys):
@@ -84,7 +102,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
 
 
 def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str], date: str) -> None:
-    """Take one date through the selected links; a failure is noted and the next date goes on."""
+    """Take one date through the selected steps, up to the first that fails."""
     for step in selected:
         meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
         try:
@@ -93,63 +111,19 @@ def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str]
             run.add(FILES, date, [CheckOutcome(HAS_FILES, empty.is_normal, str(empty), blocking=False)])
             run.context.log.warning(str(empty))
             break
-        except Exception as error:  # noqa: BLE001 - told and raised at the end of the run
+        except Exception as error:  # noqa: BLE001 - raised with all others at the end of the run
             run.fail(step, date, error)
             return
-        _tell(run, chain.spec.name, step, published, meter)
+        run.publish(step, published, meter.cost(published), _counts(published.facts))
+        if step == FILES:
+            found = CheckOutcome(HAS_FILES, True, f"{published.facts['files']} files", blocking=False)
+            run.add(step, date, [found])
     run.done += 1
 
 
-def _tell(run: DatedRun, dataset: str, step: str, published: Published, meter: Meter) -> None:
-    run.add(step, published.partition, published.checks)
-    if step == FILES:
-        said = f"{published.facts['files']} files"
-        run.add(step, published.partition, [CheckOutcome(HAS_FILES, True, said, blocking=False)])
-    key = dg.AssetKey([dataset, step])
-    run.context.log_event(materialization(published, key, meter.cost(published)))
-    unchanged = "" if published.changed else " (unchanged)"
-    run.context.log.info(f"{published.partition} {step}: {_told(published.facts)}{unchanged}")
-
-
-def _told(facts: Mapping[str, object]) -> str:
+def _counts(facts: Mapping[str, object]) -> str:
     names = ("files", "records", "file_count", "total_records", "bad_records")
     return ", ".join(f"{name} {facts[name]}" for name in names if name in facts)
-
-
-def report_sensor(spec: ReportSpec, selection: dg.AssetSelection) -> dg.SensorDefinition:
-    """Runs by default: every `interval_s` it compares the bucket with the published reports."""
-
-    @dg.sensor(
-        name=f"{spec.name}_files",
-        asset_selection=selection,
-        minimum_interval_seconds=spec.sensor.interval_s,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Compares the files below {spec.source.prefix} with what {spec.name} was made from.",
-    )
-    def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-        requests, said = _requests(spec, platform, context.instance, context.log.info)
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else dg.SkipReason(said))
-
-    return sensor
-
-
-def sweep_schedule(spec: ReportSpec) -> dg.ScheduleDefinition:
-    """The same once a day, trying once more what the sensor gave up."""
-
-    @dg.schedule(
-        name=f"{spec.name}_sweep",
-        cron_schedule=spec.sensor.sweep_cron,
-        job_name=f"{spec.name}_job",
-        default_status=schedule_status(),
-        description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
-    )
-    def sweep(
-        context: dg.ScheduleEvaluationContext, platform: Platform
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        requests, said = _requests(spec, platform, context.instance, context.log.info, given_up_too=True)
-        return requests or dg.SkipReason(said)
-
-    return sweep
 
 
 def daily_schedule(spec: ReportSpec, cron: str) -> dg.ScheduleDefinition:
@@ -173,29 +147,3 @@ def daily_schedule(spec: ReportSpec, cron: str) -> dg.ScheduleDefinition:
         )
 
     return daily
-
-
-def _requests(
-    spec: ReportSpec,
-    platform: Platform,
-    instance: dg.DagsterInstance,
-    say: Callable[[str], None],
-    *,
-    given_up_too: bool = False,
-) -> tuple[list[dg.RunRequest], str]:
-    """A run for each date that differs, and what to say if there is none."""
-    found = survey_reports(spec, platform.place())
-    if found.held_because:
-        return [], f"held after a rollback ({found.held_because}); materialize any date to go on"
-    history, busy = run_history(instance, spec.name), busy_dates(instance, spec)
-    now = datetime.now(UTC).timestamp()
-    requests = list(
-        run_requests(
-            spec, spec.sensor, found, history, busy, now, say, given_up_too=given_up_too, isolates=False
-        )
-    )
-    waiting = f"; {len(found.work)} dates are under way, waiting or given up" if found.work else ""
-    return requests, (
-        f"nothing to do: {found.files_seen} files on {found.dates_seen} dates below {spec.source.prefix} are all in "
-        f"the reports{waiting}"
-    )

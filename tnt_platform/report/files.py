@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import inputs_digest, list_partition
+from tnt_platform.discovery.comparison import inputs_digest
+from tnt_platform.discovery.listing import list_partition
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,
@@ -69,9 +70,9 @@ def publish_files(spec: ReportSpec, date: str, place: Place, run_id: str) -> Pub
     assert isinstance(change.data, pl.DataFrame)
     published = publish_checked(
         place,
+        spec.dataset(FILES),
+        change,
         base=base,
-        dataset=spec.dataset(FILES),
-        change=change,
         key=FILES_KEY,
         checks=[unique_keys(FILES_KEY, date), _records_conserved(read), _readable(change.data)],
         run_id=run_id,

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import differing_partitions, list_all
-from tnt_platform.discovery.survey import Survey, Work
+from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
+from tnt_platform.discovery.listing import list_all
 from tnt_platform.lake.publishing import Place
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.report.report import digests_wanted
 from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 
 
-def survey_reports(spec: ReportSpec, place: Place) -> Survey:
+def survey_reports(spec: ReportSpec, place: Place) -> Reconciliation:
     """Compare the bucket with the published files, and these with the reports made from them.
 
     A date is behind too when a day that it is compared with changed. Files that left the bucket are no reason to
@@ -27,15 +27,15 @@ def survey_reports(spec: ReportSpec, place: Place) -> Survey:
     seen = listing["partition"].n_unique()
     for link in (files, reports):
         if link is not None and link.manifest.held_because:
-            return Survey([], listing.height, seen, link.manifest.held_because)
+            return Reconciliation([], listing.height, seen, link.manifest.held_because)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()
 
     found = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
-    work = {date: Work(date, digest, 0, 0, 0) for date, digest in _behind(spec, files, reports)}
-    work |= {d.partition: Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found}
-    return Survey([work[date] for date in sorted(work)], listing.height, seen)
+    behind = [PartitionDifference(date, digest) for date, digest in _behind(spec, files, reports)]
+    differences = {difference.partition: difference for difference in (*behind, *found)}
+    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, seen)
 
 
 def _behind(spec: ReportSpec, files: Snapshot | None, reports: Snapshot | None) -> list[tuple[str, str]]:

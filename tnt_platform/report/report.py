@@ -39,9 +39,7 @@ REPORTS: dict[str, pl.DataType] = {
 COMPARED = {"day_before": 1, "same_weekday": 7}
 
 
-def publish_report(
-    spec: ReportSpec, date: str, place: Place, *, clock: Callable[[], datetime], run_id: str
-) -> Published:
+def publish_report(spec: ReportSpec, date: str, place: Place, run_id: str) -> Published:
     """Write the report of a date, unless it says already what its files and those it is compared with say.
 
     The same content keeps its `generated_at`, and its object is not written again. The object is put before the row
@@ -59,22 +57,21 @@ def publish_report(
     content = report_of(
         date, own, spec.totals, **{name: _other(files, date, n) for name, n in COMPARED.items()}
     )
-    row = _row(spec, date, content, own, _before(base, date), clock)
+    row = _row(spec, date, content, own, _before(base, date), place.clock)
     adds_up = _adds_up(content)
     _put_report(place, row, adds_up)
     change = PartitionChange(
         partition=date,
         data=pl.DataFrame([row], schema=REPORTS),
         inputs=_ledger(files, date),
-        quarantine=pl.DataFrame(),
         counts=RowCounts(rows_in=1, published=1),
         inputs_digest=digests_wanted(spec, files.partitions)[date],
     )
     published = publish_checked(
         place,
+        spec.dataset(REPORT),
+        change,
         base=base,
-        dataset=spec.dataset(REPORT),
-        change=change,
         key=REPORT_KEY,
         checks=[adds_up, unique_keys(REPORT_KEY, date)],
         run_id=run_id,

@@ -118,19 +118,14 @@ def _publish_row(
     fresh = pl.DataFrame([row], schema=CAPTURES)
     before = base.scan([month]).collect() if base and base.partition(month) else fresh.clear()
     rows = pl.concat([before, fresh]).sort("captured_at")
-    change = PartitionChange(
-        partition=month,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest(),
+    change = PartitionChange.of_rows(
+        month, rows, inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest()
     )
     published = publish_checked(
         place,
+        spec.dataset(CAPTURE),
+        change,
         base=base,
-        dataset=spec.dataset(CAPTURE),
-        change=change,
         key=CAPTURE_KEY,
         checks=[unique_keys(CAPTURE_KEY, month)],
         run_id=run_id,

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -40,7 +39,6 @@ class SeriesChain:
     file: Path | None = None
     accept_vanished: bool = False
     by_hand: bool = False
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     progress: Callable[[str], None] | None = None
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _lease: HeldLease | None = field(default=None, init=False, repr=False)
@@ -50,7 +48,7 @@ class SeriesChain:
         source = self.spec.source
         limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
         with ExitStack() as opening:
-            downloader = Downloader(limits, clock=self.clock, uniform=random.random)
+            downloader = Downloader(limits, clock=self.place.clock, uniform=random.random)
             self._downloader = opening.enter_context(downloader)
             self._lease = self._take_lease(opening)
             self._open = opening.pop_all()
@@ -59,7 +57,7 @@ class SeriesChain:
     def _take_lease(self, opening: ExitStack) -> HeldLease:
         """Wait until the lease is free, at most for its timeout: then a lease whose owner died has expired."""
         where = self.settings.lock_table or (self.settings.home / "locks").as_uri()
-        store = open_lease_store(where, clock=self.clock, options=self.settings.aws_options("dynamodb"))
+        store = open_lease_store(where, clock=self.place.clock, options=self.settings.aws_options("dynamodb"))
         key = self.spec.lock_key or f"etl:{self.spec.name}"
         owner = f"{self.run_id or 'by hand'} {socket.gethostname()}:{os.getpid()}"
         timeout_s = self.spec.lock_timeout_s
@@ -100,7 +98,7 @@ class SeriesChain:
         spec, place, run_id = self.spec, self.place, self.run_id
         if step == CAPTURE:
             assert self._downloader is not None, "it is opened with the lease"
-            now = self.clock()
+            now = self.place.clock()
             return publish_capture(
                 spec, place, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
             )

@@ -108,9 +108,9 @@ def publish_series(spec: SeriesSpec, place: Place, run_id: str) -> Published:
     ]
     return publish_checked(
         place,
+        spec.dataset(SERIES),
+        _change(capture, read, digest),
         base=base,
-        dataset=spec.dataset(SERIES),
-        change=_change(capture, read, digest),
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,

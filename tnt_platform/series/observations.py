@@ -63,9 +63,9 @@ def publish_observations(
     counts = _count(changes)
     published = publish_checked(
         place,
+        spec.dataset(OBSERVATIONS),
+        _source_change(spec, made_from),
         base=base,
-        dataset=spec.dataset(OBSERVATIONS),
-        change=_source_change(spec, made_from),
         also=changes.partition_changes(),
         key=OBSERVATION_KEY,
         checks=_checks(spec, changes, lease, accepted=accept_vanished),
@@ -125,8 +125,6 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
         partition=SOURCE,
         data=pl.DataFrame(),
         inputs=as_ledger(pl.DataFrame([made_from], schema_overrides=types)),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(),
         inputs_digest=f"{made_from['etag']}@{spec.partition_strategy}",
     )
 

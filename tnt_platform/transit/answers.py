@@ -125,10 +125,7 @@ class AnswerJournal:
                     partition=self._partition,
                     data=fresh if append else pl.concat([others, fresh]).sort("request_id"),
                     keep=live if append else (),
-                    inputs=pl.DataFrame(),
-                    quarantine=pl.DataFrame(),
                     counts=RowCounts(rows_in=rows, published=rows),
-                    inputs_digest="",
                 )
             ],
             key=KEY,

@@ -6,7 +6,6 @@ import random  # noqa: TID251  (jitter between retries only; no result depends o
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 from tnt_platform.lake.publishing import Place, Published, retry_conflicts
@@ -71,4 +70,4 @@ class Chain(AbstractContextManager["Chain"]):
     def _client(self) -> HttpClient:
         # One for all dates of the run: the rate limit and the circuit breaker are the API's, not a date's.
         assert self.spec.rate_api is not None, "only a dataset with an API sends requests"
-        return HttpClient(self.spec.rate_api.limits, clock=lambda: datetime.now(UTC), uniform=random.random)
+        return HttpClient(self.spec.rate_api.limits, clock=self.place.clock, uniform=random.random)

@@ -133,9 +133,9 @@ class Enrichment:
         coverage = _coverage(rows)
         published = publish_checked(
             self.place,
+            self.spec.dataset(ENRICHED),
+            self._change(upstream, recipe, cases, prepared, rows),
             base=base,
-            dataset=self.spec.dataset(ENRICHED),
-            change=self._change(upstream, recipe, cases, prepared, rows),
             key=KEY,
             checks=[
                 unique_keys(KEY, self.date),

@@ -79,13 +79,7 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
     )
     checks = [unique_keys(RESULTS_KEY, date), values_in_range(date, "lag_days", lowest, highest)]
     published = publish_checked(
-        place,
-        base=base,
-        dataset=spec.dataset(RESULTS),
-        change=change,
-        key=RESULTS_KEY,
-        checks=checks,
-        run_id=run_id,
+        place, spec.dataset(RESULTS), change, base=base, key=RESULTS_KEY, checks=checks, run_id=run_id
     )
     # After the publish: if the table fails, running the date again brings it up to date.
     return published.with_facts(upsert_results(spec, published, settings))
@@ -114,19 +108,14 @@ def publish_summary(spec: TransitSpec, date: str, place: Place, run_id: str) -> 
         return unchanged
     results = upstream.frame
     frame = summarise(results, spec.summary_by)
-    change = PartitionChange(
-        partition=date,
-        data=frame,
-        inputs=upstream.ledger(recipe),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=frame.height, published=frame.height),
-        inputs_digest=upstream.inputs_digest,
+    change = PartitionChange.of_rows(
+        date, frame, inputs=upstream.ledger(recipe), inputs_digest=upstream.inputs_digest
     )
     return publish_checked(
         place,
+        spec.dataset(SUMMARY),
+        change,
         base=base,
-        dataset=spec.dataset(SUMMARY),
-        change=change,
         key=SUMMARY_KEY,
         checks=[unique_keys(SUMMARY_KEY, date), _adds_up(date, spec.summary_by, results.height)],
         run_id=run_id,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import FilePlan, plan_files
+from tnt_platform.discovery.comparison import FilePlan, plan_files
 from tnt_platform.lake.publishing import (
     Place,
     Published,
@@ -97,9 +97,9 @@ def publish_shipments(
             checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
         return publish_checked(
             place,
+            spec.dataset(SHIPMENTS),
+            change,
             base=base,
-            dataset=spec.dataset(SHIPMENTS),
-            change=change,
             key=KEY,
             checks=checks,
             run_id=run_id,

@@ -66,6 +66,11 @@ class Before:
     def place(self) -> Place:
         return open_place(self.settings)
 
+    @property
+    def later_place(self) -> Place:
+        """Where a run reads and writes whose captures are later than the recorded ones."""
+        return open_place(self.settings, clock=lambda: LATER)
+
     def spec(self, dataset: str) -> Any:
         """Load a dataset from the old YAML."""
         return dataset_spec(dataset, self.folder / "defs")
@@ -83,11 +88,11 @@ class Before:
 
     def series(self, **options: Any) -> SeriesChain:
         """Return the chain of `brent_oil`."""
-        return SeriesChain(self.spec("brent_oil"), self.place, self.settings, clock=lambda: LATER, **options)
+        return SeriesChain(self.spec("brent_oil"), self.later_place, self.settings, **options)
 
     def records(self, **options: Any) -> RecordsChain:
         """Return the chain of `posts`."""
-        return RecordsChain(self.spec("posts"), self.place, self.settings, clock=lambda: LATER, **options)
+        return RecordsChain(self.spec("posts"), self.later_place, self.settings, **options)
 
     def publish(self, dataset: str, *days: str, steps: Sequence[str] = ()) -> list[bool]:
         """Run these steps (all if none is named) for these dates; return whether each changed something."""
@@ -166,7 +171,7 @@ def test_unchanged_raw_files_are_no_work(before: Before) -> None:
         look = survey_reports if dataset == "daily_report" else survey
         found = look(before.spec(dataset), before.place)
 
-        assert (found.work, found.dates_seen) == ([], len(days))
+        assert (found.differences, found.dates_seen) == ([], len(days))
         if dataset == "daily_report":
             assert not any(before.publish(dataset, *days))
             continue
@@ -185,14 +190,14 @@ def test_deliveries_go_on(before: Before) -> None:
     before.raw.put(f"deliveries/{DAYS[0]}/history.csv", deliveries(1, faulty=False).encode())
     before.raw.put(f"deliveries/{NEXT_DAY}/history.csv", deliveries(201, faulty=True).encode())
 
-    work = survey(before.spec("deliveries"), before.place).work
-    assert [(w.date, w.new, w.changed) for w in work] == [(DAYS[0], 0, 1), (NEXT_DAY, 1, 0)]
+    work = survey(before.spec("deliveries"), before.place).differences
+    assert [(w.partition, w.new, w.changed) for w in work] == [(DAYS[0], 0, 1), (NEXT_DAY, 1, 0)]
     before.publish("deliveries", DAYS[0], NEXT_DAY)
 
     assert before.content("deliveries/results")["rows"] == 15
     refused = before.content("deliveries/shipments")["quarantine"]
     assert [row[0] for row in refused] == [NEXT_DAY, NEXT_DAY]
-    assert survey(before.spec("deliveries"), before.place).work == []
+    assert survey(before.spec("deliveries"), before.place).differences == []
     check_history(before, "deliveries")
 
 
@@ -259,7 +264,9 @@ def test_records_stay_held_until_somebody_goes_on(before: Before, tmp_path: Path
 def test_reports_go_on(before: Before) -> None:
     before.raw.put(f"raw-data/{NEXT_DAY}/orders.csv", b"order_id,totale_casi,note\n4,1,\n5,2,\n")
 
-    assert [w.date for w in survey_reports(before.spec("daily_report"), before.place).work] == [NEXT_DAY]
+    assert [w.partition for w in survey_reports(before.spec("daily_report"), before.place).differences] == [
+        NEXT_DAY
+    ]
     before.publish("daily_report", NEXT_DAY)
 
     report = json.loads(before.place.lake.get(f"reports/{NEXT_DAY}.json"))

@@ -104,13 +104,13 @@ def race(url: str, options: Mapping[str, str], scratch: Path, *, workers: int, c
     for process in writers:
         process.join()
     stop.set()
-    said = []
-    while not said or isinstance(said[-1], str):
-        said.append(found.get(timeout=60))
+    results = []
+    while not results or isinstance(results[-1], str):
+        results.append(found.get(timeout=60))
     reader.join()
     assert [process.exitcode for process in (*writers, reader)] == [0] * (workers + 1)
-    assert len(said) == 1, said
-    assert said[0] > 0, "the reader never looked"
+    assert len(results) == 1, results
+    assert results[0] > 0, "the reader never looked"
     _check_nothing_is_lost(open_store(*where), workers, commits)
 
 

@@ -68,7 +68,7 @@ def _value(before: str | None, after: str | None) -> dict[str, str | None]:
 def test_versions_with_other_keys_are_not_compared(store: VersionedStore) -> None:
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     second = store.publish(DATASET, base=first, changes=[change(D1, {"a": 2})], key=["id", "value"])
-    with pytest.raises(PermanentError, match="same key"):
+    with pytest.raises(PermanentError, match=r"\('id',\).*\('id', 'value'\)"):
         diff(first, second)
 
 
@@ -147,7 +147,7 @@ def test_a_rollback_reverts_partitions_that_came_later(store: VersionedStore) ->
 
 def test_a_dataset_never_published_cannot_be_rolled_back(store: VersionedStore) -> None:
     draft = store.draft(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
-    with pytest.raises(NotFound, match="never published"):
+    with pytest.raises(NotFound, match=DATASET):
         store.rollback(DATASET, draft.version, reason="why not")
 
 
@@ -164,8 +164,10 @@ def test_verify_names_what_is_damaged(store: VersionedStore, clock: Clock, lake_
     lake_objects.delete([two, snapshot.partition(D1)["quarantine_path"]])  # type: ignore[index] # it is there
     problems = sorted(store.verify(snapshot))
     assert len(problems) == 3
-    assert any(one in problem and "hash" in problem for problem in problems)
-    assert sum("can't be read" in problem for problem in problems) == 2
+    (rehashed,) = [problem for problem in problems if one in problem]
+    assert snapshot.files["sha256"][0] in rehashed
+    assert snapshot.files["sha256"][1] in rehashed
+    assert sum(two in problem or "quarantine/" in problem for problem in problems) == 2
 
 
 def test_expiry_removes_old_versions_and_nothing_that_is_needed(store: VersionedStore, clock: Clock) -> None:
@@ -265,7 +267,7 @@ def test_a_version_expired_while_it_is_tagged_is_not_tagged(
         put(key, data)
 
     monkeypatch.setattr(lake_objects, "put", expire_just_before)
-    with pytest.raises(NotFound, match="expired"):
+    with pytest.raises(NotFound, match=first.version):
         store.tag(DATASET, first.version, "late")
     assert store.tags(DATASET) == {}
 

@@ -190,7 +190,7 @@ def test_rows_are_appended_without_rewriting_what_is_there(store: VersionedStore
 
 def test_keeping_a_file_that_is_not_live_is_refused(store: VersionedStore) -> None:
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
-    with pytest.raises(PermanentError, match="not live in the base"):
+    with pytest.raises(PermanentError, match="nowhere"):
         store.draft(DATASET, base=first, changes=[change(D1, {"a": 1}, keep=["nowhere"])], key=KEY)
 
 
@@ -254,7 +254,7 @@ def test_a_wider_number_type_reads_old_partitions_too(store: VersionedStore) -> 
 def test_text_beside_numbers_in_one_column_is_refused(store: VersionedStore) -> None:
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     text = rows({"b": 2}).with_columns(pl.col("value").cast(pl.String))
-    with pytest.raises(PermanentError, match="value has types that don't go together"):
+    with pytest.raises(PermanentError, match=r"column value .*Int64.*String"):
         store.publish(DATASET, base=first, changes=[change(D2, text)], key=KEY)
     replaced = store.publish(DATASET, base=first, changes=[change(D1, text)], key=KEY)
     assert replaced.manifest.schema["value"] == "String"
@@ -287,23 +287,23 @@ def test_asking_for_an_unknown_column_names_the_known_ones(store: VersionedStore
 
 
 @pytest.mark.parametrize(
-    ("counts", "says"),
+    ("counts", "numbers"),
     [
-        (RowCounts(rows_in=5, published=1), "not the sum"),
-        (RowCounts(rows_in=2, published=2), "1 rows were given and 2 counted"),
-        (RowCounts(rows_in=3, published=1, quarantined=2), "2 rows were counted as quarantined"),
+        (RowCounts(rows_in=5, published=1), "rows_in=5, published=1"),
+        (RowCounts(rows_in=2, published=2), "1 rows.* 2 counted"),
+        (RowCounts(rows_in=3, published=1, quarantined=2), "2 rows .* has 0"),
     ],
 )
 def test_counts_that_lose_rows_are_refused(
-    store: VersionedStore, objects: Objects, counts: RowCounts, says: str
+    store: VersionedStore, objects: Objects, counts: RowCounts, numbers: str
 ) -> None:
-    with pytest.raises(PermanentError, match=says):
+    with pytest.raises(PermanentError, match=numbers):
         store.publish(DATASET, base=None, changes=[change(D1, {"a": 1}, counts=counts)], key=KEY)
     assert written(objects) == set()
 
 
 def test_the_same_partition_twice_is_refused(store: VersionedStore) -> None:
-    with pytest.raises(PermanentError, match="changed twice"):
+    with pytest.raises(PermanentError, match=D1):
         store.draft(DATASET, base=None, changes=[change(D1, {"a": 1}), change(D1, {"b": 1})], key=KEY)
 
 
@@ -385,7 +385,7 @@ def test_a_child_sorts_after_its_parent_when_the_clock_steps_back(
 def test_a_draft_too_old_to_be_safe_from_the_sweep_is_refused(store: VersionedStore, clock: Clock) -> None:
     draft = store.draft(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     clock.advance(days=2)
-    with pytest.raises(PublishConflict, match="old"):
+    with pytest.raises(PublishConflict, match=f"{draft.version}.*2 days"):
         store.commit(draft)
 
 
@@ -413,7 +413,7 @@ def test_a_damaged_list_is_noticed_before_it_is_believed(store: VersionedStore, 
         naming.files_key(DATASET, first.version), objects.get(naming.files_key("other", other.version))
     )
     damaged = store.snapshot(DATASET, first.version)
-    with pytest.raises(PermanentError, match="not the table its manifest names"):
+    with pytest.raises(PermanentError, match=r"files\.parquet"):
         damaged.scan()
     assert store.verify(damaged) != []
 

@@ -83,9 +83,7 @@ class RecordsScene:
     def run(self, *steps: str, **options: Any) -> dict[str, Published]:
         """All steps, or those given, in order."""
         self.now += timedelta(minutes=5)
-        chain = RecordsChain(
-            self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now, **options
-        )
+        chain = RecordsChain(self.spec, self.place, self.settings, run_id="test", **options)
         with chain:
             return {step: chain.publish(step) for step in steps or self.spec.steps}
 

@@ -62,14 +62,14 @@ class ReportScene:
     def run(self, day: str = DAY) -> dict[str, Published]:
         """Both steps of a date."""
         self.now += timedelta(hours=1)
-        chain = ReportChain(self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now)
+        chain = ReportChain(self.spec, self.place, self.settings, run_id="test")
         with chain:
             return {step: chain.publish(step, day) for step in self.spec.steps}
 
     def settle(self) -> list[str]:
         """Run what the sensor would, until nothing differs; the dates in the order they were run."""
         done: list[str] = []
-        while work := survey_reports(self.spec, self.place).work:
+        while work := survey_reports(self.spec, self.place).differences:
             assert len(done) < 100, "the dates never come to rest"
             for one in work:
                 self.run(one.date)

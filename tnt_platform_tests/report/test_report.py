@@ -183,7 +183,7 @@ def test_files_that_leave_the_bucket_leave_the_report(scene: ReportScene) -> Non
     scene.put("orders.csv", ORDERS)
     scene.run()
     scene.place.raw.delete([f"raw-data/{DAY}/orders.csv"])
-    assert survey_reports(scene.spec, scene.place).work == []
+    assert survey_reports(scene.spec, scene.place).differences == []
     with pytest.raises(EmptyDay):
         scene.run()
     assert scene.report()["total_records"] == 3
@@ -249,7 +249,7 @@ def test_a_run_that_dies_between_object_and_row_leaves_a_date_that_is_behind(
         patched.setattr(report_module, "publish_checked", dying)
         with pytest.raises(OSError, match="went away"):
             scene.run()
-    assert [work.date for work in survey_reports(scene.spec, scene.place).work] == [DAY]
+    assert [each.partition for each in survey_reports(scene.spec, scene.place).differences] == [DAY]
     scene.settle()
     row = scene.current().scan().collect().row(0, named=True)
     assert json.loads(row["report"]) == scene.report()
@@ -275,7 +275,7 @@ def test_a_total_that_no_file_has_is_null_not_zero(scene: ReportScene) -> None:
 def test_a_report_without_its_files_says_what_to_do_first(scene: ReportScene) -> None:
     chain = report_module.publish_report
     with pytest.raises(NotFound, match="materialize daily/files"):
-        chain(scene.spec, DAY, scene.place, clock=lambda: scene.now, run_id="")
+        chain(scene.spec, DAY, scene.place, run_id="")
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_the_days_of_a_real_delivery_have_the_figures_of_an_independent_count(sc
 def test_objects_whose_key_says_no_date_are_no_files_of_a_day_and_are_told_of(scene: ReportScene) -> None:
     scene.place.raw.put("raw-data/notes.txt", b"hello")
     scene.place.raw.put("raw-data/2026-13-45/a.csv", b"id\n1\n")
-    assert survey_reports(scene.spec, scene.place).work == []
+    assert survey_reports(scene.spec, scene.place).differences == []
     today = f"{scene.place.raw.list('raw-data/notes.txt')['last_modified'][0]:%Y-%m-%d}"
     with pytest.raises(EmptyDay, match="2 objects there have a key that says no date"):
         scene.run(today)
@@ -332,7 +332,7 @@ def test_objects_whose_key_says_no_date_are_no_files_of_a_day_and_are_told_of(sc
     assert scene.report(today)["file_count"] == 1
     quarantine = scene.current("files").quarantine([today])
     assert quarantine["reason_code"].to_list() == ["misplaced_key"] * 2
-    assert survey_reports(scene.spec, scene.place).work == []
+    assert survey_reports(scene.spec, scene.place).differences == []
 
 
 def test_a_run_that_dies_at_any_write_is_behind_and_the_next_one_finishes(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_run_that_dies_at_any_write_is_behind_and_the_next_one_finishes(tmp_pa
                 died = True
         if not died:
             break
-        assert [work.date for work in survey_reports(scene.spec, scene.place).work] == [DAY]
+        assert [each.partition for each in survey_reports(scene.spec, scene.place).differences] == [DAY]
         scene.settle()
         report = scene.report()
         assert (report["total_records"], report["bad_records"]) == (4, 1)

@@ -81,9 +81,7 @@ class SeriesScene:
     def run(self, **options: Any) -> dict[str, Published]:
         """All steps, in order."""
         self.now += timedelta(hours=1)
-        chain = SeriesChain(
-            self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now, **options
-        )
+        chain = SeriesChain(self.spec, self.place, self.settings, run_id="test", **options)
         with chain:
             done = {step: chain.publish(step) for step in self.spec.steps}
             chain.send_notice()

@@ -1,6 +1,6 @@
 """From a published file to a history of observations: additions, corrections, withdrawals, and what is rejected."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -157,7 +157,7 @@ def test_a_reading_of_an_older_capture_is_left_alone(scene):
     old = scene.place.store.current("prices/series")
     scene.publish(csv_of({**FIRST, "2025-04": (4, 40)}))
     scene.place.store.rollback("prices/series", old.version, reason="as if this run were the slower one")
-    chain = SeriesChain(scene.spec, scene.place, scene.settings, run_id="slow", clock=lambda: scene.now)
+    chain = SeriesChain(scene.spec, scene.place, scene.settings, run_id="slow")
     with chain:
         done = chain.publish("observations")
     assert done.facts["nothing_to_do"] == "a newer capture is published"
@@ -168,6 +168,7 @@ def test_a_run_that_lost_its_lease_publishes_nothing(scene):
     scene.publish(csv_of(FIRST))
     version = scene.current.version
     scene.raw.put("prices.csv", csv_of({**FIRST, "2025-04": (4, 40)}))
+    scene.now += timedelta(hours=1)
     with SeriesChain(scene.spec, scene.place, scene.settings, run_id="paused") as chain:
         chain.publish("capture")
         chain.publish("series")

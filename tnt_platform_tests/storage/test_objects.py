@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.errors import ConfigError, NotFound, Refused, SwapLost, Unavailable
+from tnt_platform.storage.bucket import SWAP_ATTEMPTS
 from tnt_platform.storage.objects import LISTING_SCHEMA, Objects
 from tnt_platform.storage.prefetch import read_ahead
 from tnt_platform_tests.paths import REPOSITORY
@@ -81,9 +83,9 @@ def test_any_printable_key_round_trips(lake_objects: Objects, parts: list[str]) 
     "key", ["", "/a", "a/../b", "..", "a//b", "a/", "./a", "a\nb", "a\x00b", ".tnt/locks/x", ".tnt"]
 )
 def test_a_key_that_could_leave_the_lake_is_refused(lake_objects: Objects, key: str) -> None:
-    with pytest.raises(Refused, match="is not usable"):
+    with pytest.raises(Refused, match=re.escape(repr(key))):
         lake_objects.put(key, b"")
-    with pytest.raises(Refused, match="is not usable"):
+    with pytest.raises(Refused, match=re.escape(repr(key))):
         lake_objects.get(key)
 
 
@@ -193,7 +195,7 @@ def test_a_pointer_moves_only_from_what_was_read(lake_objects: Objects) -> None:
     second = lake_objects.compare_and_swap("index/current", expected=first, new=b"v2")
     assert lake_objects.read_pointer("index/current") == second
     for stale in (first, None):
-        with pytest.raises(SwapLost, match=r"v2.*another writer was first"):
+        with pytest.raises(SwapLost, match=r"index/current.*v2"):
             lake_objects.compare_and_swap("index/current", expected=stale, new=b"v3")
     assert lake_objects.get("index/current") == b"v2"
 
@@ -201,7 +203,7 @@ def test_a_pointer_moves_only_from_what_was_read(lake_objects: Objects) -> None:
 def test_a_swap_expecting_a_pointer_that_was_removed_is_lost(lake_objects: Objects) -> None:
     first = lake_objects.compare_and_swap("p", expected=None, new=b"v1")
     lake_objects.delete(["p"])
-    with pytest.raises(SwapLost, match="holds nothing"):
+    with pytest.raises(SwapLost, match=r"nothing.*v1"):
         lake_objects.compare_and_swap("p", expected=first, new=b"v2")
 
 
@@ -328,13 +330,13 @@ def test_a_conflict_in_flight_is_tried_again_while_nobody_moved_the_pointer(
 def test_a_swap_that_stays_undecided_is_unavailable_not_lost(s3_server: S3Server) -> None:
     objects = impatient(s3_server, max_retries="0")
     s3_server.faults.add("status", op="PutObject", status=503)
-    with pytest.raises(Unavailable, match="undecided"):
+    with pytest.raises(Unavailable, match=f"{SWAP_ATTEMPTS}"):
         objects.compare_and_swap("p", expected=None, new=b"v1")
 
 
 def test_a_swap_without_permission_is_refused_at_once(s3_server: S3Server) -> None:
     s3_server.faults.add("status", op="PutObject", status=403, code="AccessDenied")
-    with pytest.raises(Refused, match="access was denied"):
+    with pytest.raises(Refused, match="AccessDenied"):
         impatient(s3_server).compare_and_swap("p", expected=None, new=b"v1")
     assert s3_server.counts["PutObject"] == 1
 
@@ -518,7 +520,7 @@ def test_a_file_of_another_file_system_is_copied(folder_objects: Objects) -> Non
 
 def test_a_key_that_needs_a_file_as_folder_is_refused(folder_objects: Objects) -> None:
     folder_objects.put("a", b"")
-    with pytest.raises(Refused, match="rename one of the two"):
+    with pytest.raises(Refused, match="a/b"):
         folder_objects.put("a/b", b"")
 
 
@@ -535,7 +537,7 @@ def test_a_link_that_points_above_itself_does_not_hang_the_listing(
 
 @pytest.mark.parametrize("url", ["", "lake", "file://relative/x", "http://x/y", "s3://", "s3:///x"])
 def test_a_url_that_is_not_understood_is_a_config_error(url: str) -> None:
-    with pytest.raises(ConfigError, match="write file:///absolute/folder or s3://bucket/prefix"):
+    with pytest.raises(ConfigError, match=re.escape(repr(url))):
         Objects.open(url)
 
 

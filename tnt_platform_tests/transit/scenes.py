@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from tnt_platform.discovery.survey import Survey
+from tnt_platform.discovery.comparison import Reconciliation
 from tnt_platform.lake.publishing import Place, Published
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.settings import Settings
@@ -126,12 +126,12 @@ class Scene:
         chain = self.chain(**options)
         return {step: chain.publish(step, date) for step in steps or self.spec.steps}
 
-    def survey(self, **window: Any) -> Survey:
+    def survey(self, **window: Any) -> Reconciliation:
         return survey(self.spec, self.place, **window)
 
     def tick(self, **options: Any) -> list[str]:
         """What the sensor and its runs do: look, and take each date that differs through the chain."""
-        dates = [work.date for work in self.survey().work]
+        dates = [each.partition for each in self.survey().differences]
         for date in dates:
             self.run(date, **options)
         return dates
@@ -141,7 +141,7 @@ class Scene:
         for _ in range(REST_TICKS):
             if not self.tick():
                 return
-        raise AssertionError(f"still not at rest: {self.survey().work}")
+        raise AssertionError(f"still not at rest: {self.survey().differences}")
 
     def snapshot(self, step: str) -> Snapshot:
         snapshot = self.place.store.current(self.spec.dataset(step))
@@ -182,7 +182,7 @@ class Scene:
 
     def check_at_rest(self) -> None:
         """Nothing is left to do, and doing it all again publishes nothing."""
-        assert self.survey().work == []
+        assert self.survey().differences == []
         before = self.versions()
         for date in self.snapshot("shipments").partitions["partition"]:
             outcomes = self.run(date)

@@ -189,7 +189,7 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
     put(made, "otherteam/report.txt", GOOD)
 
     def work() -> list[str]:
-        return [work.date for work in made.survey().work]
+        return [each.partition for each in made.survey().differences]
 
     assert work() == [DAY]
     made.run(steps=steps)
@@ -390,7 +390,7 @@ def test_an_outage_publishes_nothing_and_the_answers_it_still_gave_are_answered(
     }
     answered = made.rows("answers").height - 6
     assert 0 < answered < 20
-    assert [work.date for work in made.survey().work] == [DAY]
+    assert [each.partition for each in made.survey().differences] == [DAY]
 
     well_api.set_faults(error_rate=0.0)
     well_api.reset()
