@@ -67,7 +67,8 @@ def demo() -> None:
     left = survey(spec, place).differences
     for difference in left:
         console.print(
-            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); the runs' messages are in {settings.home}"
+            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); "
+            f"the runs' messages are in {settings.home}"
         )
     for run in outcome.runs:
         if not run.is_success:

@@ -159,7 +159,7 @@ def _problem(
     if match is None:
         return f"the key does not match {source.whole_key.pattern!r}; rename the file or correct key_pattern"
     if text is not None and day is None:
-        return f"{text!r} in the key is not a valid date of the form {source.date_format}; upload the file under its date"
+        return f"{text!r} in the key is not a valid date of the form {source.date_format}; upload it under its date"
     return None
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import NotFound, Unavailable
-from tnt_platform.lake.publishing import Place, Published, publish_checked, retry_conflicts, unique_keys
+from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.publishing import Place, Published, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import RowCounts
 from tnt_platform.records.reading import read_capture
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
 from tnt_platform.records.transforms.records import content_digest
@@ -35,7 +36,6 @@ CAPTURES: dict[str, pl.DataType] = {
     "content_digest": pl.String(),
     "item_ids": pl.List(pl.String()),
 }
-CAPTURE_KEY = ("captured_at",)
 CAPTURED, REFUSED, UNCHANGED, STILL_REFUSED = "captured", "refused", "unchanged", "still_refused"
 
 
@@ -60,15 +60,6 @@ def publish_capture(
     found = _fetched(spec, settings, downloader, newest if _is_kept(place, newest) else None)
     now = place.clock()
     return retry_conflicts(lambda: _noted(spec, place, found, now, run_id))
-
-
-def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """The row of the capture taken last."""
-    if snapshot is None or snapshot.partitions.is_empty():
-        return None
-    last = str(snapshot.partitions["partition"].max())
-    rows = snapshot.scan([last]).sort("captured_at").tail(1).collect()
-    return rows.row(0, named=True) if rows.height else None
 
 
 def _newest_content(snapshot: Snapshot | None) -> str | None:
@@ -114,7 +105,16 @@ def _noted(spec: RecordsSpec, place: Place, found: Download, now: datetime, run_
     row = _row(spec, found, kept, _newest_content(base) if kept else None, now)
     if found.body is not None and not place.raw.exists(row["object_key"]):
         place.raw.put(row["object_key"], found.body)
-    published = _publish_row(spec, place, base, row, run_id)
+    published = append_capture(
+        place,
+        spec.dataset(CAPTURE),
+        row,
+        partition=f"{now:%Y-%m-%d}",
+        schema=CAPTURES,
+        base=base,
+        digest=lambda rows: captures_digest(to_curate(rows)["object_key"].to_list()),
+        run_id=run_id,
+    )
     facts = {name: row[name] for name in ("object_key", "sha256", "records", "status", "url")}
     return replace(published, counts=RowCounts(rows_in=1, published=1)).with_facts(
         {f"capture_{name}": value for name, value in facts.items() if value is not None}
@@ -155,24 +155,3 @@ def _row(
         "content_digest": content,
         "item_ids": records["item_id"].to_list() if status == CAPTURED else None,
     }
-
-
-def _publish_row(
-    spec: RecordsSpec, place: Place, base: Snapshot | None, row: dict[str, Any], run_id: str
-) -> Published:
-    day = f"{row['captured_at']:%Y-%m-%d}"
-    fresh = pl.DataFrame([row], schema=CAPTURES)
-    before = base.scan([day]).collect() if base and base.partition(day) else fresh.clear()
-    rows = pl.concat([before, fresh]).sort("captured_at")
-    change = PartitionChange.of_rows(
-        day, rows, inputs_digest=captures_digest(to_curate(rows)["object_key"].to_list())
-    )
-    return publish_checked(
-        place,
-        spec.dataset(CAPTURE),
-        change,
-        base=base,
-        key=CAPTURE_KEY,
-        checks=[unique_keys(CAPTURE_KEY, day)],
-        run_id=run_id,
-    )

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound
+from tnt_platform.lake.captures import newest_capture
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     CheckOutcome,
@@ -22,7 +23,7 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.records.capture import captures_digest, newest_capture, to_curate
+from tnt_platform.records.capture import captures_digest, to_curate
 from tnt_platform.records.reading import Reading, read_capture, refused_whole
 from tnt_platform.records.spec import CAPTURE, CAPTURED, RECORD_KEY, RECORDS, RecordsSpec
 from tnt_platform.records.transforms.records import bucket_of, changed_records, content_digest

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.publishing import Place, Published, publish_checked, unique_keys
-from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.versions import RowCounts
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.spec import CAPTURE, SeriesSource, SeriesSpec
 from tnt_platform.services.download import Downloader
@@ -34,7 +34,6 @@ CAPTURES: dict[str, pl.DataType] = {
     "content_type": pl.String(),
     "object_key": pl.String(),
 }
-CAPTURE_KEY = ("captured_at",)
 _MONTH_MARK = re.compile(r"\{(YYYY|YY|MM)\}")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,5}){1,2}$")
 
@@ -79,16 +78,16 @@ def publish_capture(
     assert found.body is not None, "without a capture, nothing can be unchanged"
     assert digest is not None, "it is the digest of the body"
     row = _store(spec, place, found, found.body, digest, now)
-    return _publish_row(spec, place, base, row, run_id)
-
-
-def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """Return the row of the last capture."""
-    if snapshot is None or snapshot.partitions.is_empty():
-        return None
-    last = snapshot.partitions["partition"].max()
-    rows = snapshot.scan([str(last)]).sort("captured_at").tail(1).collect()
-    return rows.row(0, named=True) if rows.height else None
+    return append_capture(
+        place,
+        spec.dataset(CAPTURE),
+        row,
+        partition=f"{now:%Y-%m}",
+        schema=CAPTURES,
+        base=base,
+        digest=_digest,
+        run_id=run_id,
+    ).with_facts(_facts(row))
 
 
 def _store(
@@ -111,26 +110,8 @@ def _store(
     }
 
 
-def _publish_row(
-    spec: SeriesSpec, place: Place, base: Snapshot | None, row: dict[str, Any], run_id: str
-) -> Published:
-    month = f"{row['captured_at']:%Y-%m}"
-    fresh = pl.DataFrame([row], schema=CAPTURES)
-    before = base.scan([month]).collect() if base and base.partition(month) else fresh.clear()
-    rows = pl.concat([before, fresh]).sort("captured_at")
-    change = PartitionChange.of_rows(
-        month, rows, inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest()
-    )
-    published = publish_checked(
-        place,
-        spec.dataset(CAPTURE),
-        change,
-        base=base,
-        key=CAPTURE_KEY,
-        checks=[unique_keys(CAPTURE_KEY, month)],
-        run_id=run_id,
-    )
-    return published.with_facts(_facts(row))
+def _digest(captures: pl.DataFrame) -> str:
+    return hashlib.sha256("\n".join(captures["sha256"]).encode()).hexdigest()
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from tnt_platform.errors import NotFound
+from tnt_platform.lake.captures import newest_capture
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
@@ -21,7 +22,6 @@ from tnt_platform.lake.publishing import (
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.readers.compression import unpack_member
-from tnt_platform.series.capture import newest_capture
 from tnt_platform.series.readers.cells import SeriesCells
 from tnt_platform.series.readers.date_column import read_date_column
 from tnt_platform.series.readers.date_row import read_date_row

@@ -77,7 +77,7 @@ def test_counting_in_several_passes_gives_what_one_pass_gives(monkeypatch: pytes
     after = pl.LazyFrame({"p": ["x"] * 50, "id": range(10, 60), "v": [0] * 40 + [1] * 10})
     expected = {("x",): RowChanges(added=10, updated=0, removed=10)}
     assert count_changes(before, after, by=["p"], key=["id"], rows=100) == expected
-    monkeypatch.setattr("tnt_platform.lake.version_diff._KEYS_A_PASS", 7)
+    monkeypatch.setattr("tnt_platform.lake.version_diff._KEYS_PER_PASS", 7)
     assert count_changes(before, after, by=["p"], key=["id"], rows=100) == expected
 
 
