@@ -11,12 +11,12 @@ from tnt_platform.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, Direct
 from tnt_platform.directory.tenants import directory_differences
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 
 CHECKS = StepChecks(
     blocking={
@@ -63,9 +63,14 @@ class DirectoryRun(dg.Config):
 
 def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
     """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a directory has only a newest state."""
-    story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url})
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=STEP_KINDS,
+        metadata={"source": spec.source.url},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import dagster as dg
 
-from tnt_platform.orchestration.compute import launcher_tags
-from tnt_platform.orchestration.steps import About, schedule_status
+from tnt_platform.orchestration.steps import schedule_status
 from tnt_platform.specs.dataset import DatasetSpec
 
 S = TypeVar("S", bound=DatasetSpec)
@@ -40,16 +38,6 @@ class DatasetComponent(dg.Component, Generic[S]):
     @abstractmethod
     def definitions(self) -> dg.Definitions:
         """Build the dataset's assets, checks, sensors, schedules and jobs."""
-
-
-def about(spec: DatasetSpec) -> About:
-    """Return the settings that all assets of a dataset share, as Dagster needs them."""
-    freshness = (
-        dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=spec.stale_after_hours))
-        if spec.stale_after_hours
-        else None
-    )
-    return About(spec.description, spec.owners, spec.tags, freshness, launcher_tags(spec.compute))
 
 
 def newest_definitions(

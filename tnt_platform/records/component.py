@@ -7,12 +7,12 @@ import dagster as dg
 import polars as pl
 
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe, markdown_table
 from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, dataset_op
 from tnt_platform.records.chain import RecordsChain
 from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 
@@ -77,9 +77,14 @@ class RecordsRun(dg.Config):
 def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
     kinds = STEP_KINDS | ({RECORDS: {"polars", "parquet", "dynamodb"}} if spec.dynamodb_table else {})
-    story = StepStory(DESCRIPTIONS, kinds, about(spec), {"source": spec.source.url})
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=kinds,
+        metadata={"source": spec.source.url},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: RecordsRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:

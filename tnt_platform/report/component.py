@@ -6,14 +6,14 @@ from datetime import UTC, timedelta
 import dagster as dg
 
 from tnt_platform.lake.publishing import CheckOutcome
-from tnt_platform.orchestration.component import DatasetComponent, about
+from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import LANE_TAG, dated_sensor, full_reconciliation_schedule
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory, schedule_status, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, dataset_op, schedule_status, selected_steps
 from tnt_platform.report.chain import ReportChain
 from tnt_platform.report.files import EmptyDay
 from tnt_platform.report.reconcile import survey_reports
@@ -83,11 +83,15 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
 def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
     """The assets `<dataset>/files` and `<dataset>/report` with their checks and daily partitions."""
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
-    story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), source)
-    tables = {step: spec.dataset(step) for step in spec.steps}
-    partitions = dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1)
 
-    @story.one_op(spec.name, tables, CHECKS.specs(spec.name), partitions=partitions)
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=STEP_KINDS,
+        metadata=source,
+        partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
+    )
     def materialize(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
             run = DatedRun(context, spec.name, CHECKS, COLUMNS)

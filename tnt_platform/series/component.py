@@ -10,12 +10,12 @@ import polars as pl
 
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, dataset_op
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.plots import MAX_SERIES, series_plot
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATIONS, SERIES, SeriesSpec
@@ -107,11 +107,14 @@ class SeriesRun(dg.Config):
 
 def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
     """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a source has only a newest state."""
-    story = StepStory(
-        DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url, "provider": spec.provider}
-    )
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=STEP_KINDS,
+        metadata={"source": spec.source.url, "provider": spec.provider},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: SeriesRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:

@@ -14,7 +14,7 @@ import polars as pl
 from tnt_platform.discovery.comparison import Reconciliation
 from tnt_platform.discovery.listing import partitions_named_by
 from tnt_platform.lake.publishing import Place, Published
-from tnt_platform.orchestration.component import DatasetComponent, about
+from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
@@ -27,7 +27,7 @@ from tnt_platform.orchestration.dated_sensor import (
 )
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
 from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
@@ -154,10 +154,12 @@ def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
     kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.dynamodb else set())}
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
 
-    @StepStory(DESCRIPTIONS, kinds, about(spec), source).one_op(
-        spec.name,
-        {step: spec.dataset(step) for step in spec.steps},
+    @dataset_op(
+        spec,
         [*checks.specs(spec.name), _crash_check(spec)],
+        descriptions=DESCRIPTIONS,
+        kinds=kinds,
+        metadata=source,
         retry=RETRY_SOON,
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
