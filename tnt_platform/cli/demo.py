@@ -22,7 +22,7 @@ from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_envi
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import ConfigError, Unavailable
 from tnt_platform.kinds import transit_spec
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.sandbox.generator import SamplePlan, SampleSummary, write_samples
 from tnt_platform.sandbox.running import rate_api_process
 from tnt_platform.settings import Settings
@@ -52,7 +52,7 @@ class Outcome:
 def demo() -> None:
     """Make 1,000 shipper files, let the sensor find them, and show what became of every row."""
     settings = Settings.from_environment()
-    place = open_place(settings)
+    workspace = open_workspace(settings)
     spec = transit_spec("transit")
     made = write_samples(_plan(spec), _raw_folder(settings))
     console.print(
@@ -63,8 +63,8 @@ def demo() -> None:
     with rate_api_process("--latency-ms", "20") as api:
         console.print(f"[bold]2[/] a stand-in for the carrier's rate API answers at {api.url} after 20 ms")
         outcome = _let_the_sensor_work(settings, api.url)
-    _explain(spec, place, settings, made, outcome)
-    left = survey(spec, place).differences
+    _explain(spec, workspace, settings, made, outcome)
+    left = survey(spec, workspace).differences
     for difference in left:
         console.print(
             f"[red]{difference.partition} is not up to date[/] ({difference.reason}); "
@@ -187,7 +187,7 @@ def _patience(alive: Callable[[], bool], log: Path) -> Iterator[None]:
 
 
 def _explain(
-    spec: TransitSpec, place: Place, settings: Settings, made: SampleSummary, outcome: Outcome
+    spec: TransitSpec, workspace: Workspace, settings: Settings, made: SampleSummary, outcome: Outcome
 ) -> None:
     if not outcome.runs:
         console.print(
@@ -195,11 +195,11 @@ def _explain(
         )
     else:
         _explain_runs(settings, made, outcome)
-    _explain_rows(spec, place)
-    _explain_pass_rates(spec, place)
-    show_series(place)
-    show_directory(place)
-    show_records_and_report(place, _raw_folder(settings))
+    _explain_rows(spec, workspace)
+    _explain_pass_rates(spec, workspace)
+    show_series(workspace)
+    show_directory(workspace)
+    show_records_and_report(workspace, _raw_folder(settings))
     console.print("\n[bold]Where to look next[/]")
     console.print(
         "  make dev                         the web UI: asset graph, partitions, plots, sensor ticks"
@@ -223,11 +223,11 @@ def _explain_runs(settings: Settings, made: SampleSummary, outcome: Outcome) -> 
     )
 
 
-def _explain_rows(spec: TransitSpec, place: Place) -> None:
+def _explain_rows(spec: TransitSpec, workspace: Workspace) -> None:
     dates = [date.isoformat() for date in DATES]
     rows, reasons = [], []
     for step in (FILES, SHIPMENTS, ENRICHED, RESULTS):
-        snapshot = place.store.current(spec.dataset(step))
+        snapshot = workspace.store.current(spec.dataset(step))
         if snapshot is None:
             continue
         chosen = snapshot.partitions.filter(pl.col("partition").is_in(dates))
@@ -253,8 +253,8 @@ def _explain_rows(spec: TransitSpec, place: Place) -> None:
     show_frame(counted, title="Why rows were refused, and where they stand")
 
 
-def _explain_pass_rates(spec: TransitSpec, place: Place) -> None:
-    summary = place.store.current(spec.dataset(SUMMARY))
+def _explain_pass_rates(spec: TransitSpec, workspace: Workspace) -> None:
+    summary = workspace.store.current(spec.dataset(SUMMARY))
     if summary is None:
         return
     dates = [date.isoformat() for date in DATES]

@@ -14,14 +14,14 @@ from tnt_platform.cli.serving import sample_directory, sample_records, sample_so
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.kinds import dataset_specs
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.sandbox.report_samples import DAYS, write_report_days
 from tnt_platform.series.spec import OBSERVATIONS, SERIES, SeriesSpec
 from tnt_platform.services import postgres_server
 
 
-def show_series(place: Place) -> None:
+def show_series(workspace: Workspace) -> None:
     """Publish the samples of every series dataset and show what each holds; again, they are found unchanged."""
     console.print(
         "\n[bold]5[/] economic series: a workbook, a legacy workbook, CSV and JSON, each one YAML file"
@@ -30,14 +30,14 @@ def show_series(place: Place) -> None:
     rows = []
     with sample_sources() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for spec in specs:
-            before = place.store.current(spec.dataset(OBSERVATIONS))
+            before = workspace.store.current(spec.dataset(OBSERVATIONS))
             done = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
-            rows.append(_row(spec, place, before.version if before else None, done=done))
+            rows.append(_row(spec, workspace, before.version if before else None, done=done))
     header = ["dataset", "series", "observations", "first", "last", "quarantined", "no value", "this time"]
     show_rows(header, rows, numeric=[False, True, True, False, False, True, True, False])
 
 
-def show_directory(place: Place) -> None:
+def show_directory(workspace: Workspace) -> None:
     """Sync a made-up mall with PostgreSQL and show what became of its records; again, no row is written."""
     console.print(
         "\n[bold]6[/] a mall's directory: paginated API, matched and translated, upserted into PostgreSQL"
@@ -52,7 +52,7 @@ def show_directory(place: Place) -> None:
     assert isinstance(spec, DirectorySpec)
     with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         done = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
-    tenants, synced = (place.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
+    tenants, synced = (workspace.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
     if not done or tenants is None or synced is None:
         console.print("  [red]the sync failed[/]: `make dev` shows why")
         return
@@ -64,7 +64,7 @@ def show_directory(place: Place) -> None:
     )
 
 
-def show_records_and_report(place: Place, raw_folder: Path) -> None:
+def show_records_and_report(workspace: Workspace, raw_folder: Path) -> None:
     """Curate made-up posts and people, and report four days of raw files record by record."""
     console.print("\n[bold]7[/] curated records of two JSON APIs, and a daily report of raw files")
     files = write_report_days(raw_folder)
@@ -73,7 +73,7 @@ def show_records_and_report(place: Place, raw_folder: Path) -> None:
     with sample_records() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for name in ("posts", "users"):
             done = execute_job(instance, name, len(specs[name].steps), this_process(), {})
-            found = place.store.current(name)
+            found = workspace.store.current(name)
             rows.append((name, found.manifest.rows if found else 0, "curated" if done else "failed"))
         report = specs["daily_report"]
         dates = {
@@ -88,10 +88,10 @@ def show_records_and_report(place: Place, raw_folder: Path) -> None:
     show_rows(["dataset", "records or days", ""], rows, numeric=[False, True, False])
 
 
-def _row(spec: SeriesSpec, place: Place, before: str | None, *, done: bool) -> tuple[object, ...]:
+def _row(spec: SeriesSpec, workspace: Workspace, before: str | None, *, done: bool) -> tuple[object, ...]:
     history, newest = (
-        place.store.current(spec.dataset(OBSERVATIONS)),
-        place.store.current(spec.dataset(SERIES)),
+        workspace.store.current(spec.dataset(OBSERVATIONS)),
+        workspace.store.current(spec.dataset(SERIES)),
     )
     if not done or history is None or newest is None:
         return (spec.name, 0, 0, "", "", 0, 0, "failed")

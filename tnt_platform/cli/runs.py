@@ -15,7 +15,7 @@ from tnt_platform.cli.tables import console, show_frame
 from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import NotFound
 from tnt_platform.kinds import dataset_spec, transit_spec
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.report.chain import run_date
@@ -91,7 +91,7 @@ def _run_newest(spec: SeriesSpec | DirectorySpec | RecordsSpec, config: Mapping[
     """Run the job of a dataset that has only a newest state, and say what is current; exits 1 if it failed."""
     with dg.DagsterInstance.get() as instance:
         done = execute_job(instance, spec.name, len(spec.steps), this_process(), config)
-    store = open_place(Settings.from_environment()).store
+    store = open_workspace(Settings.from_environment()).store
     for step in spec.steps:
         snapshot = store.current(spec.dataset(step))
         if snapshot is not None:
@@ -110,8 +110,8 @@ def _run_newest(spec: SeriesSpec | DirectorySpec | RecordsSpec, config: Mapping[
 def replay(dataset: str, day: date | None) -> None:
     """Ask again for the cases of DATASET that are in quarantine, and for those alone."""
     spec = transit_spec(dataset)
-    place = open_place(Settings.from_environment())
-    refused = place.store.current(spec.dataset(ENRICHED if spec.rate_api else RESULTS))
+    workspace = open_workspace(Settings.from_environment())
+    refused = workspace.store.current(spec.dataset(ENRICHED if spec.rate_api else RESULTS))
     if refused is None:
         raise NotFound(f"{dataset} was never published; run it first")
     waiting = refused.quarantine([f"{day:%Y-%m-%d}"] if day else None)
@@ -120,7 +120,7 @@ def replay(dataset: str, day: date | None) -> None:
         return
     show_frame(waiting.group_by("partition", "reason_code").len("rows").sort("partition", "reason_code"))
     materialize(spec, sorted(set(waiting["partition"])), {"ask_again": "quarantined"})
-    after = place.store.current(refused.dataset)
+    after = workspace.store.current(refused.dataset)
     assert after is not None
     left = after.quarantine(sorted(set(waiting["partition"]))).height
     console.print(f"{waiting.height - left:,} of {waiting.height:,} rows left the quarantine")
@@ -128,7 +128,7 @@ def replay(dataset: str, day: date | None) -> None:
 
 def materialize(spec: TransitSpec | ReportSpec, dates: list[str], config: Mapping[str, object]) -> None:
     """Run the dataset's job here, range by range, with a progress bar; exits 1 if a date failed."""
-    place = open_place(Settings.from_environment())
+    workspace = open_workspace(Settings.from_environment())
     failed = False
     with dg.DagsterInstance.get() as instance:
         for first, last in contiguous(dates):
@@ -138,7 +138,7 @@ def materialize(spec: TransitSpec | ReportSpec, dates: list[str], config: Mappin
             }
             steps = _days(first, last) * len(spec.steps)
             failed |= not execute_job(instance, spec.name, steps, {**dates_tags, **this_process()}, config)
-    _report(spec, place, dates)
+    _report(spec, workspace, dates)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -158,9 +158,9 @@ def _days(first: str, last: str) -> int:
     return (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
 
 
-def _report(spec: TransitSpec | ReportSpec, place: Place, dates: list[str]) -> None:
+def _report(spec: TransitSpec | ReportSpec, workspace: Workspace, dates: list[str]) -> None:
     last = RESULTS if isinstance(spec, TransitSpec) else spec.steps[-1]
-    snapshot = place.store.current(spec.dataset(last))
+    snapshot = workspace.store.current(spec.dataset(last))
     if snapshot is None:
         return
     done = snapshot.partitions.filter(snapshot.partitions["partition"].is_in(dates))

@@ -6,7 +6,7 @@ import click
 
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.kinds import load_datasets
-from tnt_platform.lake.publishing import open_place
+from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.settings import Settings
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import TransitSpec
@@ -17,7 +17,7 @@ from tnt_platform.transit.spec import TransitSpec
 @click.option("--run", "do_it", is_flag=True, help="Materialize the dates that differ.")
 def scan(prefix: str, do_it: bool) -> None:
     """Compare the files below PREFIX (default: of every dataset) with what is published."""
-    place = open_place(Settings.from_environment())
+    workspace = open_workspace(Settings.from_environment())
     datasets = load_datasets()
     for spec in datasets.specs.values():
         if not isinstance(spec, TransitSpec):
@@ -25,7 +25,7 @@ def scan(prefix: str, do_it: bool) -> None:
         if not (spec.source.prefix.startswith(prefix) or prefix.startswith(spec.source.prefix)):
             continue
         with console.status(f"comparing {spec.name}"):
-            found = survey(spec, place)
+            found = survey(spec, workspace)
         work = [item for item in found.differences if not prefix or _below(spec, item.partition, prefix)]
         seen = (
             f"{spec.name}: {found.files_seen:,} files on {found.dates_seen} dates below {spec.source.prefix}"

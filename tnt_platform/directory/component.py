@@ -75,10 +75,10 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
-            place = platform.place()
+            workspace = platform.workspace()
             chain = DirectoryChain(
                 spec,
-                place,
+                workspace,
                 platform.settings(),
                 run_id=context.run_id,
                 database=DATABASE in selected_steps(context, spec.name, spec.steps),
@@ -86,7 +86,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
             )
             with chain:
                 # Read this only now: entering the chain has waited for the syncs of other runs.
-                before = place.store.current(spec.dataset(TENANTS))
+                before = workspace.store.current(spec.dataset(TENANTS))
                 yield from materialize_newest(
                     context, chain, CHECKS, lambda step, published: _facts(step, published, before)
                 )

@@ -35,13 +35,13 @@ class PartitionDifference:
 class Reconciliation:
     """What one comparison of the bucket with the published data found.
 
-    `held_because` is the reason of a rollback that paused the dataset; there are no differences then.
+    `paused_because` is the reason of a rollback that paused the dataset; there are no differences then.
     """
 
     differences: list[PartitionDifference]
     files_seen: int
     dates_seen: int
-    held_because: str | None = None
+    paused_because: str | None = None
 
 
 @dataclass(frozen=True)

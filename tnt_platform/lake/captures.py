@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.lake.manifest import PartitionChange
-from tnt_platform.lake.publishing import Place, Published, publish_checked, unique_keys
+from tnt_platform.lake.publishing import Published, Workspace, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 
 CAPTURE_KEY = ("captured_at",)
@@ -24,7 +24,7 @@ def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
 
 
 def append_capture(
-    place: Place,
+    workspace: Workspace,
     dataset: str,
     row: Mapping[str, Any],
     *,
@@ -44,4 +44,6 @@ def append_capture(
     rows = pl.concat([before, added]).sort("captured_at")
     change = PartitionChange.of_rows(partition, rows, inputs_digest=digest(rows))
     checks = [unique_keys(CAPTURE_KEY, partition)]
-    return publish_checked(place, dataset, change, base=base, key=CAPTURE_KEY, checks=checks, run_id=run_id)
+    return publish_checked(
+        workspace, dataset, change, base=base, key=CAPTURE_KEY, checks=checks, run_id=run_id
+    )

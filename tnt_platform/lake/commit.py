@@ -133,7 +133,7 @@ class Committer:
             run_id="",
             note=f"rolled back to {target.version}: {reason}",
             code_version=code_version,
-            held_because=reason,
+            paused_because=reason,
             rolled_back_to=target.version,
         )
         lists = VersionContents(target.files, target.partitions)
@@ -172,9 +172,9 @@ def _check_conflict(draft: Draft, current: Snapshot) -> None:
             f"{draft.dataset}: the partitions {changed[:10]} ({len(changed)} in all) changed between "
             f"{draft.base and draft.base.version} and {current.version}; {fix}"
         )
-    if current.manifest.held_because is not None:
+    if current.manifest.paused_because is not None:
         raise PublishConflict(
-            f"{draft.dataset} was rolled back meanwhile ({current.manifest.held_because}); "
+            f"{draft.dataset} was rolled back meanwhile ({current.manifest.paused_because}); "
             f"check whether the publish is still wanted, then {fix}"
         )
     if current.manifest.key != draft.manifest.key:

@@ -152,6 +152,6 @@ def _version_row(manifest: Manifest, names: list[str]) -> dict[str, object]:
         "note": manifest.note,
         "run_id": manifest.run_id,
         "code_version": manifest.code_version,
-        "held_because": manifest.held_because,
+        "held_because": manifest.paused_because,
         "rolled_back_to": manifest.rolled_back_to,
     }

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tnt_platform.errors import PermanentError
 
@@ -124,7 +124,7 @@ class Manifest:
         schema: column -> polars type.
         counts: the sum over all partitions.
         watermarks: series -> time of its last observation.
-        held_because: why the sensor must leave the dataset alone after a rollback, until the next publish.
+        paused_because: why the sensor must leave the dataset alone after a rollback, until the next publish.
         about: JSON values that the publisher adds.
     """
 
@@ -147,13 +147,13 @@ class Manifest:
     size_bytes: int
     files_sha256: str
     partitions_sha256: str
-    held_because: str | None = None
+    paused_because: Annotated[str | None, Field(alias="held_because")] = None  # the key of older manifests
     rolled_back_to: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Write the manifest as indented JSON."""
-        return _ADAPTER.dump_json(self, indent=1)
+        return _ADAPTER.dump_json(self, indent=1, by_alias=True)
 
     @classmethod
     def from_json(cls, data: bytes, *, key: str) -> Manifest:

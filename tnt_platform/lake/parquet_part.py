@@ -101,8 +101,8 @@ def _require_key(columns: Sequence[str], key: Sequence[str], name: str) -> None:
     missing = [column for column in key if column not in columns]
     if missing:
         raise PermanentError(f"partition {name} lacks the key columns {missing}; it has {list(columns)}")
-    odd = [column for column in columns if column.startswith("#")]
-    if odd:
+    reserved = [column for column in columns if column.startswith("#")]
+    if reserved:
         raise PermanentError(
-            f"partition {name}: the columns {odd} start with '#', which diffs use; rename them"
+            f"partition {name}: the columns {reserved} start with '#', which is reserved for diffs; rename them"
         )

@@ -24,7 +24,7 @@ CONFLICT_RETRIES = 8
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """Where a step reads and writes: raw files, the lake with its published versions, a local scratch folder."""
 
     raw: Objects
@@ -43,7 +43,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_place(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Place:
+def open_workspace(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Workspace:
     """Open the raw files and the lake that `settings` name."""
     options = settings.s3_options()
     settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def open_place(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -
         code_version=version("tnt_platform"),
         scratch=settings.scratch,
     )
-    return Place(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
+    return Workspace(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Published:
 
 
 def publish_checked(
-    place: Place,
+    workspace: Workspace,
     dataset: str,
     change: PartitionChange,
     *,
@@ -128,7 +128,7 @@ def publish_checked(
         PublishConflict: a partition changed since `base`.
     """
     changes = [change, *also]
-    draft = place.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
+    draft = workspace.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
     results = (check if isinstance(check, CheckOutcome) else check(draft) for check in checks)
     outcomes = (_rows_conserved(changes), *results)
     failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
@@ -139,7 +139,7 @@ def publish_checked(
             f"The draft is kept as version {draft.version}; the published version is untouched.",
             outcomes,
         )
-    snapshot = place.store.commit(draft)
+    snapshot = workspace.store.commit(draft)
     return Published(dataset, change.partition, snapshot, not draft.unchanged, change.counts, outcomes)
 
 

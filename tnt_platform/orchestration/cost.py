@@ -6,7 +6,7 @@ import copy
 import time
 from dataclasses import dataclass
 
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.services.cost import cost_usd
 from tnt_platform.storage.objects import RequestCounts
@@ -16,16 +16,16 @@ from tnt_platform.storage.objects import RequestCounts
 class Meter:
     """The request counters and the time when a step began, and the task it runs in."""
 
-    place: Place
+    workspace: Workspace
     task: TaskSize
     started: float
     before: tuple[RequestCounts, RequestCounts]
 
     @classmethod
-    def start(cls, place: Place, task: TaskSize) -> Meter:
+    def start(cls, workspace: Workspace, task: TaskSize) -> Meter:
         """Start to measure."""
-        counts = (copy.copy(place.raw.requests), copy.copy(place.lake.requests))
-        return cls(place, task, time.monotonic(), counts)
+        counts = (copy.copy(workspace.raw.requests), copy.copy(workspace.lake.requests))
+        return cls(workspace, task, time.monotonic(), counts)
 
     def cost(self, published: Published, *, files: int = 0) -> dict[str, float]:
         """Return metadata: the requests and US dollars of the step so far, and dollars per 1,000 `files` if any.
@@ -33,7 +33,7 @@ class Meter:
         A task starts and stops once for all steps of a run, so the minimum billed per task is not part of a step's
         cost; docs/operations.md adds it for whole runs.
         """
-        after = (self.place.raw.requests, self.place.lake.requests)
+        after = (self.workspace.raw.requests, self.workspace.lake.requests)
         spent = {
             name: sum(
                 getattr(now, name) - getattr(then, name) for now, then in zip(after, self.before, strict=True)

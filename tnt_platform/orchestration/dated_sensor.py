@@ -122,9 +122,9 @@ class SensorTick:
 
     def nothing_to_do(self, found: Reconciliation) -> dg.SkipReason:
         """Explain why there is no request."""
-        if found.held_because:
+        if found.paused_because:
             return dg.SkipReason(
-                f"paused after a rollback ({found.held_because}); materialize any date to resume"
+                f"paused after a rollback ({found.paused_because}); materialize any date to resume"
             )
         pending = f"; {len(found.differences)} dates are {IN_FLIGHT}" if found.differences else ""
         return dg.SkipReason(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from tnt_platform.errors import CheckFailed
-from tnt_platform.lake.publishing import CheckOutcome, Place, Published
+from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.metadata import in_reading_order
@@ -31,7 +31,7 @@ class NewestChain(Protocol):
     @property
     def spec(self) -> NewestDataset: ...
     @property
-    def place(self) -> Place: ...
+    def workspace(self) -> Workspace: ...
     @property
     def settings(self) -> Settings: ...
     def publish(self, step: str) -> Published: ...
@@ -51,7 +51,7 @@ def materialize_newest(
     name = chain.spec.name
     for step in selected_steps(context, name, chain.spec.steps):
         key = dg.AssetKey([name, step])
-        meter = Meter.start(chain.place, TaskSize.of(context.run.tags, chain.settings))
+        meter = Meter.start(chain.workspace, TaskSize.of(context.run.tags, chain.settings))
         try:
             published = chain.publish(step)
         except CheckFailed as error:

@@ -6,7 +6,7 @@ import os
 
 import dagster as dg
 
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.settings import Settings
 
 
@@ -17,6 +17,6 @@ class Platform(dg.ConfigurableResource[None]):
         """Read the settings of this process."""
         return Settings.from_environment(os.environ)
 
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         """Open the raw files and the lake of this process."""
-        return open_place(self.settings())
+        return open_workspace(self.settings())

@@ -11,7 +11,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound, Unavailable
 from tnt_platform.lake.captures import append_capture, newest_capture
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import RowCounts
 from tnt_platform.records.reading import read_capture
@@ -41,7 +41,7 @@ CAPTURED, REFUSED, UNCHANGED, STILL_REFUSED = "captured", "refused", "unchanged"
 
 def publish_capture(
     spec: RecordsSpec,
-    place: Place,
+    workspace: Workspace,
     settings: Settings,
     downloader: Downloader,
     *,
@@ -56,10 +56,10 @@ def publish_capture(
         NotFound: there is nothing at the url.
         TntError: the source can't be had; see `Downloader.fetch`.
     """
-    newest = newest_capture(place.store.current(spec.dataset(CAPTURE)))
-    found = _fetched(spec, settings, downloader, newest if _is_kept(place, newest) else None)
-    now = place.clock()
-    return retry_conflicts(lambda: _noted(spec, place, found, now, run_id))
+    newest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
+    found = _fetched(spec, settings, downloader, newest if _is_kept(workspace, newest) else None)
+    now = workspace.clock()
+    return retry_conflicts(lambda: _noted(spec, workspace, found, now, run_id))
 
 
 def _newest_content(snapshot: Snapshot | None) -> str | None:
@@ -98,15 +98,15 @@ def _fetched(
     return found
 
 
-def _noted(spec: RecordsSpec, place: Place, found: Download, now: datetime, run_id: str) -> Published:
-    base = place.store.current(spec.dataset(CAPTURE))
+def _noted(spec: RecordsSpec, workspace: Workspace, found: Download, now: datetime, run_id: str) -> Published:
+    base = workspace.store.current(spec.dataset(CAPTURE))
     newest = newest_capture(base)
-    kept = newest if _is_kept(place, newest) else None
+    kept = newest if _is_kept(workspace, newest) else None
     row = _row(spec, found, kept, _newest_content(base) if kept else None, now)
-    if found.body is not None and not place.raw.exists(row["object_key"]):
-        place.raw.put(row["object_key"], found.body)
+    if found.body is not None and not workspace.raw.exists(row["object_key"]):
+        workspace.raw.put(row["object_key"], found.body)
     published = append_capture(
-        place,
+        workspace,
         spec.dataset(CAPTURE),
         row,
         partition=f"{now:%Y-%m-%d}",
@@ -122,8 +122,8 @@ def _noted(spec: RecordsSpec, place: Place, found: Download, now: datetime, run_
     )
 
 
-def _is_kept(place: Place, newest: dict[str, Any] | None) -> bool:
-    return newest is not None and place.raw.exists(newest["object_key"])
+def _is_kept(workspace: Workspace, newest: dict[str, Any] | None) -> bool:
+    return newest is not None and workspace.raw.exists(newest["object_key"])
 
 
 def _row(

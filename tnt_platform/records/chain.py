@@ -1,4 +1,4 @@
-"""The links of a dataset of records, in order."""
+"""Run the steps of a dataset of records in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.records.capture import publish_capture
 from tnt_platform.records.curation import publish_records
 from tnt_platform.records.messages import announce_captures, open_queue, settle_messages
@@ -28,7 +28,7 @@ class RecordsChain:
     """
 
     spec: RecordsSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
     by_hand: bool = False
@@ -44,30 +44,30 @@ class RecordsChain:
 
     def publish(self, step: str) -> Published:
         """Bring one step up to date; one that is already costs a few small reads."""
-        links: dict[str, Callable[[], Published]] = {
+        publishers: dict[str, Callable[[], Published]] = {
             CAPTURE: self._capture,
             RECORDS: self._records,
-            SUMMARY: lambda: publish_summary(self.spec, self.place, self.run_id),
+            SUMMARY: lambda: publish_summary(self.spec, self.workspace, self.run_id),
         }
-        return retry_conflicts(links[step])
+        return retry_conflicts(publishers[step])
 
     def _capture(self) -> Published:
         published = publish_capture(
-            self.spec, self.place, self.settings, self._downloader, run_id=self.run_id
+            self.spec, self.workspace, self.settings, self._downloader, run_id=self.run_id
         )
         queue = open_queue(self.spec, self.settings)
-        told = announce_captures(self.spec, self.place, published.snapshot, queue)
+        told = announce_captures(self.spec, self.workspace, published.snapshot, queue)
         return published.with_facts({"messages_sent": told}) if queue else published
 
     def _records(self) -> Published:
-        published = publish_records(self.spec, self.place, run_id=self.run_id, by_hand=self.by_hand)
-        facts = upsert_records(self.spec, self.place, self.settings)
+        published = publish_records(self.spec, self.workspace, run_id=self.run_id, by_hand=self.by_hand)
+        facts = upsert_records(self.spec, self.workspace, self.settings)
         if queue := open_queue(self.spec, self.settings):
-            facts["messages_settled"] = settle_messages(self.place, queue)
+            facts["messages_settled"] = settle_messages(self.workspace, queue)
         return published.with_facts(facts)
 
     @cached_property
     def _downloader(self) -> Downloader:
         source = self.spec.source
         limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
-        return Downloader(limits, clock=self.place.clock, uniform=random.random)
+        return Downloader(limits, clock=self.workspace.clock, uniform=random.random)

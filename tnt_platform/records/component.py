@@ -92,7 +92,7 @@ def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
             as_dagster_failure(spec.name),
             RecordsChain(
                 spec,
-                platform.place(),
+                platform.workspace(),
                 platform.settings(),
                 run_id=context.run_id,
                 by_hand=config.by_hand,

@@ -16,8 +16,8 @@ from tnt_platform.lake.captures import newest_capture
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
 )
@@ -46,7 +46,9 @@ class _Done:
     updated: int
 
 
-def publish_records(spec: RecordsSpec, place: Place, *, run_id: str, by_hand: bool = False) -> Published:
+def publish_records(
+    spec: RecordsSpec, workspace: Workspace, *, run_id: str, by_hand: bool = False
+) -> Published:
     """Curate the captures that were not curated yet, each in a version of its own; none costs a few small reads.
 
     A record is inserted when its id is new and updated when its fingerprint differs; one that the source no longer
@@ -58,18 +60,16 @@ def publish_records(spec: RecordsSpec, place: Place, *, run_id: str, by_hand: bo
         NotFound: nothing was captured yet.
         CheckFailed, PublishConflict: see `publish_checked`.
     """
-    captures = place.store.current(spec.dataset(CAPTURE))
+    captures = workspace.store.current(spec.dataset(CAPTURE))
     if captures is None:
         raise NotFound(f"{spec.name}: nothing was captured yet; materialize {spec.name}/{CAPTURE} first")
-    base = place.store.current(spec.dataset(RECORDS))
-    if base is not None and base.manifest.held_because is not None and not by_hand:
-        why = (
-            f"held after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to go on"
-        )
+    base = workspace.store.current(spec.dataset(RECORDS))
+    if base is not None and base.manifest.paused_because is not None and not by_hand:
+        why = f"held after a rollback ({base.manifest.paused_because}); materialize with `by_hand: true` to go on"
         return _unchanged(base, why)
     done: list[_Done] = []
     for row in _work(spec, captures, base):
-        done.append(_curate(spec, place, base, row, place.clock(), run_id))
+        done.append(_curate(spec, workspace, base, row, workspace.clock(), run_id))
         base = done[-1].published.snapshot
     if not done:
         assert base is not None, "there is a capture, and it was curated"
@@ -100,9 +100,14 @@ def _work(spec: RecordsSpec, captures: Snapshot, base: Snapshot | None) -> list[
 
 
 def _curate(
-    spec: RecordsSpec, place: Place, base: Snapshot | None, row: dict[str, Any], now: datetime, run_id: str
+    spec: RecordsSpec,
+    workspace: Workspace,
+    base: Snapshot | None,
+    row: dict[str, Any],
+    now: datetime,
+    run_id: str,
 ) -> _Done:
-    reading = _read(spec, place, str(row["object_key"]))
+    reading = _read(spec, workspace, str(row["object_key"]))
     known = _known(base, reading.mapped.records["id"])
     captured = {
         "captured_at": pl.lit(row["captured_at"]).cast(pl.Datetime("us", "UTC")),
@@ -113,7 +118,7 @@ def _curate(
     buckets = _bucket_changes(base, changed)
     updated = changed.join(known, on="id", how="semi").height
     published = publish_checked(
-        place,
+        workspace,
         spec.dataset(RECORDS),
         _captured_change(base, row, reading),
         base=base,
@@ -126,9 +131,9 @@ def _curate(
     return _Done(published, reading, changed.height - updated, updated)
 
 
-def _read(spec: RecordsSpec, place: Place, key: str) -> Reading:
+def _read(spec: RecordsSpec, workspace: Workspace, key: str) -> Reading:
     try:
-        return read_capture(spec, place.raw.get(key))
+        return read_capture(spec, workspace.raw.get(key))
     except NotFound:
         gone = InvalidInput(
             "capture_gone", "the raw object was deleted before it was curated; the next capture goes on"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from tnt_platform.lake import naming
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.records.capture import captures_digest, to_curate
 from tnt_platform.records.capture_queue import CaptureMessage, CaptureQueue
@@ -29,7 +29,9 @@ def open_queue(spec: RecordsSpec, settings: Settings) -> CaptureQueue | None:
     return CaptureQueue(url, sqs_client(settings.aws_options("sqs"))) if url else None
 
 
-def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue: CaptureQueue | None) -> int:
+def announce_captures(
+    spec: RecordsSpec, workspace: Workspace, captures: Snapshot, queue: CaptureQueue | None
+) -> int:
     """Tell the queue about every capture with a new content that it was not told of yet, oldest first; how many.
 
     Which ones it was told of stands beside the pointer and is written after they are sent: what a run could not send
@@ -41,7 +43,7 @@ def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue
     """
     if queue is None:
         return 0
-    told = _read_told(place, captures, queue.queue_url)
+    told = _read_told(workspace, captures, queue.queue_url)
     days = captures.partitions.filter(pl.col("partition") >= min(told)).select("partition", "inputs_digest")
     behind = [day for day, digest in days.rows() if digest != captures_digest(told.get(day, []))]
     if not behind:
@@ -51,11 +53,11 @@ def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue
     sent: list[dict[str, Any]] = []
     try:
         for row in pending:
-            queue.send(_message(spec, place, row))
+            queue.send(_message(spec, workspace, row))
             sent.append(row)
     finally:
         if sent:
-            _write_told(place, captures, queue.queue_url, told, sent)
+            _write_told(workspace, captures, queue.queue_url, told, sent)
     return len(sent)
 
 
@@ -63,20 +65,20 @@ def _told_key(captures: Snapshot) -> str:
     return f"{naming.dataset_folder(captures.dataset)}index/announced.json"
 
 
-def _read_told(place: Place, captures: Snapshot, queue_url: str) -> dict[str, list[str]]:
+def _read_told(workspace: Workspace, captures: Snapshot, queue_url: str) -> dict[str, list[str]]:
     """Day -> objects of the captures that the queue was told of; of earlier days it was told of all."""
-    pointer = place.lake.read_pointer(_told_key(captures))
+    pointer = workspace.lake.read_pointer(_told_key(captures))
     held = json.loads(pointer.value) if pointer else {}
     if held.get("queue") == queue_url:
         return dict(held["days"])
     newest: dict[str, list[str]] = {str(captures.partitions["partition"].max()): []}
     # Before the first message: were it lost, the next run must not begin at a later day.
-    _write_told(place, captures, queue_url, newest, [])
+    _write_told(workspace, captures, queue_url, newest, [])
     return newest
 
 
 def _write_told(
-    place: Place,
+    workspace: Workspace,
     captures: Snapshot,
     queue_url: str,
     told: Mapping[str, list[str]],
@@ -97,44 +99,46 @@ def _write_told(
         else:
             break
     text = json.dumps({"queue": queue_url, "days": days})
-    place.lake.put(_told_key(captures), text.encode())
+    workspace.lake.put(_told_key(captures), text.encode())
 
 
 def _day(row: Mapping[str, Any]) -> str:
     return f"{row['captured_at']:%Y-%m-%d}"
 
 
-def settle_messages(place: Place, queue: CaptureQueue) -> int:
+def settle_messages(workspace: Workspace, queue: CaptureQueue) -> int:
     """Delete the messages whose capture was curated or refused, of whichever source; how many those were.
 
     The others come back; what nobody understands ends in the dead-letter queue.
     """
     settled = [
-        one.receipt for one in queue.receive() if one.message is not None and _is_settled(place, one.message)
+        one.receipt
+        for one in queue.receive()
+        if one.message is not None and _is_settled(workspace, one.message)
     ]
     queue.delete(settled)
     return len(settled)
 
 
-def _is_settled(place: Place, message: CaptureMessage) -> bool:
-    bucket, prefix = _bucket_and_prefix(place)
+def _is_settled(workspace: Workspace, message: CaptureMessage) -> bool:
+    bucket, prefix = _bucket_and_prefix(workspace)
     if message.bucket != bucket or not _SOURCE.fullmatch(message.source):
         return False
     key = message.key.removeprefix(prefix)
-    return key in curated_keys(place.store.current(message.source), message.capturedAt[:10])
+    return key in curated_keys(workspace.store.current(message.source), message.capturedAt[:10])
 
 
-def _bucket_and_prefix(place: Place) -> tuple[str, str]:
+def _bucket_and_prefix(workspace: Workspace) -> tuple[str, str]:
     """Where the raw files are, as a message says it; a folder is its own bucket."""
-    url = place.raw.url.rstrip("/")
+    url = workspace.raw.url.rstrip("/")
     if not url.startswith("s3://"):
         return url, ""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     return bucket, f"{prefix}/" if prefix else ""
 
 
-def _message(spec: RecordsSpec, place: Place, row: dict[str, Any]) -> CaptureMessage:
-    bucket, prefix = _bucket_and_prefix(place)
+def _message(spec: RecordsSpec, workspace: Workspace, row: dict[str, Any]) -> CaptureMessage:
+    bucket, prefix = _bucket_and_prefix(workspace)
     return CaptureMessage(
         source=spec.name,
         type="capture",

@@ -7,7 +7,7 @@ import hashlib
 import polars as pl
 
 from tnt_platform.errors import NotFound
-from tnt_platform.lake.publishing import CheckOutcome, Place, Published, publish_checked, unique_keys
+from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace, publish_checked, unique_keys
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.records.spec import RECORDS, SUMMARY, WHOLE, RecordsSpec
 from tnt_platform.records.transforms.counts import SUMMARY as COLUMNS
@@ -16,16 +16,16 @@ from tnt_platform.records.transforms.counts import records_summary
 KEY = ("group_kind", "group_value")
 
 
-def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
+def publish_summary(spec: RecordsSpec, workspace: Workspace, run_id: str) -> Published:
     """Count the published records: group_kind (all, source, date), group_value, records, oldest, newest.
 
     Raises:
         NotFound: no capture was curated yet.
     """
-    records = place.store.current(spec.dataset(RECORDS))
+    records = workspace.store.current(spec.dataset(RECORDS))
     if records is None:
         raise NotFound(f"{spec.name}: nothing is curated yet; materialize {spec.name}/{RECORDS} first")
-    base = place.store.current(spec.dataset(SUMMARY))
+    base = workspace.store.current(spec.dataset(SUMMARY))
     live = records.files.select("path", "sha256").sort("path").rows()
     digest = hashlib.sha256(repr(live).encode()).hexdigest()
     held = base.partition(WHOLE) if base else None
@@ -35,7 +35,7 @@ def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
     rows = records_summary(records.scan()) if records.manifest.rows else pl.DataFrame(schema=dict(COLUMNS))
     change = PartitionChange.of_rows(WHOLE, rows, inputs_digest=digest)
     return publish_checked(
-        place,
+        workspace,
         spec.dataset(SUMMARY),
         change,
         base=base,

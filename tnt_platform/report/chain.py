@@ -1,4 +1,4 @@
-"""The links of a daily report, in order, and the date that a run is about."""
+"""Run the steps of a daily report in order, and decide which date a run without a partition is for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.report.files import publish_files
 from tnt_platform.report.report import publish_report
 from tnt_platform.report.spec import FILES, REPORT, ReportSpec
@@ -20,7 +20,7 @@ class ReportChain:
     """One daily report, where it lives, and how this run goes about it."""
 
     spec: ReportSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
 
@@ -38,11 +38,11 @@ class ReportChain:
         Raises:
             EmptyDay: the date has no file; there is no report then.
         """
-        links: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(self.spec, date, self.place, self.run_id),
-            REPORT: lambda: publish_report(self.spec, date, self.place, self.run_id),
+        publishers: dict[str, Callable[[], Published]] = {
+            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
+            REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
         }
-        return retry_conflicts(links[step])
+        return retry_conflicts(publishers[step])
 
 
 def run_date(settings: Settings, now: datetime) -> str:

@@ -61,13 +61,13 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
         sensor = dated_sensor(
             spec,
             selection,
-            lambda tick, platform: survey_reports(spec, platform.place()),
+            lambda tick, platform: survey_reports(spec, platform.workspace()),
             description=f"Compares the files below {spec.source.prefix} with what {spec.name} was made from.",
             isolates=False,
         )
         full_reconciliation = full_reconciliation_schedule(
             spec,
-            lambda platform: survey_reports(spec, platform.place()),
+            lambda platform: survey_reports(spec, platform.workspace()),
             description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
             default_status=schedule_status(),
             isolates=False,
@@ -96,7 +96,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
         with as_dagster_failure(spec.name):
             run = DatedRun(context, spec.name, CHECKS, COLUMNS)
             selected = selected_steps(context, spec.name, spec.steps)
-            with ReportChain(spec, platform.place(), platform.settings(), run_id=context.run_id) as chain:
+            with ReportChain(spec, platform.workspace(), platform.settings(), run_id=context.run_id) as chain:
                 for date in sorted(context.partition_keys):
                     _materialize_date(run, chain, selected, date)
             yield from run.results(not_warnings=frozenset({HAS_FILES}))
@@ -108,7 +108,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
 def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str], date: str) -> None:
     """Take one date through the selected steps, up to the first that fails."""
     for step in selected:
-        meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
+        meter = Meter.start(chain.workspace, TaskSize.of(run.context.run.tags, chain.settings))
         try:
             published = chain.publish(step, date)
         except EmptyDay as empty:

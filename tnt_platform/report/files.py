@@ -13,8 +13,8 @@ from tnt_platform.discovery.listing import list_partition
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -52,24 +52,24 @@ class _Read:
     rows_in: int
 
 
-def publish_files(spec: ReportSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """Read the files that lie below the date now; one that was read before by the same recipe is not opened again.
 
     Raises:
         EmptyDay: there is none; what was published for the date before stays.
     """
-    listing = list_partition(place.raw, spec.source, date)
+    listing = list_partition(workspace.raw, spec.source, date)
     odd = pl.col("problem").is_not_null()
     present = listing.filter(~odd)
     if present.is_empty():
         raise EmptyDay(_nothing_there(spec, date, listing.height), is_normal=spec.empty_days == "normal")
-    base = place.store.current(spec.dataset(FILES))
+    base = workspace.store.current(spec.dataset(FILES))
     kept = _known(spec, base, date, present)["key"].to_list()
-    read = _read_files(spec, place, present.filter(~pl.col("key").is_in(kept)))
+    read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(kept)))
     change = _change(spec, date, base, present, listing.filter(odd), kept, read)
     assert isinstance(change.data, pl.DataFrame)
     published = publish_checked(
-        place,
+        workspace,
         spec.dataset(FILES),
         change,
         base=base,
@@ -96,10 +96,10 @@ def _known(spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataF
     return same.filter(pl.col("recipe") == spec.recipe)
 
 
-def _read_files(spec: ReportSpec, place: Place, files: pl.DataFrame) -> _Read:
+def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> _Read:
     rows, quarantines, rows_in = [], [pl.DataFrame(schema={"file_key": pl.String(), **BAD})], 0
     for key, size_bytes in files.select("key", "size_bytes").iter_rows():
-        row, bad, count = _read_one(spec, key, size_bytes, place.raw)
+        row, bad, count = _read_one(spec, key, size_bytes, workspace.raw)
         rows.append(row)
         quarantines.append(bad.select(pl.lit(key).alias("file_key"), *BAD))
         rows_in += count

@@ -8,26 +8,26 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
 from tnt_platform.discovery.listing import list_all
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.report.report import digests_wanted
 from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 
 
-def survey_reports(spec: ReportSpec, place: Place) -> Reconciliation:
+def survey_reports(spec: ReportSpec, workspace: Workspace) -> Reconciliation:
     """Compare the bucket with the published files, and these with the reports made from them.
 
     A date is behind too when a day that it is compared with changed. Files that left the bucket are no reason to
     report again: raw data may expire.
     """
-    files = place.store.current(spec.dataset(FILES))
-    reports = place.store.current(spec.dataset(REPORT))
-    listing = list_all(place.raw, spec.source)
+    files = workspace.store.current(spec.dataset(FILES))
+    reports = workspace.store.current(spec.dataset(REPORT))
+    listing = list_all(workspace.raw, spec.source)
     listing = listing.filter(pl.col("partition").is_not_null() & pl.col("problem").is_null())
     seen = listing["partition"].n_unique()
-    for link in (files, reports):
-        if link is not None and link.manifest.held_because:
-            return Reconciliation([], listing.height, seen, link.manifest.held_because)
+    for step in (files, reports):
+        if step is not None and step.manifest.paused_because:
+            return Reconciliation([], listing.height, seen, step.manifest.paused_because)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()

@@ -14,8 +14,8 @@ import polars as pl
 from tnt_platform.errors import CheckFailed, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -39,7 +39,7 @@ REPORTS: dict[str, pl.DataType] = {
 COMPARED = {"day_before": 1, "same_weekday": 7}
 
 
-def publish_report(spec: ReportSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_report(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """Write the report of a date, unless it says already what its files and those it is compared with say.
 
     The same content keeps its `generated_at`, and its object is not written again. The object is put before the row
@@ -49,17 +49,17 @@ def publish_report(spec: ReportSpec, date: str, place: Place, run_id: str) -> Pu
         NotFound: the date's files were not published.
         CheckFailed: the report contradicts its files; neither row nor object is written.
     """
-    files = place.store.current(spec.dataset(FILES))
+    files = workspace.store.current(spec.dataset(FILES))
     if files is None or files.partition(date) is None:
         raise NotFound(f"{spec.name} has no files of {date}: materialize {spec.name}/{FILES} for it first")
-    base = place.store.current(spec.dataset(REPORT))
+    base = workspace.store.current(spec.dataset(REPORT))
     own = files.scan([date]).collect()
     content = report_of(
         date, own, spec.totals, **{name: _other(files, date, n) for name, n in COMPARED.items()}
     )
-    row = _row(spec, date, content, own, _before(base, date), place.clock)
+    row = _row(spec, date, content, own, _before(base, date), workspace.clock)
     adds_up = _adds_up(content)
-    _put_report(place, row, adds_up)
+    _put_report(workspace, row, adds_up)
     change = PartitionChange(
         partition=date,
         data=pl.DataFrame([row], schema=REPORTS),
@@ -68,7 +68,7 @@ def publish_report(spec: ReportSpec, date: str, place: Place, run_id: str) -> Pu
         inputs_digest=digests_wanted(spec, files.partitions)[date],
     )
     published = publish_checked(
-        place,
+        workspace,
         spec.dataset(REPORT),
         change,
         base=base,
@@ -138,17 +138,17 @@ def _row(
     }
 
 
-def _put_report(place: Place, row: dict[str, Any], check: CheckOutcome) -> None:
+def _put_report(workspace: Workspace, row: dict[str, Any], check: CheckOutcome) -> None:
     """Bring the object up to date with the row; one that is already is left alone."""
     if not check.passed:
         raise CheckFailed(f"{row['object_key']} was not written: {check.description}", (check,))
     body = f"{row['report']}\n".encode()
     try:
-        if place.lake.get(row["object_key"]) == body:
+        if workspace.lake.get(row["object_key"]) == body:
             return
     except NotFound:
         pass
-    place.lake.put(row["object_key"], body)
+    workspace.lake.put(row["object_key"], body)
 
 
 def _ledger(files: Snapshot, date: str) -> pl.DataFrame:

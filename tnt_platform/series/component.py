@@ -131,7 +131,7 @@ def _chain(
 ) -> SeriesChain:
     return SeriesChain(
         spec,
-        platform.place(),
+        platform.workspace(),
         platform.settings(),
         run_id=context.run_id,
         file=Path(config.file) if config.file else None,

@@ -13,7 +13,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import Reconciliation
 from tnt_platform.discovery.listing import partitions_named_by
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
@@ -128,7 +128,7 @@ class TransitDataset(DatasetComponent[TransitSpec]):
         name, prefix = self.spec.name, self.spec.source.prefix
         schedule = full_reconciliation_schedule(
             self.spec,
-            lambda platform: survey(self.spec, platform.place()),
+            lambda platform: survey(self.spec, platform.workspace()),
             description=f"Compares every file below {prefix} with what {name} was published from.",
             default_status=dg.DefaultScheduleStatus.RUNNING,
         )
@@ -188,7 +188,7 @@ def _materialize_dates(
     crashed: dict[str, list[str]] = {}
     chain = Chain(
         spec,
-        platform.place(),
+        platform.workspace(),
         platform.settings(),
         run_id=context.run_id,
         isolate=config.isolate,
@@ -210,7 +210,7 @@ def _materialize_date(
 ) -> None:
     """Take one date through the selected steps, up to the first that fails."""
     for step in selected:
-        meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
+        meter = Meter.start(chain.workspace, TaskSize.of(run.context.run.tags, chain.settings))
         try:
             published = chain.publish(step, date)
         except Exception as error:  # noqa: BLE001 - raised with all others at the end of the run
@@ -241,7 +241,7 @@ def _metadata(chain: Chain, step: str, published: Published, meter: Meter) -> di
 
 def _file_count(chain: Chain, date: str) -> int:
     """The number of files that the date was published from."""
-    snapshot = chain.place.store.current(chain.spec.dataset(FILES))
+    snapshot = chain.workspace.store.current(chain.spec.dataset(FILES))
     row = snapshot.partition(date) if snapshot else None
     return int(row["published"]) if row else 0
 
@@ -300,17 +300,17 @@ def reconciling_sensor(spec: TransitSpec, selection: dg.AssetSelection) -> dg.Se
     """Every `interval_s`, compare the bucket with the published data and request runs for the difference."""
 
     def reconcile(tick: SensorTick, platform: Platform) -> Reconciliation:
-        settings, place = platform.settings(), platform.place()
+        settings, workspace = platform.settings(), platform.workspace()
         queue = _queue(settings)
         visibility_s = int(max(60, 4 * spec.sensor.interval_s))
         messages = queue.receive(100, visibility_s=visibility_s) if queue else []
-        homes = undated_homes(place.store.current(spec.dataset(FILES))) if messages else {}
-        named = _named_dates(spec, place, homes, messages)
+        homes = undated_homes(workspace.store.current(spec.dataset(FILES))) if messages else {}
+        named = _named_dates(spec, workspace, homes, messages)
         window = timedelta(days=spec.sensor.window_days)
         since = None if queue is None else (tick.now - window).date().isoformat()
-        found = survey(spec, place, since=since, named=[*named, *tick.unfinished_dates])
+        found = survey(spec, workspace, since=since, named=[*named, *tick.unfinished_dates])
         if queue:
-            _acknowledge(queue, spec, place, homes, messages, found, tick.history)
+            _acknowledge(queue, spec, workspace, homes, messages, found, tick.history)
         return found
 
     description = f"Compares the files below {spec.source.prefix} with what {spec.name} was published from."
@@ -324,10 +324,10 @@ def _queue(settings: Settings) -> EventQueue | None:
 
 
 def _named_dates(
-    spec: TransitSpec, place: Place, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
+    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
 ) -> list[str]:
     """The dates of the objects that the messages name."""
-    root = f"{place.raw.url.rstrip('/')}/"
+    root = f"{workspace.raw.url.rstrip('/')}/"
     urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
     keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
     return partitions_named_by(keys, spec.source, homes).partitions
@@ -336,7 +336,7 @@ def _named_dates(
 def _acknowledge(
     queue: EventQueue,
     spec: TransitSpec,
-    place: Place,
+    workspace: Workspace,
     homes: Mapping[str, str],
     messages: Sequence[ObjectEventMessage],
     found: Reconciliation,
@@ -351,6 +351,7 @@ def _acknowledge(
     done = [
         message.receipt
         for message in messages
-        if message.poison_reason is None and pending.isdisjoint(_named_dates(spec, place, homes, [message]))
+        if message.poison_reason is None
+        and pending.isdisjoint(_named_dates(spec, workspace, homes, [message]))
     ]
     queue.delete(done)

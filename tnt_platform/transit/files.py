@@ -8,7 +8,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import inputs_digest
 from tnt_platform.discovery.listing import list_partition
-from tnt_platform.lake.publishing import Place, Published, as_ledger, publish_checked, unique_keys
+from tnt_platform.lake.publishing import Published, Workspace, as_ledger, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.transit.spec import FILES, TransitSpec
@@ -51,14 +51,14 @@ def as_compared(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
     return files.with_columns(etag=pl.concat_str(pl.col("etag").fill_null(""), pl.lit("@"), uploaded))
 
 
-def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """List the date's objects and publish them: file_key, etag, size_bytes, last_modified, status, problem.
 
     `status` is `present`, or `kept` for a file that was deleted from the bucket under `on_delete: keep`.
     `problem` says why a key can't be read as a shipper file; it is null for those that can.
     """
-    base = place.store.current(spec.dataset(FILES))
-    listing = list_partition(place.raw, spec.source, date, undated_homes(base))
+    base = workspace.store.current(spec.dataset(FILES))
+    listing = list_partition(workspace.raw, spec.source, date, undated_homes(base))
     frame = _with_earlier(spec, listing, base.scan([date]).collect() if base else None)
     present = frame.filter(pl.col("status") == "present").rename({"file_key": "key"})
     change = PartitionChange.of_rows(
@@ -70,7 +70,13 @@ def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Pu
         watermarks=_undated(spec, frame),
     )
     return publish_checked(
-        place, spec.dataset(FILES), change, base=base, key=KEY, checks=[unique_keys(KEY, date)], run_id=run_id
+        workspace,
+        spec.dataset(FILES),
+        change,
+        base=base,
+        key=KEY,
+        checks=[unique_keys(KEY, date)],
+        run_id=run_id,
     )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
 from tnt_platform.discovery.listing import list_all, list_partition, list_since
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.upstream import digest_after, raw_digest
 from tnt_platform.transit.files import as_compared, undated_homes
@@ -18,17 +18,19 @@ from tnt_platform.transit.spec import SHIPMENTS, TransitSpec
 
 
 def survey(
-    spec: TransitSpec, place: Place, *, since: str | None = None, named: Sequence[str] = ()
+    spec: TransitSpec, workspace: Workspace, *, since: str | None = None, named: Sequence[str] = ()
 ) -> Reconciliation:
     """Find the dates that a run would change.
 
     With `since`, only dates from then on are listed, and those in `named`; without, everything is.
     Dates whose run stopped between two steps are found without any listing.
     """
-    steps = [place.store.current(spec.dataset(step)) for step in spec.steps]
-    paused = next((step.manifest.held_because for step in steps if step and step.manifest.held_because), None)
+    steps = [workspace.store.current(spec.dataset(step)) for step in spec.steps]
+    paused = next(
+        (step.manifest.paused_because for step in steps if step and step.manifest.paused_because), None
+    )
     files, first = steps[0], steps[spec.steps.index(SHIPMENTS)]
-    listing, outside = _listed(spec, place, undated_homes(files), since, named)
+    listing, outside = _listed(spec, workspace, undated_homes(files), since, named)
     seen = listing["partition"].n_unique()
     if paused:
         return Reconciliation([], listing.height, seen, paused)
@@ -64,15 +66,15 @@ def _differing(
 
 
 def _listed(
-    spec: TransitSpec, place: Place, homes: Mapping[str, str], since: str | None, named: Sequence[str]
+    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], since: str | None, named: Sequence[str]
 ) -> tuple[pl.DataFrame, list[str]]:
     """List the objects to compare, each with its partition; also return the named dates before the window."""
     if since is None:
-        listing, outside = list_all(place.raw, spec.source, homes), []
+        listing, outside = list_all(workspace.raw, spec.source, homes), []
     else:
         outside = sorted({date for date in named if date < since})
-        listing = list_since(place.raw, spec.source, since, homes)
-    older = [list_partition(place.raw, spec.source, date, homes) for date in outside]
+        listing = list_since(workspace.raw, spec.source, since, homes)
+    older = [list_partition(workspace.raw, spec.source, date, homes) for date in outside]
     return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
 
 

@@ -118,14 +118,14 @@ def test_a_rollback_publishes_the_old_content_and_holds_it(
     assert content(current(store)) == {"a": 1}
     assert back.version > second.version
     assert back.manifest.parent == second.version
-    assert back.manifest.held_because == "bad upload"
+    assert back.manifest.paused_because == "bad upload"
     assert back.manifest.rolled_back_to == first.version
     log = back.manifest.changelog
     assert (log.added, log.updated, log.removed, log.partitions_changed) == (0, 1, 1, (D1,))
     assert {key for key in lake_objects.list("datasets/")["key"] if "/data/" in key} == files
     assert store.tags(DATASET) == {}
     forward = store.publish(DATASET, base=back, changes=[change(D1, {"a": 3})], key=KEY)
-    assert forward.manifest.held_because is None
+    assert forward.manifest.paused_because is None
     assert store.verify(forward) == []
 
 

@@ -78,7 +78,7 @@ class VersionedStoreAgainstADict(RuleBasedStateMachine):
             assert self._publish(base, changes).version == base.snapshot.version
             return
         if newest is not base and newest is not None:
-            held = newest.snapshot.manifest.held_because is not None
+            held = newest.snapshot.manifest.paused_because is not None
             if held or any(newest.stamps.get(name) != stamps.get(name) for name in moved):
                 with pytest.raises(PublishConflict):
                     self._publish(base, changes)
@@ -103,7 +103,7 @@ class VersionedStoreAgainstADict(RuleBasedStateMachine):
         self.clock.advance(minutes=1)
         target = data.draw(st.sampled_from(self.model.versions))
         snapshot = self.store.rollback(DATASET, target.snapshot.version, reason="model")
-        assert snapshot.manifest.held_because == "model"
+        assert snapshot.manifest.paused_because == "model"
         self.model.versions.append(Kept(snapshot, dict(target.state), dict(target.stamps)))
 
     @precondition(lambda self: self.model.versions)

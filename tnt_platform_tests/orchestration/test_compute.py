@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnt_platform.lake.publishing import Published, open_place
+from tnt_platform.lake.publishing import Published, open_workspace
 from tnt_platform.orchestration.compute import (
     CPU_TAG,
     MEMORY_TAG,
@@ -92,12 +92,12 @@ def test_a_step_costs_its_seconds_once_and_its_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seconds were once charged twice."""
-    place = open_place(Settings.from_environment({"TNT_HOME": str(tmp_path)}))
+    workspace = open_workspace(Settings.from_environment({"TNT_HOME": str(tmp_path)}))
     clock = iter([100.0, 3700.0])
     monkeypatch.setattr("tnt_platform.orchestration.cost.time.monotonic", lambda: next(clock))
-    meter = Meter.start(place, TaskSize(1, 2, "x86_spot"))
-    place.raw.requests.reads += 1000
-    place.lake.requests.writes += 10
+    meter = Meter.start(workspace, TaskSize(1, 2, "x86_spot"))
+    workspace.raw.requests.reads += 1000
+    workspace.lake.requests.writes += 10
     hour = Prices.load().fargate.x86_spot
     facts = meter.cost(_nothing(), files=500)
     expected = hour.vcpu_hour + 2 * hour.memory_gb_hour + 0.0004 + 10 * 0.005 / 1000

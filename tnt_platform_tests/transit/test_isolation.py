@@ -140,6 +140,6 @@ def test_a_poison_file_is_published_as_such_and_read_again_once_it_is_replaced(
     made.check_conservation()
 
     made.described_by(parcels(tmp_path))
-    published = publish_shipments(made.spec, DAY, made.place, "", force=True)
+    published = publish_shipments(made.spec, DAY, made.workspace, "", force=True)
     assert published.counts.published == 2
     assert crashed_files(published) == []

@@ -150,7 +150,7 @@ class Story:
         self.files |= {key: replace(self.files[key], rejected=self.rejected) for key in self.bucket}
 
     def published(self) -> dict[tuple[str, str], int]:
-        results = self.scene.place.store.current(self.scene.spec.dataset("results"))
+        results = self.scene.workspace.store.current(self.scene.spec.dataset("results"))
         if results is None:
             return {}
         return {
@@ -371,10 +371,10 @@ def test_a_rollback_is_left_alone_until_somebody_publishes_again(server: S3Serve
     story.put("2026-01-08", "anna", 1, 1)
     story.put("2026-01-09", "anna", 1, 1)
     story.tick()
-    story.scene.place.store.rollback("parcels/results", first, reason="anna sent nonsense")
+    story.scene.workspace.store.rollback("parcels/results", first, reason="anna sent nonsense")
     story.put("2026-01-10", "anna", 1, 1)
     found = story.scene.survey()
-    assert (found.differences, found.held_because) == ([], "anna sent nonsense")
+    assert (found.differences, found.paused_because) == ([], "anna sent nonsense")
     assert story.published() == good
 
     story.scene.run("2026-01-10")

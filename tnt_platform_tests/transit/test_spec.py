@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.kinds import DEFS, dataset_specs, transit_spec, transit_specs
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.readers.column import ColumnSpec
 from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
@@ -179,6 +179,6 @@ def test_what_decides_how_a_file_is_read_changes_its_recipe(tmp_path: Path) -> N
 )
 def test_the_recipe_of_the_answers_is_that_of_before(sample: Sample | None, recipe: str) -> None:
     spec = transit_spec("transit").model_copy(update={"sample_per_file": sample})
-    place = Place(None, None, None, None)  # type: ignore[arg-type]  # nothing is read or published
-    with Chain(spec, place, Settings.from_environment({})) as chain:
+    workspace = Workspace(None, None, None, None)  # type: ignore[arg-type]  # nothing is read or published
+    with Chain(spec, workspace, Settings.from_environment({})) as chain:
         assert chain._enrichment("2026-01-01")._recipe(Shippers(pl.DataFrame(), "abc")) == recipe

@@ -35,7 +35,7 @@ def _published(web: Web) -> dict[str, Any]:
     return {
         "by_age": sorted(snapshots, key=lambda found: found.manifest.created_at),
         "published": {found.dataset for found in snapshots},
-        "held": [found for found in snapshots if found.manifest.held_because],
+        "held": [found for found in snapshots if found.manifest.paused_because],
         "quarantined": sum(found.manifest.counts.quarantined for found in snapshots),
         "refused": _refused(web, newest),
         "more_refusing": len(refusing) - len(newest),

@@ -40,7 +40,7 @@ def _overview(web: Web) -> dict[str, Any]:
         "groups": grouped(snapshots),
         "rows": sum(snapshot.manifest.rows for snapshot in snapshots),
         "quarantined": sum(snapshot.manifest.counts.quarantined for snapshot in snapshots),
-        "held": [snapshot for snapshot in snapshots if snapshot.manifest.held_because],
+        "held": [snapshot for snapshot in snapshots if snapshot.manifest.paused_because],
         "newest": max((snapshot.manifest.created_at for snapshot in snapshots), default=None),
         "count": len(snapshots),
         "records": records,
