@@ -6,7 +6,6 @@ import random  # noqa: TID251  (jitter between retries only; no result depends o
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
 
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.records.capture import publish_capture
@@ -36,9 +35,7 @@ class RecordsChain:
     def __enter__(self) -> RecordsChain:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if "_downloader" in self.__dict__:
             self._downloader.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from types import TracebackType
 
 from tnt_platform.errors import ConfigError
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
@@ -27,9 +26,7 @@ class ReportChain:
     def __enter__(self) -> ReportChain:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing is kept open."""
 
     def publish(self, step: str, date: str) -> Published:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import tenacity
 
@@ -76,9 +75,7 @@ class SeriesChain:
         if self.progress and state.attempt_number == 1 and state.outcome is not None:
             self.progress(f"waiting: {state.outcome.exception()}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def publish(self, step: str) -> Published:

@@ -213,7 +213,7 @@ def plan_of(listing: pl.DataFrame, ledger: pl.DataFrame, **settings: str) -> Fil
     return plan_files(listing, ledger, **{"on_overwrite": "latest", "on_delete": "keep", **settings})
 
 
-def test_new_changed_vanished_and_unchanged_files_are_told_apart() -> None:
+def test_new_changed_vanished_and_unchanged_files_are_distinguished() -> None:
     plan = plan_of(
         listed(("a", "1"), ("b", "2"), ("d", "1")),
         ledger_of(("a", "1", "accepted"), ("b", "1", "accepted"), ("c", "1", "accepted")),
@@ -447,7 +447,7 @@ def test_three_changes_among_100_000_keys_are_found_in_a_moment() -> None:
 # Events
 
 
-def test_events_name_the_partitions_to_look_at_first() -> None:
+def test_events_name_the_partitions_to_list_first() -> None:
     found = partitions_named_by(
         [
             "raw/2026-11-20/A B+ü.txt",

@@ -95,7 +95,7 @@ def test_the_history_lists_published_versions_newest_first(store: VersionedStore
     ]
 
 
-def test_an_unknown_version_is_answered_with_those_that_exist(store: VersionedStore, clock: Clock) -> None:
+def test_an_unknown_version_or_tag_names_those_that_exist(store: VersionedStore, clock: Clock) -> None:
     (only,) = published(store, clock, {"a": 1})
     store.tag(DATASET, only.version, "golden")
     assert store.snapshot(DATASET, "golden").version == only.version
@@ -129,7 +129,7 @@ def test_a_rollback_publishes_the_old_content_and_holds_it(
     assert store.verify(forward) == []
 
 
-def test_a_publish_under_way_does_not_lift_a_rollback(store: VersionedStore, clock: Clock) -> None:
+def test_a_publish_in_flight_does_not_lift_a_rollback(store: VersionedStore, clock: Clock) -> None:
     first, second = published(store, clock, {"a": 1}, {"a": 2})
     draft = store.draft(DATASET, base=second, changes=[change(D2, {"b": 1})], key=KEY)
     store.rollback(DATASET, first.version, reason="bad upload")

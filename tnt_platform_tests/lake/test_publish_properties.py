@@ -325,14 +325,14 @@ def test_a_swap_that_landed_unnoticed_below_another_is_not_repeated(
     first = store.publish(DATASET, base=None, changes=[change(PARTITIONS[0], {"a": 1})], key=KEY)
     swap = folder_objects.compare_and_swap
 
-    def lose_the_answer(key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
+    def lose_the_response(key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
         monkeypatch.setattr(folder_objects, "compare_and_swap", swap)
         swap(key, expected=expected, new=new)
         later = [change(PARTITIONS[2], {"c": 3})]
         store.publish(DATASET, base=store.current(DATASET), changes=later, key=KEY)
         raise SwapLost("another writer was first")
 
-    monkeypatch.setattr(folder_objects, "compare_and_swap", lose_the_answer)
+    monkeypatch.setattr(folder_objects, "compare_and_swap", lose_the_response)
     second = store.publish(DATASET, base=first, changes=[change(PARTITIONS[1], {"b": 2})], key=KEY)
     history = store.versions(DATASET)["version"].to_list()
     assert history[1:] == [second.version, first.version]

@@ -41,7 +41,7 @@ def test_the_smallest_and_largest_tasks_that_aws_documents_are_allowed(cpu: int,
 @pytest.mark.parametrize(
     ("cpu", "memory_mb"), [(256, 1536), (256, 3072), (1024, 1024), (4096, 31744), (8192, 20000), (0, 512)]
 )
-def test_what_fargate_lacks_is_refused_with_what_it_has(cpu: int, memory_mb: int) -> None:
+def test_what_fargate_lacks_is_rejected_with_what_it_has(cpu: int, memory_mb: int) -> None:
     with pytest.raises(ValueError, match=r"Fargate has no .*expected .*"):
         Compute(cpu=cpu, memory_mb=memory_mb)
 
