@@ -11,7 +11,7 @@ from tnt_platform.cli.new import defs_path
 from tnt_platform.cli.tables import console, show_rows
 from tnt_platform.errors import ConfigError
 from tnt_platform.kinds import DEFS, validate_datasets
-from tnt_platform.series.drafting.defs_text import defs_text
+from tnt_platform.series.drafting.draft import defs_text
 from tnt_platform.series.legacy.convert import Converted, converted
 from tnt_platform.series.legacy.fields import FATES
 from tnt_platform.settings import Settings
