@@ -231,7 +231,6 @@ def _partition_change(
     parts, keep = _carried_rows(date, base, plan, scratch)
     unread = plan.unread.select(list(LEDGER_SCHEMA))
     ledger = pl.concat([unread, _ledger_of(spec, plan, parsed)]).sort("key")
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     data: Sequence[Path] | pl.DataFrame = [*parts, *parsed.data]
     if not data and not keep:
         data = pl.DataFrame(schema=shipments_schema(spec))
@@ -241,13 +240,7 @@ def _partition_change(
         keep=keep,
         inputs=ledger,
         quarantine=_quarantine_parts(date, base, plan, parsed, scratch),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
+        counts=_counts(ledger),
         inputs_digest=inputs_digest,
     )
 
@@ -349,22 +342,25 @@ def _orphans(ledger: pl.DataFrame, published: frozenset[str]) -> pl.DataFrame:
     return ledger.filter((pl.col("status") == "duplicate") & ~pl.col("sha256").is_in(list(published)))
 
 
+def _counts(ledger: pl.DataFrame) -> RowCounts:
+    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
+    return RowCounts(
+        rows_in=sums["rows_in"],
+        published=sums["rows_out"],
+        quarantined=sums["rows_quarantined"],
+        deduplicated=sums["rows_deduplicated"],
+        filtered=sums["rows_filtered"],
+    )
+
+
 def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange:
     ledger = base.inputs(partition).filter(~pl.col("key").is_in(keys))
     live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     return PartitionChange(
         partition=partition,
         data=[] if live else base.scan([partition]).collect(),
         keep=live,
         inputs=ledger,
         quarantine=base.quarantine([partition]).drop("partition"),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
-        inputs_digest="",
+        counts=_counts(ledger),
     )
