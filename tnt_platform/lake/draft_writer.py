@@ -167,7 +167,7 @@ class DraftWriter:
         return files, [row]
 
     def _upload_data(self, one: StagedPartition) -> list[dict[str, Any]]:
-        files = list(one.kept)
+        files = list(one.carried)
         for number, part in enumerate(one.parts):
             path = f"{self._folder}data/{one.change.partition}/part-{number:05d}.parquet"
             part.upload(self.objects, path)
