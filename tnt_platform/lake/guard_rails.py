@@ -82,9 +82,7 @@ class GuardRails:
             )
         return CheckOutcome(REJECTED_SHARE, passed, found, sample)
 
-    def removed(
-        self, base: Snapshot | None, partition: str | None = None, *, withdrawn: int = 0
-    ) -> Check:
+    def removed(self, base: Snapshot | None, partition: str | None = None, *, withdrawn: int = 0) -> Check:
         """Check the share of published rows, by key, that the draft no longer has: of a partition, or of all.
 
         Args:

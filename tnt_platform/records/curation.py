@@ -236,18 +236,10 @@ def _accepted(row: dict[str, Any], reading: Reading) -> CheckOutcome:
 
 
 def _unchanged(base: Snapshot, why: str) -> Published:
-    counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
     days = base.partitions.filter(pl.col("partition").str.starts_with(CAPTURED))["partition"]
     newest = str(days.max()) if len(days) else CAPTURED
-    return Published(
-        base.dataset,
-        newest,
-        base,
-        changed=False,
-        counts=counts,
-        checks=_still_refused(base, newest),
-        facts={"nothing_to_do": why},
-    )
+    published = Published.unchanged(base, newest, whole=True, facts={"nothing_to_do": why})
+    return replace(published, checks=_still_refused(base, newest))
 
 
 def _still_refused(base: Snapshot, partition: str) -> tuple[CheckOutcome, ...]:

@@ -8,7 +8,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound
 from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace, publish_checked, unique_keys
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.records.spec import RECORDS, SUMMARY, WHOLE, RecordsSpec
 from tnt_platform.records.transforms.counts import SUMMARY as COLUMNS
 from tnt_platform.records.transforms.counts import records_summary
@@ -30,8 +30,7 @@ def publish_summary(spec: RecordsSpec, workspace: Workspace, run_id: str) -> Pub
     digest = hashlib.sha256(repr(live).encode()).hexdigest()
     held = base.partition(WHOLE) if base else None
     if base is not None and held is not None and held["inputs_digest"] == digest:
-        counts = RowCounts(rows_in=held["rows_in"], published=held["published"])
-        return Published(base.dataset, WHOLE, base, changed=False, counts=counts)
+        return Published.unchanged(base, WHOLE)
     rows = records_summary(records.scan()) if records.manifest.rows else pl.DataFrame(schema=dict(COLUMNS))
     change = PartitionChange.of_rows(WHOLE, rows, inputs_digest=digest)
     return publish_checked(

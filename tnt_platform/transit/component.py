@@ -341,7 +341,7 @@ def _named_dates(
     root = f"{workspace.raw.url.rstrip('/')}/"
     urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
     keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
-    return partitions_named_by(keys, spec.source, homes).partitions
+    return partitions_named_by(keys, spec.source, homes)
 
 
 def _acknowledge(

@@ -10,6 +10,9 @@ from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.transit.spec import TransitSpec
 
+# A reason_code, and the status in the ledger of a file whose present content is rejected whole.
+CONTENT_REJECTED = "content_rejected"
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -33,7 +36,7 @@ class Copies:
         if self.others is None:
             return frozenset()
         # The copy of a file without a good row is rejected for the same reason, not counted as a duplicate.
-        gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
+        gave_rows = pl.col("status").is_in(["accepted", "kept", CONTENT_REJECTED]) & (pl.col("rows_out") > 0)
         every = pl.concat([self.others, ledger], how="diagonal_relaxed")
         return frozenset(every.filter(gave_rows)["sha256"].to_list())
 
@@ -57,22 +60,26 @@ def _orphans(ledger: pl.DataFrame, published: frozenset[str]) -> pl.DataFrame:
     return ledger.filter((pl.col("status") == "duplicate") & ~pl.col("sha256").is_in(list(published)))
 
 
+def counts_of(ledger: pl.DataFrame) -> RowCounts:
+    """Sum what became of the rows of the files of a ledger."""
+    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
+    return RowCounts(
+        rows_in=sums["rows_in"],
+        published=sums["rows_out"],
+        quarantined=sums["rows_quarantined"],
+        deduplicated=sums["rows_deduplicated"],
+        filtered=sums["rows_filtered"],
+    )
+
+
 def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange:
     ledger = base.inputs(partition).filter(~pl.col("key").is_in(keys))
     live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     return PartitionChange(
         partition=partition,
         data=[] if live else base.scan([partition]).collect(),
         keep=live,
         inputs=ledger,
         quarantine=base.quarantine([partition]).drop("partition"),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
-        inputs_digest="",
+        counts=counts_of(ledger),
     )

@@ -26,9 +26,9 @@ from tnt_platform.lake.publishing import (
     values_in_range,
 )
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.transit.batch import shipments_schema
-from tnt_platform.transit.copies import Copies
+from tnt_platform.transit.copies import CONTENT_REJECTED, Copies, counts_of
 from tnt_platform.transit.files import as_compared
 from tnt_platform.transit.parsing import (
     READER_CRASHED,
@@ -41,8 +41,6 @@ from tnt_platform.transit.transforms.cases import QUARANTINE_SCHEMA, rejected_fi
 
 KEY = ("file_key", "line_no")
 OVERWRITE_REJECTED = "overwrite_rejected"
-# A reason_code, and the status of a file in the ledger.
-CONTENT_REJECTED = "content_rejected"
 NEW_CONTENT_ACCEPTED = "new_content_accepted"
 # Appending leaves the parts of earlier runs as they are; with more parts than this, one rewrite costs less than
 # reading them all.
@@ -341,7 +339,6 @@ def _partition_change(
     parts, keep = _carried_rows(date, base, plan, scratch)
     unread = plan.unread.select(list(LEDGER_SCHEMA))
     ledger = pl.concat([unread, _ledger_of(spec, plan, parsed)]).sort("key")
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     data: Sequence[Path] | pl.DataFrame = [*parts, *parsed.data]
     if not data and not keep:
         data = pl.DataFrame(schema=shipments_schema(spec))
@@ -351,13 +348,7 @@ def _partition_change(
         keep=keep,
         inputs=ledger,
         quarantine=_quarantine_parts(date, base, plan, parsed, scratch),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
+        counts=counts_of(ledger),
         inputs_digest=inputs_digest,
     )
 

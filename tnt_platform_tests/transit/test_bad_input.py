@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import CheckFailed, InvalidInput, NotFound
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.sandbox.faults import Faults
 from tnt_platform.sandbox.reference import reference_csv, shipper
 from tnt_platform.sandbox.running import RunningRateApi, running_rate_api

@@ -200,7 +200,9 @@ def begin(server: S3Server, home: Path, on_overwrite: str, on_delete: str) -> St
     for key in list(server.bucket.objects):
         server.bucket.delete(key)
     spec = parcels(home, source={"on_overwrite": on_overwrite, "on_delete": on_delete})
-    return Story(server, Scene(spec, Objects.open("s3://raw", options=server.options), home, overrides=ALL_ACCEPTED))
+    return Story(
+        server, Scene(spec, Objects.open("s3://raw", options=server.options), home, overrides=ALL_ACCEPTED)
+    )
 
 
 def live(server: S3Server, deeds: list[tuple[object, ...]], on_overwrite: str, on_delete: str) -> None:

@@ -115,7 +115,13 @@ def live(places: tuple[S3Server, RunningRateApi], deeds: list[tuple[object, ...]
     home = Path(tempfile.mkdtemp(prefix="story-"))
     environment = {"TNT_RATE_API_URL": api.url, "TNT_RATE_API_CLIENT": "t", "TNT_RATE_API_TOKEN": "secret"}
     try:
-        scene = Scene(transit(), Objects.open("s3://raw", options=server.options), home, environment, overrides=ALL_ACCEPTED)
+        scene = Scene(
+            transit(),
+            Objects.open("s3://raw", options=server.options),
+            home,
+            environment,
+            overrides=ALL_ACCEPTED,
+        )
         server.put(REFERENCE, reference_csv(range(SHIPPERS), 0))
         story = Story(server, api, scene)
         for name, *arguments in deeds:
