@@ -1,28 +1,29 @@
-"""`<dataset>/capture`: what the source answered, kept once per content, and when it was looked at."""
+"""`<dataset>/capture`: poll the API, and store its response once per content."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from tnt_platform.errors import NotFound, Unavailable
+from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.publishing import Place, Published, publish_checked, retry_conflicts, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.records.reading import read_capture
+from tnt_platform.readers.served_page import first_text
+from tnt_platform.records.readers.items import read_items
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
-from tnt_platform.records.transforms.records import content_digest
+from tnt_platform.records.transforms.records import REJECTED, MappedItems, content_digest, map_items
 from tnt_platform.services.download import Download, Downloader
 from tnt_platform.settings import Settings
 
-# `status`: captured (another content), refused (another content, which can't be taken whole), unchanged (the records of
-# the look before), still_refused (the refused bytes again). The first two are curated.
-# `item_ids` names the items of a captured content; those of an unchanged look are those of the capture before it.
+# One row per poll. `status`: captured (new content), refused (new content, rejected whole), unchanged (the records of
+# the previous poll), still_refused (the rejected bytes again). Only the first two are curated.
+# `item_ids` are the items of a captured response; an unchanged poll has those of the capture before it.
 CAPTURES: dict[str, pl.DataType] = {
     "captured_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
@@ -38,6 +39,47 @@ CAPTURES: dict[str, pl.DataType] = {
 }
 CAPTURE_KEY = ("captured_at",)
 CAPTURED, REFUSED, UNCHANGED, STILL_REFUSED = "captured", "refused", "unchanged", "still_refused"
+_RAW_CHARS = 2_000
+
+
+@dataclass(frozen=True)
+class ParsedCapture:
+    """The items of one capture. A response without readable items counts as one rejected item."""
+
+    item_count: int
+    mapped: MappedItems
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the capture was accepted; otherwise all of it was rejected."""
+        return self.mapped.rejected.is_empty()
+
+    @property
+    def counts(self) -> RowCounts:
+        """Items in = records + rejected + repeated."""
+        mapped = self.mapped
+        return RowCounts(
+            rows_in=self.item_count,
+            published=mapped.records.height,
+            quarantined=mapped.rejected.height,
+            deduplicated=mapped.deduplicated,
+        )
+
+
+def parse_capture(spec: RecordsSpec, body: bytes) -> ParsedCapture:
+    """Map the items of a response to records, or reject all of it; no content makes this raise."""
+    try:
+        items = read_items(body, spec.items, spec.count)
+    except InvalidInput as error:
+        return rejected_whole(spec, error, first_text(body)[:_RAW_CHARS])
+    return ParsedCapture(len(items), map_items(items, spec, spec.name))
+
+
+def rejected_whole(spec: RecordsSpec, error: InvalidInput, raw: str) -> ParsedCapture:
+    """Reject a capture whose items can't be told apart: one row in, one rejected."""
+    row = (0, raw, error.reason_code, str(error))
+    rejected = pl.DataFrame([row], schema=dict(REJECTED), orient="row")
+    return ParsedCapture(1, MappedItems(pl.DataFrame(schema=spec.schema_of_records), rejected))
 
 
 def publish_capture(
@@ -49,73 +91,82 @@ def publish_capture(
     clock: Callable[[], datetime],
     run_id: str,
 ) -> Published:
-    """Look at the source once and note what was found; a new content is stored before the row that names it.
+    """Poll the API and publish one row about the poll; new content is stored before the row that names it.
 
-    A look that finds the bytes captured last stores no object and asks for no curation: it is a row that says when
-    the records were last seen. If that object is gone, it is captured anew. Partitions are the UTC days of capture.
+    A poll that finds the latest captured bytes stores no object and leaves nothing to curate: its row only says when
+    the records were last seen. If that object was deleted, it is captured anew. Partitions are UTC days.
 
     Raises:
-        NotFound: there is nothing at the url.
-        TntError: the source can't be had; see `Downloader.fetch`.
+        NotFound: the url does not exist.
+        TntError: the download failed; see `Downloader.fetch`.
     """
-    newest = newest_capture(place.store.current(spec.dataset(CAPTURE)))
-    found = _fetched(spec, settings, downloader, newest if _is_kept(place, newest) else None)
+    latest = latest_capture(place.store.current(spec.dataset(CAPTURE)))
+    download = _download(spec, settings, downloader, latest if _is_stored(place, latest) else None)
     now = clock()
-    return retry_conflicts(lambda: _noted(spec, place, found, now, run_id))
+    return retry_conflicts(lambda: _publish_poll(spec, place, download, now, run_id))
 
 
-def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """The row of the capture taken last."""
+def latest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
+    """Return the row of the latest poll."""
+    latest_day = _latest_day(snapshot)
+    return None if latest_day is None else _last_row(latest_day)
+
+
+def _latest_day(snapshot: Snapshot | None) -> pl.LazyFrame | None:
     if snapshot is None or snapshot.partitions.is_empty():
         return None
-    last = str(snapshot.partitions["partition"].max())
-    rows = snapshot.scan([last]).sort("captured_at").tail(1).collect()
+    return snapshot.scan([str(snapshot.partitions["partition"].max())])
+
+
+def _last_row(polls: pl.LazyFrame) -> dict[str, Any] | None:
+    rows = polls.sort("captured_at").tail(1).collect()
     return rows.row(0, named=True) if rows.height else None
 
 
-def _newest_content(snapshot: Snapshot | None) -> str | None:
-    """The digest of the records that the source held when it could be read last, as far as that day's looks tell."""
-    if snapshot is None or snapshot.partitions.is_empty():
-        return None
-    last = str(snapshot.partitions["partition"].max())
-    looks = snapshot.scan([last], columns=["captured_at", "content_digest"]).drop_nulls("content_digest")
-    rows = looks.sort("captured_at").tail(1).collect()
-    return str(rows["content_digest"][0]) if rows.height else None
+def _latest_content(snapshot: Snapshot | None) -> str | None:
+    """Return the digest of the records that the API last showed, as far as the polls of the latest day know."""
+    polls = _latest_day(snapshot)
+    row = _last_row(polls.drop_nulls("content_digest")) if polls is not None else None
+    return str(row["content_digest"]) if row else None
 
 
-def to_curate(rows: pl.DataFrame) -> pl.DataFrame:
-    """The captures (CAPTURES) with a content that was not there at the look before, in order of time."""
-    return rows.filter(pl.col("status").is_in([CAPTURED, REFUSED])).sort("captured_at")
+def to_curate(polls: pl.DataFrame) -> pl.DataFrame:
+    """Keep the polls (CAPTURES) that brought new content, oldest first."""
+    return polls.filter(pl.col("status").is_in([CAPTURED, REFUSED])).sort("captured_at")
 
 
-def captures_digest(object_keys: list[str]) -> str:
-    """What tells whether the captures of a day were all curated: a digest of their keys; empty for none."""
-    return hashlib.sha256("\n".join(sorted(object_keys)).encode()).hexdigest() if object_keys else ""
+def captures_digest(object_keys: Iterable[str]) -> str:
+    """Return a digest of a day's captures, which tells whether all were curated; it is empty for none."""
+    keys = sorted(object_keys)
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest() if keys else ""
 
 
-def _fetched(
-    spec: RecordsSpec, settings: Settings, downloader: Downloader, newest: dict[str, Any] | None
+def _download(
+    spec: RecordsSpec, settings: Settings, downloader: Downloader, latest: dict[str, Any] | None
 ) -> Download:
     url = settings.resolve(spec.source.url)
-    same = newest if newest and newest["url"] == url else None
-    found = downloader.fetch(
+    known = latest if latest and latest["url"] == url else None
+    download = downloader.fetch(
         url,
-        etag=same["etag"] if same else None,
-        last_modified=same["last_modified"] if same else None,
+        etag=known["etag"] if known else None,
+        last_modified=known["last_modified"] if known else None,
         headers={name: settings.resolve(value) for name, value in spec.source.headers.items()},
     )
-    if found.status == "absent":
-        raise NotFound(f"{spec.name}: there is nothing at {url}; check `source.url` in a browser")
-    return found
+    if download.status == "absent":
+        raise NotFound(f"{spec.name}: {url} does not exist; check `source.url` in a browser")
+    return download
 
 
-def _noted(spec: RecordsSpec, place: Place, found: Download, now: datetime, run_id: str) -> Published:
+def _publish_poll(
+    spec: RecordsSpec, place: Place, download: Download, now: datetime, run_id: str
+) -> Published:
     base = place.store.current(spec.dataset(CAPTURE))
-    newest = newest_capture(base)
-    kept = newest if _is_kept(place, newest) else None
-    row = _row(spec, found, kept, _newest_content(base) if kept else None, now)
-    if found.body is not None and not place.raw.exists(row["object_key"]):
-        place.raw.put(row["object_key"], found.body)
+    latest = latest_capture(base)
+    if not _is_stored(place, latest):
+        latest = None
+    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now)
+    if download.body is not None and not place.raw.exists(row["object_key"]):
+        place.raw.put(row["object_key"], download.body)
     published = _publish_row(spec, place, base, row, run_id)
     facts = {name: row[name] for name in ("object_key", "sha256", "records", "status", "url")}
     return replace(published, counts=RowCounts(rows_in=1, published=1)).with_facts(
@@ -124,35 +175,42 @@ def _noted(spec: RecordsSpec, place: Place, found: Download, now: datetime, run_
     )
 
 
-def _is_kept(place: Place, newest: dict[str, Any] | None) -> bool:
-    return newest is not None and place.raw.exists(newest["object_key"])
+def _is_stored(place: Place, capture: dict[str, Any] | None) -> bool:
+    return capture is not None and place.raw.exists(capture["object_key"])
 
 
-def _row(
+def _poll_row(
     spec: RecordsSpec,
-    found: Download,
-    newest: dict[str, Any] | None,
-    newest_content: str | None,
+    download: Download,
+    latest: dict[str, Any] | None,
+    latest_content: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
-    seen = {"captured_at": now, "url": found.url, "etag": found.etag, "last_modified": found.last_modified}
-    if newest is not None and digest in (None, newest["sha256"]):
-        status = UNCHANGED if newest["content_digest"] else STILL_REFUSED
-        return {**newest, **seen, "status": status, "item_ids": None}
-    if found.body is None or digest is None:
-        raise Unavailable(f"{spec.name}: the capture that is not modified went away meanwhile; run again")
-    reading = read_capture(spec, found.body)
-    records = reading.mapped.records
-    content = content_digest(records) if reading.accepted else None
-    is_known = content is not None and content == newest_content
-    status = UNCHANGED if is_known else CAPTURED if reading.accepted else REFUSED
+    sha256 = hashlib.sha256(download.body).hexdigest() if download.body is not None else None
+    poll = {
+        "captured_at": now,
+        "url": download.url,
+        "etag": download.etag,
+        "last_modified": download.last_modified,
+    }
+    if latest is not None and sha256 in (None, latest["sha256"]):
+        status = UNCHANGED if latest["content_digest"] else STILL_REFUSED
+        return {**latest, **poll, "status": status, "item_ids": None}
+    if download.body is None or sha256 is None:
+        raise Unavailable(
+            f"{spec.name}: {download.url} is not modified, but its capture was deleted during this run; run again"
+        )
+    parsed = parse_capture(spec, download.body)
+    records = parsed.mapped.records
+    content = content_digest(records) if parsed.accepted else None
+    is_known = content is not None and content == latest_content
+    status = UNCHANGED if is_known else CAPTURED if parsed.accepted else REFUSED
     return {
-        **seen,
-        "sha256": digest,
-        "size_bytes": len(found.body),
-        "records": records.height if reading.accepted else None,
-        "object_key": f"raw/source={spec.name}/date={now:%Y-%m-%d}/{now:%Y%m%dT%H%M%S}Z-{digest[:16]}.json",
+        **poll,
+        "sha256": sha256,
+        "size_bytes": len(download.body),
+        "records": records.height if parsed.accepted else None,
+        "object_key": f"raw/source={spec.name}/date={now:%Y-%m-%d}/{now:%Y%m%dT%H%M%S}Z-{sha256[:16]}.json",
         "status": status,
         "content_digest": content,
         "item_ids": records["item_id"].to_list() if status == CAPTURED else None,
@@ -164,15 +222,15 @@ def _publish_row(
 ) -> Published:
     day = f"{row['captured_at']:%Y-%m-%d}"
     fresh = pl.DataFrame([row], schema=CAPTURES)
-    before = base.scan([day]).collect() if base and base.partition(day) else fresh.clear()
-    rows = pl.concat([before, fresh]).sort("captured_at")
+    earlier = base.scan([day]).collect() if base and base.partition(day) else fresh.clear()
+    polls = pl.concat([earlier, fresh]).sort("captured_at")
     change = PartitionChange(
         partition=day,
-        data=rows,
+        data=polls,
         inputs=pl.DataFrame(),
         quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=captures_digest(to_curate(rows)["object_key"].to_list()),
+        counts=RowCounts(rows_in=polls.height, published=polls.height),
+        inputs_digest=captures_digest(to_curate(polls)["object_key"]),
     )
     return publish_checked(
         place,

@@ -1,14 +1,15 @@
-"""The links of a dataset of records, in order."""
+"""The steps of a dataset of records, in order."""
 
 from __future__ import annotations
 
 import random  # noqa: TID251  (jitter between retries only; no result depends on it)
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 
+from tnt_platform.clock import utc_now
 from tnt_platform.lake.publishing import Place, Published, retry_conflicts
 from tnt_platform.records.capture import publish_capture
 from tnt_platform.records.curation import publish_records
@@ -20,17 +21,12 @@ from tnt_platform.services.download import Downloader, DownloadLimits
 from tnt_platform.settings import Settings
 
 
-def utc_now() -> datetime:
-    """The clock of real runs."""
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True)
 class RecordsChain:
-    """One dataset, where it lives, and how this run goes about it; leave it to close its connections.
+    """One run of a dataset; a context manager that closes its connections.
 
-    `by_hand` goes on although the dataset was rolled back. No lease is needed: two runs at once are sorted out by the
-    pointers, and a capture that both took is curated once.
+    `by_hand` publishes although the dataset is paused after a rollback. No lease is needed: the pointers serialize
+    concurrent runs, and a capture that two runs see is curated once.
     """
 
     spec: RecordsSpec
@@ -50,21 +46,22 @@ class RecordsChain:
             self._downloader.close()
 
     def publish(self, step: str) -> Published:
-        """Bring one step up to date; one that is already costs a few small reads."""
-        links: dict[str, Callable[[], Published]] = {
+        """Bring one step up to date; a step that is up to date costs a few small reads."""
+        steps: dict[str, Callable[[], Published]] = {
             CAPTURE: self._capture,
             RECORDS: self._records,
             SUMMARY: lambda: publish_summary(self.spec, self.place, self.run_id),
         }
-        return retry_conflicts(links[step])
+        return retry_conflicts(steps[step])
 
     def _capture(self) -> Published:
         published = publish_capture(
             self.spec, self.place, self.settings, self._downloader, clock=self.clock, run_id=self.run_id
         )
-        queue = open_queue(self.spec, self.settings)
-        told = announce_captures(self.spec, self.place, published.snapshot, queue)
-        return published.with_facts({"messages_sent": told}) if queue else published
+        if queue := open_queue(self.spec, self.settings):
+            sent = announce_captures(self.spec, self.place, published.snapshot, queue)
+            return published.with_facts({"messages_sent": sent})
+        return published
 
     def _records(self) -> Published:
         published = publish_records(

@@ -1,4 +1,4 @@
-"""The assets of a daily report: one op that takes each date through its files to the report."""
+"""Dagster assets of a daily report: one op that publishes the files and the report of each date."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,27 +29,27 @@ CHECKS = StepChecks(
     warning={FILES: (HAS_FILES, "files_readable"), REPORT: ()},
     descriptions={
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
-        "records_conserved": "Every record of a file is counted as read or is in quarantine.",
-        "unique_keys": "No two rows of a date share the key.",
-        "report_adds_up": "The report's totals are those of its files.",
-        HAS_FILES: "Files arrived for the date; without any there is no report.",
-        "files_readable": "Every file could be read as what it is.",
+        "records_conserved": "Every record of a file is either counted or in quarantine.",
+        "unique_keys": "No two rows of a date share a key.",
+        "report_adds_up": "The report's totals equal the sums of its files.",
+        HAS_FILES: "At least one file arrived for the date; otherwise there is no report.",
+        "files_readable": "Every file could be read.",
     },
 )
 DESCRIPTIONS: Mapping[str, str] = {
-    FILES: "Each file of a date: what it is, its columns, its records and those that can't be read.",
-    REPORT: "The report of each date, as a row and as reports/<date>.json; the same content is written once.",
+    FILES: "One row per file of a date: format, columns, records, and rejected records.",
+    REPORT: "The report of each date, as a row and as reports/<date>.json, rewritten only when its content changes.",
 }
 STEP_KINDS: Mapping[str, set[str]] = {FILES: {"s3", "polars"}, REPORT: {"json", "parquet"}}
 
 
 class DailyReportDataset(DatasetComponent[ReportSpec]):
-    """A report per date on the files that arrived."""
+    """A daily report on the files that arrived."""
 
     spec_type = ReportSpec
 
     def definitions(self) -> dg.Definitions:
-        """Build assets, checks, sensor, schedules and job of the dataset."""
+        """Build the assets, checks, sensor, schedules and job of the dataset."""
         spec = self.spec
         assets = report_assets(spec)
         selection = dg.AssetSelection.assets(*assets.keys)
@@ -63,7 +63,7 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
 
 
 def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
-    """The assets `<dataset>/files` and `<dataset>/report` with their checks and daily partitions."""
+    """Return the assets `<dataset>/files` and `<dataset>/report` with their checks and daily partitions."""
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
     story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), source)
     tables = {step: spec.dataset(step) for step in spec.steps}
@@ -84,7 +84,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
 
 
 def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str], date: str) -> None:
-    """Take one date through the selected links; a failure is noted and the next date goes on."""
+    """Publish the selected steps of one date; record a failure instead of raising it, so that other dates continue."""
     for step in selected:
         meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
         try:
@@ -93,79 +93,79 @@ def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str]
             run.add(FILES, date, [CheckOutcome(HAS_FILES, empty.is_normal, str(empty), blocking=False)])
             run.context.log.warning(str(empty))
             break
-        except Exception as error:  # noqa: BLE001 - told and raised at the end of the run
+        except Exception as error:  # noqa: BLE001 - raised at the end of the run
             run.fail(step, date, error)
             return
-        _tell(run, chain.spec.name, step, published, meter)
+        _log_published(run, chain.spec.name, step, published, meter)
     run.done += 1
 
 
-def _tell(run: DatedRun, dataset: str, step: str, published: Published, meter: Meter) -> None:
+def _log_published(run: DatedRun, dataset: str, step: str, published: Published, meter: Meter) -> None:
     run.add(step, published.partition, published.checks)
     if step == FILES:
-        said = f"{published.facts['files']} files"
-        run.add(step, published.partition, [CheckOutcome(HAS_FILES, True, said, blocking=False)])
+        found = f"{published.facts['files']} files"
+        run.add(step, published.partition, [CheckOutcome(HAS_FILES, True, found, blocking=False)])
     key = dg.AssetKey([dataset, step])
     run.context.log_event(materialization(published, key, meter.cost(published)))
     unchanged = "" if published.changed else " (unchanged)"
-    run.context.log.info(f"{published.partition} {step}: {_told(published.facts)}{unchanged}")
+    run.context.log.info(f"{published.partition} {step}: {_counts(published.facts)}{unchanged}")
 
 
-def _told(facts: Mapping[str, object]) -> str:
+def _counts(facts: Mapping[str, object]) -> str:
     names = ("files", "records", "file_count", "total_records", "bad_records")
     return ", ".join(f"{name} {facts[name]}" for name in names if name in facts)
 
 
 def report_sensor(spec: ReportSpec, selection: dg.AssetSelection) -> dg.SensorDefinition:
-    """Runs by default: every `interval_s` it compares the bucket with the published reports."""
+    """Return the sensor that compares the bucket with the published reports; it runs by default."""
 
     @dg.sensor(
         name=f"{spec.name}_files",
         asset_selection=selection,
         minimum_interval_seconds=spec.sensor.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Compares the files below {spec.source.prefix} with what {spec.name} was made from.",
+        description=f"Compares the files below {spec.source.prefix} with those that {spec.name} has read.",
     )
     def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-        requests, said = _requests(spec, platform, context.instance, context.log.info)
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else dg.SkipReason(said))
+        requests, reason = _requests(spec, platform, context.instance, context.log.info)
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else dg.SkipReason(reason))
 
     return sensor
 
 
 def sweep_schedule(spec: ReportSpec) -> dg.ScheduleDefinition:
-    """The same once a day, trying once more what the sensor gave up."""
+    """Return the schedule of the full reconciliation, which also retries dates that the sensor gave up."""
 
     @dg.schedule(
         name=f"{spec.name}_sweep",
         cron_schedule=spec.sensor.sweep_cron,
         job_name=f"{spec.name}_job",
         default_status=schedule_status(),
-        description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
+        description=f"Full reconciliation of {spec.source.prefix}; also retries dates that the sensor gave up.",
     )
     def sweep(
         context: dg.ScheduleEvaluationContext, platform: Platform
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        requests, said = _requests(spec, platform, context.instance, context.log.info, given_up_too=True)
-        return requests or dg.SkipReason(said)
+        requests, reason = _requests(spec, platform, context.instance, context.log.info, given_up_too=True)
+        return requests or dg.SkipReason(reason)
 
     return sweep
 
 
 def daily_schedule(spec: ReportSpec, cron: str) -> dg.ScheduleDefinition:
-    """A run for the day before, also if it has no file: its check says so."""
+    """Return the schedule that reports the day before, so that the check of a day without files fails."""
 
     @dg.schedule(
         name=f"{spec.name}_schedule",
         cron_schedule=cron,
         job_name=f"{spec.name}_job",
         default_status=schedule_status(),
-        description="Reports the day before; a day without files fails its check.",
+        description="Reports the day before; the check of a day without files fails.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         date = (context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)).isoformat()
         if date < spec.start_date.isoformat():
-            return dg.SkipReason(f"{date} is before {spec.start_date}, where the reports start")
+            return dg.SkipReason(f"{date} is before the start_date {spec.start_date}")
         return dg.RunRequest(
             run_key=f"{spec.name}|{date}|daily",
             partition_key=date,
@@ -179,23 +179,23 @@ def _requests(
     spec: ReportSpec,
     platform: Platform,
     instance: dg.DagsterInstance,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     *,
     given_up_too: bool = False,
 ) -> tuple[list[dg.RunRequest], str]:
-    """A run for each date that differs, and what to say if there is none."""
+    """Return a run request per date that differs, and the skip reason if there is none."""
     found = survey_reports(spec, platform.place())
     if found.held_because:
-        return [], f"held after a rollback ({found.held_because}); materialize any date to go on"
+        return [], f"paused after a rollback ({found.held_because}); materialize any date to resume"
     history, busy = run_history(instance, spec.name), busy_dates(instance, spec)
     now = datetime.now(UTC).timestamp()
     requests = list(
         run_requests(
-            spec, spec.sensor, found, history, busy, now, say, given_up_too=given_up_too, isolates=False
+            spec, spec.sensor, found, history, busy, now, log, given_up_too=given_up_too, isolates=False
         )
     )
-    waiting = f"; {len(found.work)} dates are under way, waiting or given up" if found.work else ""
+    waiting = f"; {len(found.work)} dates are in flight, waiting or given up" if found.work else ""
     return requests, (
-        f"nothing to do: {found.files_seen} files on {found.dates_seen} dates below {spec.source.prefix} are all in "
-        f"the reports{waiting}"
+        f"nothing to do: the reports cover all {found.files_seen} files of {found.dates_seen} dates below "
+        f"{spec.source.prefix}{waiting}"
     )

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnt_platform.records.summary import KEY
-from tnt_platform.records.transforms.counts import records_summary
+from tnt_platform.records.summary import KEY, records_summary
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
 from tnt_platform.storage.objects import Objects
 from tnt_platform.web.catalog import Catalog
