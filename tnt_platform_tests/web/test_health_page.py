@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tnt_platform.cli.serve import beside_dagster
+from tnt_platform.cli.serving import with_local_dagster
 from tnt_platform.settings import Settings
 from tnt_platform.web import dagster_state
 from tnt_platform.web.refusals import PARTITIONS_READ
@@ -208,7 +208,9 @@ def test_what_dagster_said_before_it_went_is_still_shown_and_marked(
 
 def test_on_ones_own_machine_dagster_is_taken_to_be_where_dev_starts_it() -> None:
     def asked(host: str, **environment: str) -> str | None:
-        return beside_dagster(Settings.from_environment(environment), host).environment.get("TNT_DAGSTER_URL")
+        return with_local_dagster(Settings.from_environment(environment), host).environment.get(
+            "TNT_DAGSTER_URL"
+        )
 
     assert asked("127.0.0.1") == UI
     assert asked("0.0.0.0") is None
