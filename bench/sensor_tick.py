@@ -49,14 +49,14 @@ def changed_keys(keys: Sequence[str]) -> list[str]:
 
 def sweep(endpoint: str, folder: Path) -> tuple[Callable[[], int], str]:
     """list_all + differing_partitions, as the scheduled sweep does it."""
-    from tnt_platform.discovery.discovery import list_all
+    from tnt_platform.discovery.listing import list_all
 
     return _ours(endpoint, folder, list_all, ""), "files found changed"
 
 
 def tick(endpoint: str, folder: Path) -> tuple[Callable[[], int], str]:
     """list_since + differing_partitions, as each tick does it."""
-    from tnt_platform.discovery.discovery import list_since
+    from tnt_platform.discovery.listing import list_since
 
     since = (FIRST_DAY + timedelta(days=DAYS - WINDOW_DAYS)).isoformat()
     listing = _ours(endpoint, folder, lambda objects, source: list_since(objects, source, since), since)
@@ -68,7 +68,8 @@ def _ours(
 ) -> Callable[[], int]:
     import polars as pl
 
-    from tnt_platform.discovery.discovery import RawSource, differing_partitions
+    from tnt_platform.discovery.comparison import differing_partitions
+    from tnt_platform.discovery.raw_source import RawSource
     from tnt_platform.storage.objects import Objects
 
     source = RawSource(prefix="raw/", key_pattern=PATTERN)
@@ -162,7 +163,9 @@ def prepare(endpoint: str, folder: Path, keys: Sequence[str]) -> None:
     """Fill the server, and write partitions and ledgers of a state in which 3 files were different."""
     import polars as pl
 
-    from tnt_platform.discovery.discovery import RawSource, inputs_digest, list_all
+    from tnt_platform.discovery.comparison import inputs_digest
+    from tnt_platform.discovery.listing import list_all
+    from tnt_platform.discovery.raw_source import RawSource
     from tnt_platform.storage.objects import Objects
 
     modified = "2026-12-31T12:00:00+00:00"

@@ -13,7 +13,7 @@ import polars as pl
 import tnt_platform
 from bench.series_cost import Cost, measured, median_ms
 from bench.series_rows import SCHEMA_ZONE, corrected
-from tnt_platform.lake.publishing import Place, Published, as_ledger
+from tnt_platform.lake.publishing import Published, Workspace, as_ledger
 from tnt_platform.lake.read import snapshot_of
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
 from tnt_platform.series.observations import publish_observations
@@ -24,30 +24,32 @@ REPEATS = 5
 
 
 def ours(home: Path, rows: pl.DataFrame, changed: int) -> tuple[list[Cost], dict[str, float]]:
-    place = open_home(home)
+    workspace = open_home(home)
     lake = home / "lake"
     month, year = spec_of("by_month", "series_year_month"), spec_of("by_year", "year")
-    put_series(month, place, rows)
-    first = measured("ours", "first publish, by month", lake, lambda: _published(month, place))
+    put_series(month, workspace, rows)
+    first = measured("ours", "first publish, by month", lake, lambda: _published(month, workspace))
     costs = [first]
     # Its manifest names 48,000 changed partitions, which each reader of the version parses.
     after_first_ms = _reads(home, rows, ("by_month",))["read_ms"]
     latest = rows
     for again in range(REPEATS):
         latest = corrected(latest, changed)
-        put_series(month, place, latest)
+        put_series(month, workspace, latest)
         costs.append(
             measured(
                 "ours",
                 f"{changed} partitions changed ({again + 1})",
                 lake,
-                lambda: _published(month, place, changed),
+                lambda: _published(month, workspace, changed),
             )
         )
-    put_series(month, place, latest.with_columns(capture=pl.lit("fedcba9876543210")))
-    costs.append(measured("ours", "another capture, nothing changed", lake, lambda: _published(month, place)))
-    put_series(year, place, latest)
-    costs.append(measured("ours", "first publish, by year", lake, lambda: _published(year, place)))
+    put_series(month, workspace, latest.with_columns(capture=pl.lit("fedcba9876543210")))
+    costs.append(
+        measured("ours", "another capture, nothing changed", lake, lambda: _published(month, workspace))
+    )
+    put_series(year, workspace, latest)
+    costs.append(measured("ours", "first publish, by year", lake, lambda: _published(year, workspace)))
     changes = [cost for cost in costs if "partitions changed" in cost.step]
     summary = {
         "change_time_share": statistics.median(cost.seconds for cost in changes) / first.seconds,
@@ -60,8 +62,8 @@ def ours(home: Path, rows: pl.DataFrame, changed: int) -> tuple[list[Cost], dict
     return costs, summary
 
 
-def _published(spec: SeriesSpec, place: Place, changed: int | None = None) -> Published:
-    done = publish_observations(spec, place, "bench")
+def _published(spec: SeriesSpec, workspace: Workspace, changed: int | None = None) -> Published:
+    done = publish_observations(spec, workspace, "bench")
     assert all(check.passed for check in done.checks if check.blocking)
     if changed is not None:
         assert done.facts["data_points_updated"] == done.facts["partitions_written"] == changed, done.facts
@@ -126,7 +128,7 @@ def spec_of(name: str, strategy: Strategy) -> SeriesSpec:
     return SeriesSpec.model_validate({**yaml, "partition_strategy": strategy}).placed_in(Path(name))
 
 
-def open_home(home: Path) -> Place:
+def open_home(home: Path) -> Workspace:
     lake = Objects.open((home / "lake").as_uri())
     store = VersionedStore(
         lake,
@@ -135,12 +137,12 @@ def open_home(home: Path) -> Place:
         code_version="bench",
         scratch=home / "scratch",
     )
-    return Place(lake, lake, store, home / "scratch")
+    return Workspace(lake, lake, store, home / "scratch")
 
 
-def put_series(spec: SeriesSpec, place: Place, rows: pl.DataFrame) -> None:
+def put_series(spec: SeriesSpec, workspace: Workspace, rows: pl.DataFrame) -> None:
     """What the step before leaves behind: the newest reading."""
-    base = place.store.current(spec.dataset(SERIES))
+    base = workspace.store.current(spec.dataset(SERIES))
     entry = {
         "key": "captures/x",
         "etag": secrets.token_hex(8),
@@ -157,4 +159,4 @@ def put_series(spec: SeriesSpec, place: Place, rows: pl.DataFrame) -> None:
         counts=RowCounts(rows_in=rows.height, published=rows.height),
         inputs_digest=entry["etag"],
     )
-    place.store.publish(spec.dataset(SERIES), base=base, changes=[change], key=OBSERVATION_KEY)
+    workspace.store.publish(spec.dataset(SERIES), base=base, changes=[change], key=OBSERVATION_KEY)

@@ -32,7 +32,7 @@ import polars as pl
 import xlsxwriter
 
 from bench.series_cost import cpu_s
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.spec import SeriesSpec
@@ -107,9 +107,9 @@ def measure(environment: Mapping[str, str], url: str) -> dict[str, float]:
         code_version="bench",
         scratch=settings.scratch,
     )
-    place = Place(Objects.open(settings.raw_url), lake, store, settings.scratch)
+    workspace = Workspace(Objects.open(settings.raw_url), lake, store, settings.scratch)
     steps: dict[str, float] = {}
-    with SeriesChain(spec, place, settings, run_id="bench") as chain:
+    with SeriesChain(spec, workspace, settings, run_id="bench") as chain:
         for step in spec.steps:
             before = cpu_s()
             published = chain.publish(step)

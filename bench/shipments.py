@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.parse import scan_bare, write_files
 from tnt_platform.kinds import transit_spec
-from tnt_platform.lake.publishing import open_place
+from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.settings import Settings
 from tnt_platform.transit.files import publish_files
 from tnt_platform.transit.shipments import publish_shipments
@@ -38,9 +38,9 @@ def publish(spec: TransitSpec, folder: Path, home: Path) -> int:
     settings = Settings.from_environment(
         {"TNT_HOME": str(home), "TNT_RAW_URL": (folder.parent.parent).as_uri()}
     )
-    place = open_place(settings)
-    publish_files(spec, DATE, place, "bench")
-    published = publish_shipments(spec, DATE, place, "bench")
+    workspace = open_workspace(settings)
+    publish_files(spec, DATE, workspace, "bench")
+    published = publish_shipments(spec, DATE, workspace, "bench")
     assert published.counts.balanced
     assert all(check.passed for check in published.checks)
     return published.counts.rows_in

@@ -1,18 +1,18 @@
-"""The exception tree: what went wrong, whether trying again can help, and how to mend it.
+"""The exception tree: what went wrong, and whether a retry can help.
 
     TntError
-    ├── PermanentError            the same call fails the same way: never retried
+    ├── PermanentError            the same call fails the same way: never retry
     │   ├── ConfigError           a setting or a defs.yaml is wrong
-    │   ├── InvalidInput          a whole file can't be read (carries a reason_code; the file is quarantined)
-    │   ├── NotFound              the dataset, version or object is not there
-    │   ├── CheckFailed           a blocking check refused a draft (the pointer did not move)
-    │   └── Refused               the other side understood and said no (4xx, access denied)
-    └── RetryableError            trying again later can help
-        ├── PublishConflict       another publish replaced a partition this one was computed from
+    │   ├── InvalidInput          a whole file cannot be read (has a reason_code; the file is quarantined)
+    │   ├── NotFound              the dataset, version or object does not exist
+    │   ├── CheckFailed           a blocking check failed on a draft (the pointer did not move)
+    │   └── Refused               the other side rejected the request (4xx, access denied)
+    └── RetryableError            a later retry can help
+        ├── PublishConflict       another publish replaced a partition that this one replaces
         ├── SwapLost              a pointer moved between our read and our write
         └── Unavailable           the other side timed out, reset, throttled or answered 5xx
 
-Dagster never sees these: `components.failures.as_dagster_failure` translates them in one place.
+Dagster never sees these: `orchestration.failures.as_dagster_failure` translates them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Sequence
 
 
 class TntError(Exception):
-    """Root of everything the platform raises on purpose."""
+    """The base of everything the platform raises on purpose."""
 
 
 class PermanentError(TntError):
-    """The same call will fail the same way again."""
+    """The same call would fail the same way again."""
 
 
 class RetryableError(TntError):
@@ -33,29 +33,29 @@ class RetryableError(TntError):
 
 
 class ConfigError(PermanentError):
-    """A setting or a dataset's YAML is wrong; the message says where and how to mend it."""
+    """A setting or a dataset's YAML is wrong; the message says where and how to fix it."""
 
 
 class InvalidInput(PermanentError):
-    """A whole file can't be read; `reason_code` is what its quarantine row will carry."""
+    """A whole file cannot be read; `reason_code` goes into its quarantine row."""
 
     def __init__(self, reason_code: str, message: str) -> None:
         super().__init__(message)
         self.reason_code = reason_code
 
     def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, ...]]:
-        # Exceptions with two arguments don't survive a process boundary without this.
+        # Without this, an exception with two arguments cannot be pickled between processes.
         return type(self), (self.reason_code, str(self))
 
 
 class NotFound(PermanentError):
-    """The dataset, version, tag or object is not there."""
+    """The dataset, version, tag or object does not exist."""
 
 
 class CheckFailed(PermanentError):
-    """A blocking check refused a draft; the published version is untouched.
+    """A blocking check failed on a draft; the published version is untouched.
 
-    `outcomes` holds what every check found, so that the evidence reaches the UI.
+    `outcomes` has the outcome of every check, for the UI.
     """
 
     def __init__(self, message: str, outcomes: Sequence[object] = ()) -> None:
@@ -64,11 +64,11 @@ class CheckFailed(PermanentError):
 
 
 class Refused(PermanentError):
-    """The other side understood the request and said no."""
+    """The other side understood the request and rejected it."""
 
 
 class PublishConflict(RetryableError):
-    """A partition this publish replaces moved on since its base: recompute from the current snapshot."""
+    """A partition that this publish replaces changed since its base: recompute from the current snapshot."""
 
 
 class SwapLost(RetryableError):

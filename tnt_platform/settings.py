@@ -1,4 +1,4 @@
-"""Environment -> one frozen settings object. No other module reads the environment."""
+"""Read the environment into one frozen object; no other module reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tnt_platform.errors import ConfigError
 
-# A default may hold marks of its own, such as the {MM} of a URL.
+# A default may itself hold placeholders, such as the {MM} of a URL.
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:[^{}]|\{[A-Za-z]+\})*))?\}")
 
 _OBJECT_STORE_OPTIONS = {
@@ -27,10 +27,10 @@ _OBJECT_STORE_OPTIONS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are. Every field has a default that works on a laptop without an account.
+    """The settings of one process; every field has a default that works on a laptop without an account.
 
-    `lake_url` and `raw_url` are `file:///folder` or `s3://bucket/prefix`; moving from one to the
-    other is the only difference between a laptop, a local stand-in and AWS.
+    `lake_url` and `raw_url` are `file:///folder` or `s3://bucket/prefix`: the only difference between a laptop, an
+    S3 emulator and AWS.
     """
 
     home: Path
@@ -50,7 +50,7 @@ class Settings:
         """Read `TNT_*` (documented in docs/operations.md) and the usual `AWS_*` variables.
 
         Raises:
-            ConfigError: a URL has another scheme, or a number is not one.
+            ConfigError: a URL has another scheme, or a number is invalid.
         """
         env = dict(os.environ if environment is None else environment)
         home = Path(env.get("TNT_HOME") or ".tnt").absolute()
@@ -70,7 +70,7 @@ class Settings:
         )
 
     def s3_options(self) -> dict[str, str]:
-        """Options for an object store client; what is absent is left to the default chain."""
+        """Return the options of an object store client; the AWS default chain supplies the others."""
         return {
             option: self.environment[name]
             for name, option in _OBJECT_STORE_OPTIONS.items()
@@ -78,7 +78,7 @@ class Settings:
         }
 
     def aws_options(self, service: str) -> dict[str, str]:
-        """Keyword arguments for a boto3 client of `service`; absent ones are left to the default chain."""
+        """Return the keyword arguments of a boto3 client of `service`; the AWS default chain supplies the others."""
         endpoint = self.environment.get(f"AWS_ENDPOINT_URL_{service.upper()}") or self.environment.get(
             "AWS_ENDPOINT_URL"
         )
@@ -87,7 +87,7 @@ class Settings:
         return {name: value for name, value in options.items() if value}
 
     def missing(self, text: str) -> list[str]:
-        """Names of `${VARIABLES}` in `text` that have neither a value nor a default."""
+        """Return the names of the `${VARIABLES}` in `text` that have neither a value nor a default."""
         return [
             name
             for name, default in _PLACEHOLDER.findall(text)
@@ -95,16 +95,16 @@ class Settings:
         ]
 
     def resolve(self, text: str) -> str:
-        """Replace `${NAME}` and `${NAME:-default}` by the environment's values, at run time only.
+        """Replace `${NAME}` and `${NAME:-default}` by the environment's values; call it at run time only.
 
         Raises:
-            ConfigError: a variable without default is not set.
+            ConfigError: a variable without a default is not set.
         """
         missing = self.missing(text)
         if missing:
             raise ConfigError(
-                f"environment variable {missing[0]} is not set; it is used by {text!r}. "
-                f"Set it (see docs/operations.md) or give a default: ${{{missing[0]}:-value}}."
+                f"environment variable {missing[0]} is not set, but {text!r} needs it. "
+                f"Set it (see docs/operations.md) or add a default: ${{{missing[0]}:-value}}."
             )
         return _PLACEHOLDER.sub(lambda m: self.environment.get(m[1]) or m[2] or "", text)
 

@@ -32,7 +32,7 @@ from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.errors import ConfigError, Unavailable
 from tnt_platform.kinds import dataset_specs, transit_spec
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.sandbox.generator import SamplePlan, SampleSummary, write_samples
 from tnt_platform.sandbox.report_samples import DAYS, write_report_days
@@ -73,7 +73,7 @@ class Outcome:
 def demo() -> None:
     """Generate 1,000 shipper files, let the sensor publish them, and show what became of every row."""
     settings = Settings.from_environment()
-    place = open_place(settings)
+    workspace = open_workspace(settings)
     spec = transit_spec("transit")
     raw_folder = _raw_folder(settings)
     samples = write_samples(_plan(spec), raw_folder)
@@ -89,13 +89,13 @@ def demo() -> None:
         _show_runs(settings, samples, outcome)
     else:
         console.print("[bold]4[/] [green]nothing to do[/]: every file was published before")
-    _show_rows(spec, place)
-    _show_pass_rates(spec, place)
-    _show_series(place)
-    _show_directory(place)
-    _show_records_and_report(place, raw_folder)
+    _show_rows(spec, workspace)
+    _show_pass_rates(spec, workspace)
+    _show_series(workspace)
+    _show_directory(workspace)
+    _show_records_and_report(workspace, raw_folder)
     console.print(NEXT_STEPS, markup=False)
-    _fail_if_behind(spec, place, settings, outcome)
+    _fail_if_behind(spec, workspace, settings, outcome)
 
 
 def _plan(spec: TransitSpec) -> SamplePlan:
@@ -117,11 +117,12 @@ def _raw_folder(settings: Settings) -> Path:
     return Path(url2pathname(urlsplit(settings.raw_url).path))
 
 
-def _fail_if_behind(spec: TransitSpec, place: Place, settings: Settings, outcome: Outcome) -> None:
-    behind = survey(spec, place).work
-    for work in behind:
+def _fail_if_behind(spec: TransitSpec, workspace: Workspace, settings: Settings, outcome: Outcome) -> None:
+    behind = survey(spec, workspace).differences
+    for difference in behind:
         console.print(
-            f"[red]{work.date} is not up to date[/] ({work.reason}); the logs of the runs are in {settings.home}"
+            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); "
+            f"the logs of the runs are in {settings.home}"
         )
     for run in outcome.runs:
         if not run.is_success:
@@ -218,12 +219,12 @@ def _show_runs(settings: Settings, samples: SampleSummary, outcome: Outcome) -> 
     )
 
 
-def _show_rows(spec: TransitSpec, place: Place) -> None:
+def _show_rows(spec: TransitSpec, workspace: Workspace) -> None:
     dates = [date.isoformat() for date in DATES]
     names = ("rows_in", "published", "quarantined", "deduplicated", "filtered")
     rows, rejected = [], []
     for step in (FILES, SHIPMENTS, ENRICHED, RESULTS):
-        snapshot = place.store.current(spec.dataset(step))
+        snapshot = workspace.store.current(spec.dataset(step))
         if snapshot is None:
             continue
         partitions = snapshot.partitions.filter(pl.col("partition").is_in(dates))
@@ -249,8 +250,8 @@ def _show_rows(spec: TransitSpec, place: Place) -> None:
     show_frame(counted, title="Rejected rows, by reason")
 
 
-def _show_pass_rates(spec: TransitSpec, place: Place) -> None:
-    summary = place.store.current(spec.dataset(SUMMARY))
+def _show_pass_rates(spec: TransitSpec, workspace: Workspace) -> None:
+    summary = workspace.store.current(spec.dataset(SUMMARY))
     if summary is None:
         return
     frames = [
@@ -262,21 +263,21 @@ def _show_pass_rates(spec: TransitSpec, place: Place) -> None:
     show_frame(pl.concat(frames).select("date", *counts), title="Does the API return the promised days?")
 
 
-def _show_series(place: Place) -> None:
+def _show_series(workspace: Workspace) -> None:
     """Publish the samples of every series dataset, and show what each holds."""
     console.print("\n[bold]5[/] economic series from workbooks, CSV and JSON, each with one YAML file")
     specs = [spec for spec in dataset_specs().values() if isinstance(spec, SeriesSpec)]
     rows = []
     with sample_sources() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for spec in specs:
-            before = place.store.current(spec.dataset(OBSERVATIONS))
+            before = workspace.store.current(spec.dataset(OBSERVATIONS))
             succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
-            rows.append(_series_row(spec, place, before.version if before else None, succeeded=succeeded))
+            rows.append(_series_row(spec, workspace, before.version if before else None, succeeded=succeeded))
     header = ["dataset", "series", "observations", "first", "last", "quarantined", "no value", "this run"]
     show_rows(header, rows, numeric=[False, True, True, False, False, True, True, False])
 
 
-def _show_directory(place: Place) -> None:
+def _show_directory(workspace: Workspace) -> None:
     """Sync a generated mall directory with PostgreSQL, and show what became of its records."""
     console.print(
         "\n[bold]6[/] a mall directory: a paginated API, matched, translated and upserted into PostgreSQL"
@@ -291,7 +292,7 @@ def _show_directory(place: Place) -> None:
     assert isinstance(spec, DirectorySpec)
     with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
-    tenants, synced = (place.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
+    tenants, synced = (workspace.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
     if not succeeded or tenants is None or synced is None:
         console.print("  [red]the sync failed[/]: `make dev` shows why")
         return
@@ -303,7 +304,7 @@ def _show_directory(place: Place) -> None:
     )
 
 
-def _show_records_and_report(place: Place, raw_folder: Path) -> None:
+def _show_records_and_report(workspace: Workspace, raw_folder: Path) -> None:
     """Curate generated posts and users, and report on four days of raw files."""
     console.print("\n[bold]7[/] curated records of two JSON APIs, and a daily report of raw files")
     files = write_report_days(raw_folder)
@@ -312,7 +313,7 @@ def _show_records_and_report(place: Place, raw_folder: Path) -> None:
     with sample_records() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for name in ("posts", "users"):
             succeeded = execute_job(instance, name, len(specs[name].steps), this_process(), {})
-            records = place.store.current(name)
+            records = workspace.store.current(name)
             rows.append((name, records.manifest.rows if records else 0, "curated" if succeeded else "failed"))
         report = specs["daily_report"]
         tags = {**range_tags(DAYS[0].isoformat(), DAYS[-1].isoformat()), **this_process()}
@@ -323,10 +324,10 @@ def _show_records_and_report(place: Place, raw_folder: Path) -> None:
 
 
 def _series_row(
-    spec: SeriesSpec, place: Place, version_before: str | None, *, succeeded: bool
+    spec: SeriesSpec, workspace: Workspace, version_before: str | None, *, succeeded: bool
 ) -> tuple[object, ...]:
-    history = place.store.current(spec.dataset(OBSERVATIONS))
-    latest = place.store.current(spec.dataset(SERIES))
+    history = workspace.store.current(spec.dataset(OBSERVATIONS))
+    latest = workspace.store.current(spec.dataset(SERIES))
     if not succeeded or history is None or latest is None:
         return (spec.name, 0, 0, "", "", 0, 0, "failed")
     counts = latest.manifest.counts

@@ -9,7 +9,7 @@ import polars as pl
 
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import NotFound
-from tnt_platform.lake.publishing import open_place
+from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.version_diff import diff as key_diff
 from tnt_platform.lake.versions import VersionedStore
@@ -17,7 +17,7 @@ from tnt_platform.settings import Settings
 
 
 def _store() -> VersionedStore:
-    return open_place(Settings.from_environment()).store
+    return open_workspace(Settings.from_environment()).store
 
 
 def _dataset_id(store: VersionedStore, name: str) -> str:
@@ -66,8 +66,8 @@ def show(dataset: str, version: str | None, quarantine: bool, limit: int) -> Non
     snapshot = store.snapshot(name, version) if version else _current(store, name)
     manifest = snapshot.manifest
     console.print(f"{name} {manifest.version_id}, published {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC")
-    if manifest.held_because:
-        console.print(f"paused after a rollback: {manifest.held_because}")
+    if manifest.paused_because:
+        console.print(f"paused after a rollback: {manifest.paused_because}")
     if quarantine:
         show_frame(snapshot.quarantine().head(limit).drop("first_seen_at"))
         return

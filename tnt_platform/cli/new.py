@@ -14,9 +14,8 @@ import yaml
 from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.kinds import DEFS, validate_datasets
-from tnt_platform.series.drafting.defs_text import defs_text
-from tnt_platform.series.drafting.draft import draft_layout
-from tnt_platform.series.drafting.drafted import UNIT, Draft
+from tnt_platform.series.drafting.draft import UNIT, Draft, defs_text
+from tnt_platform.series.drafting.files import draft_layout
 from tnt_platform.series.legacy.convert import Converted, converted
 from tnt_platform.series.legacy.fields import FATES
 from tnt_platform.series.normalized import NormalizedCapture, read_capture

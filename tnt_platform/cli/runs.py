@@ -18,7 +18,7 @@ from tnt_platform.cli.tables import console, show_frame, show_rows
 from tnt_platform.directory.spec import DirectorySpec
 from tnt_platform.errors import NotFound
 from tnt_platform.kinds import dataset_spec, load_datasets, transit_spec
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.records.spec import RecordsSpec
 from tnt_platform.report.chain import run_date
@@ -45,31 +45,33 @@ QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 @click.option("--run", "run_dates", is_flag=True, help="Materialize the dates that differ.")
 def scan(prefix: str, run_dates: bool) -> None:
     """Compare the files below PREFIX (default: of every dataset) with the published data."""
-    place = open_place(Settings.from_environment())
+    workspace = open_workspace(Settings.from_environment())
     datasets = load_datasets()
     for spec in datasets.specs.values():
         if not isinstance(spec, TransitSpec):
             continue
         if spec.source.prefix.startswith(prefix) or prefix.startswith(spec.source.prefix):
-            _scan_dataset(spec, place, prefix, run_dates=run_dates)
+            _scan_dataset(spec, workspace, prefix, run_dates=run_dates)
     for reason in datasets.broken.values():
         console.print(str(reason), style="red", markup=False)
     if datasets.broken:
         raise click.exceptions.Exit(1)
 
 
-def _scan_dataset(spec: TransitSpec, place: Place, prefix: str, *, run_dates: bool) -> None:
+def _scan_dataset(spec: TransitSpec, workspace: Workspace, prefix: str, *, run_dates: bool) -> None:
     with console.status(f"comparing {spec.name}"):
-        found = survey(spec, place)
-    work = [item for item in found.work if not prefix or _is_below(spec, item.date, prefix)]
+        found = survey(spec, workspace)
+    differences = [
+        item for item in found.differences if not prefix or _is_below(spec, item.partition, prefix)
+    ]
     files = f"{spec.name}: {found.files_seen:,} files on {found.dates_seen} dates below {spec.source.prefix}"
-    console.print(f"{files}; {len(work)} dates differ" if work else f"{files}; nothing to do")
-    if not work:
+    console.print(f"{files}; {len(differences)} dates differ" if differences else f"{files}; nothing to do")
+    if not differences:
         return
-    rows = [(item.date, item.new, item.changed, item.vanished, item.reason) for item in work]
+    rows = [(item.partition, item.new, item.changed, item.vanished, item.reason) for item in differences]
     show_rows(["date", "new", "changed", "gone", "why"], rows)
     if run_dates:
-        run_dated(spec, [item.date for item in work], {})
+        run_dated(spec, [item.partition for item in differences], {})
 
 
 def _is_below(spec: TransitSpec, partition: str, prefix: str) -> bool:
@@ -141,7 +143,7 @@ def _run_undated(spec: SeriesSpec | DirectorySpec | RecordsSpec, config: Mapping
     """Run the job of a dataset without dates, and print its current versions; exit with 1 if it failed."""
     with dg.DagsterInstance.get() as instance:
         succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), config)
-    store = open_place(Settings.from_environment()).store
+    store = open_workspace(Settings.from_environment()).store
     for step in spec.steps:
         snapshot = store.current(spec.dataset(step))
         if snapshot is not None:
@@ -160,8 +162,8 @@ def _run_undated(spec: SeriesSpec | DirectorySpec | RecordsSpec, config: Mapping
 def replay(dataset: str, day: date | None) -> None:
     """Ask the rate API again for the quarantined cases of DATASET, and only for those."""
     spec = transit_spec(dataset)
-    place = open_place(Settings.from_environment())
-    current = place.store.current(spec.dataset(ENRICHED if spec.rate_api else RESULTS))
+    workspace = open_workspace(Settings.from_environment())
+    current = workspace.store.current(spec.dataset(ENRICHED if spec.rate_api else RESULTS))
     if current is None:
         raise NotFound(f"{dataset} was never published; run `tnt run {dataset}` first")
     quarantined = current.quarantine([f"{day:%Y-%m-%d}"] if day else None)
@@ -171,7 +173,7 @@ def replay(dataset: str, day: date | None) -> None:
     show_frame(quarantined.group_by("partition", "reason_code").len("rows").sort("partition", "reason_code"))
     dates = sorted(set(quarantined["partition"]))
     run_dated(spec, dates, {"ask_again": "quarantined"})
-    after = place.store.current(current.dataset)
+    after = workspace.store.current(current.dataset)
     assert after is not None
     answered = quarantined.height - after.quarantine(dates).height
     console.print(f"{answered:,} of {quarantined.height:,} rows left the quarantine")
@@ -179,7 +181,7 @@ def replay(dataset: str, day: date | None) -> None:
 
 def run_dated(spec: TransitSpec | ReportSpec, dates: list[str], config: Mapping[str, object]) -> None:
     """Run the dataset's job in this process, one run per range of dates; exit with 1 if a date failed."""
-    place = open_place(Settings.from_environment())
+    workspace = open_workspace(Settings.from_environment())
     failed = False
     with dg.DagsterInstance.get() as instance:
         for first, last in contiguous(dates):
@@ -187,7 +189,7 @@ def run_dated(spec: TransitSpec | ReportSpec, dates: list[str], config: Mapping[
             tags = {**range_tags(first, last), **this_process()}
             failed |= not execute_job(instance, spec.name, steps, tags, config)
     last_step = RESULTS if isinstance(spec, TransitSpec) else spec.steps[-1]
-    snapshot = place.store.current(spec.dataset(last_step))
+    snapshot = workspace.store.current(spec.dataset(last_step))
     if snapshot is not None:
         published = snapshot.partitions.filter(snapshot.partitions["partition"].is_in(dates))
         columns = ["partition", "rows_in", "published", "quarantined", "deduplicated", "filtered"]

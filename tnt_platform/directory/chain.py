@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import random  # noqa: TID251  (only jitter between retries; no result depends on it)
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 
 from tnt_platform.directory.database import sync_database
 from tnt_platform.directory.pages import page_limits, publish_pages
 from tnt_platform.directory.postgres.migrations import migrate, revisions
-from tnt_platform.directory.postgres.sync import DirectorySync, utc_now
+from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.directory.spec import DATABASE, PAGES, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import publish_tenants
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.services.http import HttpClient
 from tnt_platform.services.postgres import open_database
 from tnt_platform.settings import Settings
@@ -31,12 +29,11 @@ class DirectoryChain:
     """
 
     spec: DirectorySpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
     database: bool = True
     accept_withdrawn: bool = False
-    clock: Callable[[], datetime] = utc_now
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _sync: DirectorySync | None = field(default=None, init=False, repr=False)
     _client: HttpClient | None = field(default=None, init=False, repr=False)
@@ -48,7 +45,7 @@ class DirectoryChain:
             if self.database:
                 self._sync = self._begin()
             limits = page_limits(self.spec.source)
-            self._client = HttpClient(limits, clock=self.clock, uniform=random.random)
+            self._client = HttpClient(limits, clock=self.workspace.clock, uniform=random.random)
             self._open.callback(self._client.close)
         except BaseException:
             self._open.close()
@@ -68,7 +65,7 @@ class DirectoryChain:
         sync = DirectorySync(
             database,
             owner=f"run {self.run_id}" if self.run_id else "by hand",
-            clock=self.clock,
+            clock=self.workspace.clock,
             lock_timeout_s=self.spec.lock_timeout_s,
         )
         return self._open.enter_context(sync)
@@ -86,7 +83,7 @@ class DirectoryChain:
         if step == DATABASE:
             assert self._sync is not None, "the chain was opened without the database"
             # Not retried on a conflict: a sync applies only once.
-            published = sync_database(self.spec, self.place, self._sync, self.run_id)
+            published = sync_database(self.spec, self.workspace, self._sync, self.run_id)
         else:
             published = retry_conflicts(lambda: self._publish_to_lake(step))
         self._timings[f"{step}_s"] = round(time.monotonic() - started, 3)
@@ -94,7 +91,9 @@ class DirectoryChain:
 
     def _publish_to_lake(self, step: str) -> Published:
         if step == TENANTS:
-            return publish_tenants(self.spec, self.place, self.run_id, accept_withdrawn=self.accept_withdrawn)
+            return publish_tenants(
+                self.spec, self.workspace, self.run_id, accept_withdrawn=self.accept_withdrawn
+            )
         assert step == PAGES, step
         assert self._client is not None, "enter the chain first"
-        return publish_pages(self.spec, self.place, self.settings, self._client, run_id=self.run_id)
+        return publish_pages(self.spec, self.workspace, self.settings, self._client, run_id=self.run_id)

@@ -11,12 +11,12 @@ from tnt_platform.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, Direct
 from tnt_platform.directory.tenants import directory_differences
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
-from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 
 CHECKS = StepChecks(
     blocking={
@@ -63,17 +63,22 @@ class DirectoryRun(dg.Config):
 
 def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
     """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a directory has only a newest state."""
-    story = StepStory(DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url})
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=STEP_KINDS,
+        metadata={"source": spec.source.url},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
-            place = platform.place()
+            workspace = platform.workspace()
             chain = DirectoryChain(
                 spec,
-                place,
+                workspace,
                 platform.settings(),
                 run_id=context.run_id,
                 database=DATABASE in selected_steps(context, spec.name, spec.steps),
@@ -81,7 +86,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
             )
             with chain:
                 # Read this only now: entering the chain has waited for the syncs of other runs.
-                before = place.store.current(spec.dataset(TENANTS))
+                before = workspace.store.current(spec.dataset(TENANTS))
                 yield from materialize_newest(
                     context, chain, CHECKS, lambda step, published: _facts(step, published, before)
                 )
@@ -90,7 +95,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
 
 
 def _facts(step: str, published: Published, tenants_before: Snapshot | None) -> dict[str, Any]:
-    facts = describe_newest(published)
+    facts = describe_newest(published, {})
     facts["preview"] = dg.MetadataValue.md(markdown_table(published.preview()))
     if step == TENANTS and published.changed and tenants_before is not None:
         differences = directory_differences(_tenants(tenants_before), _tenants(published.snapshot))

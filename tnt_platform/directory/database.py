@@ -11,14 +11,14 @@ from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.directory.postgres.upsert import SyncCounts
 from tnt_platform.directory.spec import DATABASE, NEWEST, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import Reading, read_directory
-from tnt_platform.lake.publishing import CheckOutcome, Place, Published, publish_checked
+from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace, publish_checked
 from tnt_platform.lake.upstream import Upstream
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 
 SYNC_KEY = ("kind",)
 
 
-def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id: str) -> Published:
+def sync_database(spec: DirectorySpec, workspace: Workspace, sync: DirectorySync, run_id: str) -> Published:
     """Bring the tables to the published tenants, in one transaction, and publish the outcome in the lake.
 
     The lake gets a version only if tables or tenants changed: a sync without changes adds a log row to the database
@@ -29,10 +29,10 @@ def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id
         TntError: see `DirectorySync.apply`; the tables are unchanged.
     """
     started = time.monotonic()
-    upstream = Upstream.read(place.store, spec.dataset(TENANTS), NEWEST)
-    reading = read_directory(spec, place)
+    upstream = Upstream.read(workspace.store, spec.dataset(TENANTS), NEWEST)
+    reading = read_directory(spec, workspace)
     counts = _apply(sync, reading, upstream.frame)
-    base = place.store.current(spec.dataset(DATABASE))
+    base = workspace.store.current(spec.dataset(DATABASE))
     facts = {
         **{f"records_{name}": value for name, value in asdict(counts).items()},
         "sync_id": sync.sync_id,
@@ -40,19 +40,14 @@ def sync_database(spec: DirectorySpec, place: Place, sync: DirectorySync, run_id
     }
     in_tables = {"shop": counts.shops, "dining": counts.dinings}
     rows = pl.DataFrame({"kind": list(in_tables), "rows": list(in_tables.values())}).sort("kind")
-    change = PartitionChange(
-        partition=NEWEST,
-        data=rows,
-        inputs=upstream.ledger("postgresql"),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=upstream.inputs_digest,
+    change = PartitionChange.of_rows(
+        NEWEST, rows, inputs=upstream.ledger("postgresql"), inputs_digest=upstream.inputs_digest
     )
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(DATABASE),
+        change,
         base=base,
-        dataset=spec.dataset(DATABASE),
-        change=change,
         key=SYNC_KEY,
         checks=[_reconciled(counts, upstream.frame)],
         run_id=run_id,

@@ -20,8 +20,8 @@ from tnt_platform.directory.transforms.pages import (
 from tnt_platform.errors import InvalidInput, PermanentError, Refused, TntError, Unavailable
 from tnt_platform.lake.publishing import (
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -66,7 +66,7 @@ def page_limits(source: DirectorySource) -> HttpLimits:
 
 
 def publish_pages(
-    spec: DirectorySpec, place: Place, settings: Settings, client: HttpClient, *, run_id: str
+    spec: DirectorySpec, workspace: Workspace, settings: Settings, client: HttpClient, *, run_id: str
 ) -> Published:
     """Read all pages, and publish them if they are the whole directory and differ from the published ones.
 
@@ -81,7 +81,7 @@ def publish_pages(
         InvalidInput: a page is too large or cannot be read, or the API contradicts itself in every reading.
         ConfigError: a variable of the source is not set.
     """
-    base = place.store.current(spec.dataset(PAGES))
+    base = workspace.store.current(spec.dataset(PAGES))
     reading = _PageReader(spec, settings, client).read_whole()
     rows = _rows(spec, reading)
     counts = RowCounts(rows_in=rows.height, published=rows.height)
@@ -90,20 +90,19 @@ def publish_pages(
     ):
         unchanged = Published(base.dataset, NEWEST, base, changed=False, counts=counts)
         return unchanged.with_facts(reading.facts())
-    _store(place.lake, base, rows, reading)
+    _store(workspace.lake, base, rows, reading)
     change = PartitionChange(
         partition=NEWEST,
         data=rows,
         inputs=_ledger(rows),
-        quarantine=pl.DataFrame(),
         counts=counts,
         inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest(),
     )
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(PAGES),
+        change,
         base=base,
-        dataset=spec.dataset(PAGES),
-        change=change,
         key=PAGE_KEY,
         checks=[unique_keys(PAGE_KEY, NEWEST), _ids_on_one_page(reading.problems)],
         run_id=run_id,

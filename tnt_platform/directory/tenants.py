@@ -15,8 +15,8 @@ from tnt_platform.errors import NotFound
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     publish_checked,
     unique_keys,
 )
@@ -49,25 +49,25 @@ class Reading:
         )
 
 
-def read_directory(spec: DirectorySpec, place: Place) -> Reading:
+def read_directory(spec: DirectorySpec, workspace: Workspace) -> Reading:
     """Read the newest published pages as tenants.
 
     Raises:
         NotFound: no pages have been published yet.
         ConfigError: a lookup beside the YAML is missing or invalid.
     """
-    pages = place.store.current(spec.dataset(PAGES))
+    pages = workspace.store.current(spec.dataset(PAGES))
     if pages is None:
         raise NotFound(
             f"{spec.name}: no pages have been published yet; materialize {spec.name}/{PAGES} first"
         )
     lookups = lookups_of(spec.lookup_files())
-    records = records_of(pages, place.lake)
+    records = records_of(pages, workspace.lake)
     return Reading(tenants_of(records, lookups, timezone=spec.timezone), lookups, pages)
 
 
 def publish_tenants(
-    spec: DirectorySpec, place: Place, run_id: str, *, accept_withdrawn: bool = False
+    spec: DirectorySpec, workspace: Workspace, run_id: str, *, accept_withdrawn: bool = False
 ) -> Published:
     """Publish the tenants of the newest pages; skipped if neither the pages nor the lookups have changed.
 
@@ -76,17 +76,17 @@ def publish_tenants(
         ConfigError: a lookup beside the YAML is missing or invalid.
         CheckFailed: more tenants would be withdrawn than `max_withdrawn_share` allows.
     """
-    upstream = Upstream.read(place.store, spec.dataset(PAGES), NEWEST)
-    base = place.store.current(spec.dataset(TENANTS))
+    upstream = Upstream.read(workspace.store, spec.dataset(PAGES), NEWEST)
+    base = workspace.store.current(spec.dataset(TENANTS))
     recipe = _recipe(spec)
     if unchanged := published_unchanged(base, upstream, NEWEST, recipe):
         return unchanged
-    reading = read_directory(spec, place)
+    reading = read_directory(spec, workspace)
     tenants = reading.directory.tenants
     before = base.scan([NEWEST]).collect() if base is not None else tenants.clear()
     differences = directory_differences(before, tenants)
     published = publish_checked(
-        place,
+        workspace,
         base=base,
         dataset=spec.dataset(TENANTS),
         change=PartitionChange(

@@ -1,4 +1,4 @@
-"""Where a dataset's raw files lie, and which date each of their keys belongs to."""
+"""Where a dataset's raw files are, and which date each key belongs to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOME_DAYS = (date(2026, 11, 20), date(2024, 2, 29), date(1999, 1, 2))
 
 @dataclass(frozen=True)
 class DateFolders:
-    """Keys look like `<before><date>/...`: a date's files can be listed without looking at the others."""
+    """Keys of the form `<before><date>/...`, where one date can be listed without the others."""
 
     before: str  # `raw/` or `raw/date=`
     spelling: re.Pattern[str]  # the date group of the key pattern
@@ -84,28 +84,28 @@ class RawSource(Spec):
 
     @cached_property
     def whole_key(self) -> re.Pattern[str]:
-        """The pattern of whole keys, prefix included."""
+        """The pattern of whole keys, with the prefix."""
         return re.compile(re.escape(self.prefix) + self.key_pattern)
 
     @cached_property
     def date_folders(self) -> DateFolders | None:
-        """Whether, and where, dates are folders right under the prefix."""
+        """Where dates are folders directly under the prefix; None if they are not."""
         return _date_folders(self.prefix, self.whole_key)
 
     @property
     def fields(self) -> list[str]:
-        """The groups of the key pattern other than the date: columns of every listing."""
+        """The groups of the key pattern without the date; they are columns of every listing."""
         return [name for name in re.compile(self.key_pattern).groupindex if name != "date"]
 
     def day(self, text: str) -> str | None:
-        """`2026-11-20` for what the key says, None when it is no date."""
+        """Convert the date in a key to ISO, such as `2026-11-20`; None if it is not a date."""
         try:
-            return datetime.strptime(text, self.date_format).date().isoformat()  # noqa: DTZ007 - a day has no zone
+            return datetime.strptime(text, self.date_format).date().isoformat()  # noqa: DTZ007 - a date has no time zone
         except ValueError:
             return None
 
     def folder_of(self, key: str) -> str | None:
-        """The name of the folder where `key` would have its date; None without date folders."""
+        """Return the folder of `key` where its date would be; None if dates are not folders."""
         if self.date_folders is None or not key.startswith(self.date_folders.before):
             return None
         name, slash, _ = key[len(self.date_folders.before) :].partition("/")
@@ -113,16 +113,16 @@ class RawSource(Spec):
 
 
 def located(listing: pl.DataFrame, source: RawSource, undated_homes: Mapping[str, str]) -> pl.DataFrame:
-    """Say which partition each object belongs to, and why it can't be read if it can't.
+    """Add the partition of each object, and the problem of a key that cannot be read.
 
     Args:
-        undated_homes: key -> partition of keys without a date that were seen before; an overwrite
-            gives them a new last_modified, not a new home.
+        undated_homes: key -> partition of the known keys without a date: an overwrite changes their last_modified,
+            but not their partition.
 
     Returns:
         `listing` (key, etag, size_bytes, last_modified) and partition (String, ISO date, null for a
-        key that lies outside every date folder), problem (String, null when the key is as expected)
-        and the pattern's other groups (String).
+        key outside every date folder), problem (String, null if the key is as expected) and the pattern's
+        other groups (String).
     """
     keys = listing["key"].to_list()
     matches = [source.whole_key.fullmatch(key) for key in keys]
@@ -153,20 +153,18 @@ def _problem(
 ) -> str | None:
     if _UNUSABLE.search(key):
         return (
-            "the key has an empty, `.` or `..` part or a control character and can't be read; "
-            "upload the file under another name"
+            "the key has an empty, `.` or `..` part or a control character and cannot be read; "
+            "upload the file under another key"
         )
     if match is None:
         return f"the key does not match {source.whole_key.pattern!r}; rename the file or correct key_pattern"
     if text is not None and day is None:
-        return (
-            f"{text!r} in the key is no date of the form {source.date_format}; upload it under its real date"
-        )
+        return f"{text!r} in the key is not a valid date of the form {source.date_format}; upload it under its date"
     return None
 
 
 def _home_of_unmatched(key: str, home: str, source: RawSource) -> str | None:
-    """A partition whose listing will find this key again, or None for a key in somebody else's folder."""
+    """Return a partition whose listing finds this key again, or None for a key in another folder."""
     if source.date_folders is None:
         return home
     name = source.folder_of(key)
@@ -179,7 +177,7 @@ def _home_of_unmatched(key: str, home: str, source: RawSource) -> str | None:
 
 
 def _date_folders(prefix: str, pattern: re.Pattern[str]) -> DateFolders | None:
-    """Read from the pattern's text whether dates are folders right under the prefix; None when unsure."""
+    """Detect from the pattern whether dates are folders directly under the prefix; None if unsure."""
     if pattern.flags & (re.VERBOSE | re.IGNORECASE) or (prefix and not prefix.endswith("/")):
         return None
     head, found, tail = pattern.pattern.removeprefix("^").partition("(?P<date>")
@@ -197,7 +195,7 @@ def _date_folders(prefix: str, pattern: re.Pattern[str]) -> DateFolders | None:
 
 
 def _literal(text: str) -> str | None:
-    """The plain text that a piece of a pattern stands for, or None when it holds more than that."""
+    """Return the text that a part of a pattern matches literally, or None if it matches anything else."""
     plain = re.sub(r"\\([^A-Za-z0-9])", "", text)
     if re.search(r"[\\.^$*+?{}\[\]|()]", plain):
         return None
@@ -205,7 +203,7 @@ def _literal(text: str) -> str | None:
 
 
 def _split_group(tail: str) -> tuple[str | None, str]:
-    """What is inside the group that was opened just before `tail`, and what follows its bracket."""
+    """Split `tail`, which follows an opening parenthesis, into the group and what comes after it."""
     depth = 1
     for index, char in _active(tail):
         depth += (char == "(") - (char == ")")
@@ -224,7 +222,7 @@ def _has_alternatives(text: str) -> bool:
 
 
 def _active(text: str) -> list[tuple[int, str]]:
-    """The characters that mean something to a regular expression: not escaped, not inside [...]."""
+    """Return the parentheses and bars that are syntax: not escaped, not in [...]."""
     spaced = re.sub(r"\\.", "  ", text)
     spaced = re.sub(r"\[\^?\]?[^\]]*\]", lambda found: " " * len(found[0]), spaced)
     return [(index, char) for index, char in enumerate(spaced) if char in "()|"]

@@ -1,4 +1,4 @@
-"""The only code that moves a dataset's pointer."""
+"""Commit drafts and roll back: the only code that moves a dataset's pointer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import polars as pl
 
 from tnt_platform.errors import NotFound, PublishConflict, SwapLost
 from tnt_platform.lake import naming
-from tnt_platform.lake.manifest import Changelog, Manifest
+from tnt_platform.lake.manifest import Changelog
 from tnt_platform.lake.retention import GRACE
 from tnt_platform.lake.snapshot import Draft, Snapshot, ancestors, current_snapshot
-from tnt_platform.lake.version_contents import VersionContents, new_manifest, write_indexes
+from tnt_platform.lake.version_contents import VersionContents, new_manifest, write_version
 from tnt_platform.lake.version_diff import partition_changes
 from tnt_platform.storage.objects import Objects, Pointer
 
-# A rebase takes milliseconds; who loses this often meets a store that lies about its preconditions.
+# A rebase takes milliseconds: losing this often means that the store ignores preconditions.
 _SWAP_ATTEMPTS = 2_000
 _LONGEST_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True)
 class Committer:
-    """Swaps pointers, and puts a draft on top of what others published meanwhile."""
+    """Moves pointers, and rebases a draft onto what others published meanwhile."""
 
     objects: Objects
     clock: Callable[[], datetime]
@@ -35,7 +35,7 @@ class Committer:
         """Publish `draft`; see VersionedStore.commit."""
         if draft.base is not None and draft.unchanged:
             return draft.base
-        self._refuse_stale(draft)
+        self._check_age(draft)
         candidate, parent = draft, draft.base
         for attempt in range(_SWAP_ATTEMPTS):
             try:
@@ -45,7 +45,7 @@ class Committer:
             current = current_snapshot(self.objects, draft.dataset)
             if current is None:
                 raise PublishConflict(
-                    f"{draft.dataset}: its pointer vanished during a publish; publish it anew"
+                    f"{draft.dataset}: its pointer vanished during a publish; publish again"
                 )
             if landed := self._landed(candidate, current):
                 return landed
@@ -72,7 +72,7 @@ class Committer:
         key = naming.pointer_key(draft.dataset)
         expected = parent.pointer if parent else None
         if parent is not None and expected is None:
-            # The base was opened by its id; ids are unique, so a pointer with that id is its pointer.
+            # The base was opened by its id. Ids are unique, so a pointer with that id is the one to expect.
             expected = self.objects.read_pointer(key)
             if expected is None or expected.value.decode().strip() != parent.version:
                 raise SwapLost(f"{draft.dataset} is no longer at {parent.version}")
@@ -84,14 +84,14 @@ class Committer:
         self.sleep(share * min(_LONGEST_PAUSE_S, 0.002 * 2 ** min(attempt, 10)))
 
     def _landed(self, draft: Draft, current: Snapshot) -> Snapshot | None:
-        """The published draft, if its swap took effect although the answer was lost and others followed."""
+        """Return the draft as published if its swap took effect although the response was lost."""
         if draft.version in ancestors(self.objects, current.manifest, until=draft.manifest.parent):
             return _published(draft, current.pointer if current.version == draft.version else None)
         return None
 
     def _rebased(self, draft: Draft, current: Snapshot) -> Draft:
-        """The draft on top of `current`, under a fresh id that sorts after it; its data stays in place."""
-        _refuse_conflict(draft, current)
+        """Rebase the draft onto `current`, with a new id that sorts after it; its data files stay where they are."""
+        _check_conflict(draft, current)
         now = self.clock()
         version = naming.new_version_id(now, self.entropy, after=current.version)
         own = VersionContents(draft.files, draft.partitions).only(draft.replaced)
@@ -111,7 +111,14 @@ class Committer:
             note=before.note,
             code_version=before.code_version,
         )
-        return self._indexed(manifest, lists, before, draft.base, draft.replaced)
+        return write_version(
+            self.objects,
+            manifest,
+            lists,
+            schema_if_empty=before.schema,
+            base=draft.base,
+            replaced=draft.replaced,
+        )
 
     def _rolled_back(self, current: Snapshot, target: Snapshot, reason: str, code_version: str) -> Draft:
         changes = partition_changes(current, target)
@@ -126,30 +133,24 @@ class Committer:
             run_id="",
             note=f"rolled back to {target.version}: {reason}",
             code_version=code_version,
-            held_because=reason,
+            paused_because=reason,
             rolled_back_to=target.version,
         )
         lists = VersionContents(target.files, target.partitions)
-        return self._indexed(manifest, lists, target.manifest, current, tuple(sorted(changes)))
-
-    def _indexed(
-        self,
-        manifest: Manifest,
-        lists: VersionContents,
-        like: Manifest,
-        base: Snapshot | None,
-        replaced: tuple[str, ...],
-    ) -> Draft:
-        whole = write_indexes(self.objects, manifest, lists, schema_if_empty=like.schema)
-        return Draft(
-            self.objects, whole, base=base, replaced=replaced, files=lists.files, partitions=lists.partitions
+        return write_version(
+            self.objects,
+            manifest,
+            lists,
+            schema_if_empty=target.manifest.schema,
+            base=current,
+            replaced=tuple(sorted(changes)),
         )
 
-    def _refuse_stale(self, draft: Draft) -> None:
+    def _check_age(self, draft: Draft) -> None:
         age = self.clock() - draft.manifest.created_at
         if age > GRACE / 2:
             raise PublishConflict(
-                f"{draft.dataset}: the draft {draft.version} is {age} old and its files may be swept soon; "
+                f"{draft.dataset}: the draft {draft.version} is {age} old and its files may soon be expired; "
                 "recompute it from the current version"
             )
 
@@ -160,33 +161,31 @@ def _published(draft: Draft, pointer: Pointer | None) -> Snapshot:
     )
 
 
-def _refuse_conflict(draft: Draft, current: Snapshot) -> None:
-    """Raise unless the draft would be the same had it been computed from `current`."""
+def _check_conflict(draft: Draft, current: Snapshot) -> None:
+    """Raise PublishConflict unless the draft would be the same if it were computed from `current`."""
     base = VersionContents(draft.base.files, draft.base.partitions) if draft.base else VersionContents.empty()
-    was, found = (
-        base.only(draft.replaced),
-        VersionContents(current.files, current.partitions).only(draft.replaced),
-    )
-    again = "recompute from the current version and publish again"
-    if moved := found.moved_since(was):
+    before = base.only(draft.replaced)
+    now = VersionContents(current.files, current.partitions).only(draft.replaced)
+    fix = "recompute from the current version and publish again"
+    if changed := now.changed_since(before):
         raise PublishConflict(
-            f"{draft.dataset}: the partitions {moved[:10]} ({len(moved)} in all) moved on between "
-            f"{draft.base and draft.base.version} and {current.version}; {again}"
+            f"{draft.dataset}: the partitions {changed[:10]} ({len(changed)} in all) changed between "
+            f"{draft.base and draft.base.version} and {current.version}; {fix}"
         )
-    if current.manifest.held_because is not None:
+    if current.manifest.paused_because is not None:
         raise PublishConflict(
-            f"{draft.dataset} was rolled back meanwhile ({current.manifest.held_because}); "
-            f"look whether the publish is still wanted, then {again}"
+            f"{draft.dataset} was rolled back meanwhile ({current.manifest.paused_because}); "
+            f"check whether the publish is still wanted, then {fix}"
         )
     if current.manifest.key != draft.manifest.key:
         raise PublishConflict(
             f"{draft.dataset}: {current.version} has the key {current.manifest.key}, the draft "
-            f"{draft.manifest.key}; {again}"
+            f"{draft.manifest.key}; {fix}"
         )
 
 
 def _too_many_losses(dataset: str) -> PublishConflict:
     return PublishConflict(
         f"{dataset}: lost {_SWAP_ATTEMPTS} swaps in a row; check that the store honours If-Match, then "
-        "try again"
+        "publish again"
     )

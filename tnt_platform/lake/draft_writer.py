@@ -1,4 +1,4 @@
-"""Writing a version that is not published yet."""
+"""Write a draft: upload what differs from the base, then the lists and the manifest."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Changelog, PartitionChange, RowChanges
 from tnt_platform.lake.snapshot import Draft, Snapshot, cast_to
 from tnt_platform.lake.staging import PublishedPartition, StagedPartition, stage
-from tnt_platform.lake.version_contents import VersionContents, named_types, new_manifest, write_indexes
+from tnt_platform.lake.version_contents import VersionContents, named_types, new_manifest, write_version
 from tnt_platform.lake.version_diff import PARTITION, count_changes, with_partition
 from tnt_platform.storage.objects import Objects
 
-# Partitions that are encoded, compared and uploaded together: bounds memory, and shares one comparison.
+# Partitions are encoded, compared and uploaded in batches: this bounds memory, and one comparison serves them all.
 _BATCH = 256
 
 
 @dataclass
 class _Written:
-    """What the uploads so far add to the lists."""
+    """What the uploads so far add to the lists of the version."""
 
     files: list[dict[str, Any]] = field(default_factory=list)
     partitions: list[dict[str, Any]] = field(default_factory=list)
@@ -57,13 +57,13 @@ class DraftWriter:
     scratch: Path
     concurrency: int
 
-    def write(self, changes: Sequence[PartitionChange], **story: Any) -> Draft:
-        """Upload what differs from the base, then the lists, then the manifest.
+    def write(self, changes: Sequence[PartitionChange], **fields: Any) -> Draft:
+        """Upload what differs from the base, then the lists, then the manifest with these further `fields`.
 
         Raises:
             PermanentError: a change contradicts itself, or two name the same partition.
         """
-        _refuse_repeats(changes)
+        _check_names(changes)
         base = (
             VersionContents(self.base.files, self.base.partitions) if self.base else VersionContents.empty()
         )
@@ -79,28 +79,27 @@ class DraftWriter:
             created_at=self.now,
             changelog=Changelog.of(written.changes),
             key=self.key,
-            **story,
+            **fields,
         )
-        whole = write_indexes(self.objects, manifest, lists, schema_if_empty=self._schema_if_empty(written))
-        return Draft(
+        return write_version(
             self.objects,
-            whole,
+            manifest,
+            lists,
+            schema_if_empty=self._schema_if_empty(written),
             base=self.base,
             replaced=replaced,
-            files=lists.files,
-            partitions=lists.partitions,
         )
 
     def _upload_all(self, changes: Sequence[PartitionChange], base: VersionContents) -> _Written:
         written = _Written()
-        held = _base_partitions(base)
+        published = _base_partitions(base)
         self.scratch.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="draft-", dir=self.scratch))
         try:
             with ThreadPoolExecutor(self.concurrency, "draft") as pool:
                 for start in range(0, len(changes), _BATCH):
                     batch = changes[start : start + _BATCH]
-                    self._upload_batch(batch, held, scratch, pool, written)
+                    self._upload_batch(batch, published, scratch, pool, written)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return written
@@ -108,16 +107,16 @@ class DraftWriter:
     def _upload_batch(
         self,
         changes: Sequence[PartitionChange],
-        held: dict[str, PublishedPartition],
+        published: dict[str, PublishedPartition],
         scratch: Path,
         pool: ThreadPoolExecutor,
         written: _Written,
     ) -> None:
-        def prepared_one(change: PartitionChange) -> StagedPartition:
-            base = held.get(change.partition, PublishedPartition(None, []))
+        def staged(change: PartitionChange) -> StagedPartition:
+            base = published.get(change.partition, PublishedPartition(None, []))
             return stage(change, base, objects=self.objects, key=self.key, scratch=scratch, now=self.now)
 
-        batch = list(pool.map(prepared_one, changes))
+        batch = list(pool.map(staged, changes))
         self._compare([one for one in batch if one.rows_changed is None])
         changed = [one for one in batch if one.changed]
         for one, (files, partition) in zip(changed, pool.map(self._upload, changed), strict=True):
@@ -128,12 +127,12 @@ class DraftWriter:
             written.empty_schemas.extend(one.empty_schemas)
 
     def _compare(self, batch: list[StagedPartition]) -> None:
-        """Count by key what changed in partitions that were really replaced, all of them in one query."""
+        """Count the changed rows of all partitions whose files differ, in one query."""
         if not batch or self.base is None:
             return
         dropped = pl.DataFrame([file for one in batch for file in one.dropped], schema=formats.FILES)
         texts = [*dropped["schema"], *(part.schema for one in batch for part in one.parts)]
-        # Most parts share one schema: read each distinct text once.
+        # Most parts share one schema: parse each distinct one once.
         schemas = {text: formats.parse_schema(text) for text in dict.fromkeys(texts)}
         schema = formats.merged_schema(schemas.values())
         after = [
@@ -148,11 +147,11 @@ class DraftWriter:
         found = count_changes(before, pl.concat(after), by=[PARTITION], key=self.key, rows=rows)
         for one in batch:
             one.rows_changed = found.get((one.change.partition,), RowChanges())
-            # Other columns or types are a change of the published data even when every value is equal.
+            # A new column or type changes the published data even if every value is equal.
             one.data_changed = bool(one.rows_changed) or not _same_columns(one)
 
     def _upload(self, one: StagedPartition) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Put the new objects of one partition; its rows of files.parquet and partitions.parquet."""
+        """Upload the new objects of one partition; return its rows of files.parquet and partitions.parquet."""
         if one.change.removed:
             return [], []
         files = self._upload_data(one) if one.data_changed else one.base.files
@@ -214,16 +213,18 @@ class DraftWriter:
         return naming.version_folder(self.dataset, self.version)
 
     def _schema_if_empty(self, written: _Written) -> dict[str, str]:
-        """With no row live, the columns are those of the empty frames given, else the base's."""
+        """Return the columns of a version without rows: those of the empty frames given, else the base's."""
         schemas = [formats.parse_schema(text) for text in dict.fromkeys(written.empty_schemas)]
         return named_types(schemas) or (self.base.manifest.schema if self.base else {})
 
 
 def _base_partitions(base: VersionContents) -> dict[str, PublishedPartition]:
-    held = {row["partition"]: PublishedPartition(row, []) for row in base.partitions.iter_rows(named=True)}
+    published = {
+        row["partition"]: PublishedPartition(row, []) for row in base.partitions.iter_rows(named=True)
+    }
     for file in base.files.iter_rows(named=True):
-        held[file["partition"]].files.append(file)
-    return held
+        published[file["partition"]].files.append(file)
+    return published
 
 
 def _same_columns(one: StagedPartition) -> bool:
@@ -244,7 +245,7 @@ def _as_draft(base: Snapshot) -> Draft:
     )
 
 
-def _refuse_repeats(changes: Iterable[PartitionChange]) -> None:
+def _check_names(changes: Iterable[PartitionChange]) -> None:
     seen = Counter(change.partition for change in changes)
     repeated = [name for name, times in seen.items() if times > 1]
     if repeated:

@@ -1,4 +1,4 @@
-"""The tables a version keeps about itself, and how they become the same bytes every time."""
+"""The tables that a version keeps about itself, and Parquet whose bytes depend on its rows alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROW_GROUP_ROWS = 131_072
 UTC_TIME = pl.Datetime("us", "UTC")
 WATERMARKS = pl.List(pl.Struct({"name": pl.String, "at": UTC_TIME}))
 
-# One row a live data file; `schema` is JSON of column -> polars type, key_min/key_max: first key column.
+# One row per live data file; `schema` is JSON, column -> polars type; key_min and key_max are of the first key column.
 FILES: dict[str, pl.DataType] = {
     "path": pl.String(),
     "partition": pl.String(),
@@ -30,7 +30,7 @@ FILES: dict[str, pl.DataType] = {
     "version": pl.String(),
     "schema": pl.String(),
 }
-# One row a partition; added/updated/removed are of its last change.
+# One row per partition; added, updated and removed are the row counts of its last change.
 PARTITIONS: dict[str, pl.DataType] = {
     "partition": pl.String(),
     "changed_by": pl.String(),
@@ -76,10 +76,10 @@ QUARANTINE: dict[str, pl.DataType] = {
 
 
 def conform(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType], *, what: str) -> pl.LazyFrame:
-    """`frame` with the columns of `schema` first, cast to its types; other columns follow.
+    """Return `frame` with the columns of `schema` first, cast to its types; other columns follow.
 
     Raises:
-        PermanentError: a column is missing (a frame without any column counts as empty).
+        PermanentError: a column is missing (a frame without columns counts as empty).
     """
     present = frame.collect_schema().names()
     if not present:
@@ -92,44 +92,44 @@ def conform(frame: pl.LazyFrame, schema: Mapping[str, pl.DataType], *, what: str
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:
-    """The frame as parquet; the same rows give the same bytes."""
+    """Encode the frame as Parquet; the same rows give the same bytes."""
     buffer = io.BytesIO()
     frame.rechunk().write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     return buffer.getvalue()
 
 
 def sink_parquet(frame: pl.LazyFrame, path: Path) -> None:
-    """Stream the rows into a local parquet file, in order."""
+    """Stream the rows into a local Parquet file, in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.sink_parquet(path, compression="zstd", row_group_size=ROW_GROUP_ROWS, maintain_order=True)
 
 
 def read_parquet(data: bytes, columns: list[str] | None = None) -> pl.DataFrame:
-    """Parquet bytes as a frame."""
+    """Read Parquet bytes."""
     return pl.read_parquet(io.BytesIO(data), columns=columns)
 
 
 def sha256_of(data: bytes) -> str:
-    """The hex digest of some bytes."""
+    """Return the SHA-256 of `data`, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:
-    """The hex digest of a file, read in blocks."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def total(numbers: pl.Series) -> int:
-    """The sum of a column of integers."""
+    """Sum a column of integers."""
     return int(numbers.sum())
 
 
 def content_digest(frame: pl.LazyFrame, *, ignoring: Iterable[str] = ()) -> str:
-    """A digest of the rows whatever their order, in streaming memory.
+    """Compute a digest of the rows that does not depend on their order, in streaming memory.
 
-    Row hashes are stable within one polars version: after an upgrade equal content may look changed once,
-    which costs one ledger-only version and never hides a change.
+    Row hashes are stable within one polars version. After an upgrade, equal content may look changed once: this
+    costs one version without new data, and never hides a change.
     """
     skipped = set(ignoring)
     columns = sorted(name for name in frame.collect_schema().names() if name not in skipped)
@@ -139,26 +139,26 @@ def content_digest(frame: pl.LazyFrame, *, ignoring: Iterable[str] = ()) -> str:
 
 
 def schema_json(schema: Mapping[str, pl.DataType]) -> str:
-    """A frame's schema as JSON text of column -> type."""
+    """Write a schema as a JSON object, column -> type."""
     return json.dumps({name: str(dtype) for name, dtype in schema.items()})
 
 
 def parse_schema(text: str) -> pl.Schema:
-    """The schema that `schema_json` wrote."""
+    """Read what `schema_json` wrote."""
     return named_schema(json.loads(text))
 
 
 def named_schema(columns: Mapping[str, str]) -> pl.Schema:
-    """The schema of column -> type name.
+    """Build the schema of column -> type name.
 
     Raises:
-        PermanentError: a type name is none of polars'.
+        PermanentError: polars has no type of that name.
     """
     return pl.Schema({name: _dtype(dtype) for name, dtype in columns.items()})
 
 
 def merged_schema(schemas: Iterable[pl.Schema]) -> pl.Schema:
-    """Every column of `schemas`, first seen first, with a type that holds all of its values."""
+    """Return every column of `schemas`, in order of appearance, with a type that holds all of its values."""
     frames = [pl.DataFrame(schema=schema) for schema in schemas]
     return pl.concat(frames, how="diagonal_relaxed").schema if frames else pl.Schema()
 
@@ -169,14 +169,14 @@ def _dtype(text: str) -> pl.DataType:
         # "Int64" is a class, "List(Int64)" an instance: both are types to polars.
         dtype = built() if isinstance(built, type) else built
     except (SyntaxError, TypeError, ValueError, AttributeError) as error:
-        raise PermanentError(f"{text!r} is no polars type") from error
+        raise PermanentError(f"{text!r} is not a polars type") from error
     if not isinstance(dtype, pl.DataType):
-        raise PermanentError(f"{text!r} is no polars type")
+        raise PermanentError(f"{text!r} is not a polars type")
     return dtype
 
 
 def _build(node: ast.expr) -> Any:
-    # Only type names, their arguments and literals: text of a manifest is data, never code.
+    # Only type names, their arguments and literals: a manifest is data and must never run as code.
     if isinstance(node, ast.Name):
         found = getattr(pl, node.id)
         if not (isinstance(found, type) and issubclass(found, pl.DataType)):

@@ -1,4 +1,4 @@
-"""Which datasets, versions and tags there are."""
+"""List datasets, versions and tags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tnt_platform.lake.manifest import Manifest
 from tnt_platform.lake.snapshot import Snapshot, read_manifest
 from tnt_platform.storage.objects import Objects
 
-_READERS = 32
+_READ_AT_ONCE = 32
 _VERSIONS: dict[str, pl.DataType] = {
     "version": pl.String(),
     "created_at": formats.UTC_TIME,
@@ -34,7 +34,7 @@ _VERSIONS: dict[str, pl.DataType] = {
 
 
 def dataset_ids(objects: Objects) -> list[str]:
-    """The ids of all published datasets, sorted; an id may contain '/'."""
+    """Return the ids of all published datasets, sorted; an id may contain '/'."""
     found: list[str] = []
     pending = [""]
     while pending:
@@ -42,16 +42,16 @@ def dataset_ids(objects: Objects) -> list[str]:
         inside = objects.list_folders(f"{naming.DATASETS}{dataset}")
         if "index" in inside and objects.exists(naming.pointer_key(dataset.removesuffix("/"))):
             found.append(dataset.removesuffix("/"))
-        # A dataset's own folders are not datasets; what else is below it may be, as the steps of a dataset of series.
+        # `index` and `versions` belong to the dataset; every other folder below it may be a dataset, such as a step.
         pending.extend(f"{dataset}{folder}/" for folder in inside if folder not in ("index", "versions"))
     return sorted(found)
 
 
 def find_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
-    """The manifest of a version id or tag.
+    """Read the manifest of a version id or tag.
 
     Raises:
-        NotFound: neither; the message says which exist.
+        NotFound: there is no such version or tag; the message lists those that exist.
     """
     try:
         if not naming.is_version_id(version):
@@ -66,24 +66,24 @@ def find_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
 
 
 def tag(objects: Objects, dataset: str, version: str, name: str) -> None:
-    """Let `name` stand for a version, which then never expires.
+    """Tag a version as `name`; it never expires as long as it has a tag.
 
     Raises:
-        NotFound: no such version.
+        NotFound: there is no such version.
     """
     manifest = find_manifest(objects, dataset, version)
     key = naming.tag_key(dataset, name)
     objects.put(key, manifest.version_id.encode())
-    # An expiry takes the manifest first, then reads the tags again: one of the two sees the other.
+    # An expiry deletes the manifest first and then reads the tags again, so one of the two notices the other.
     if not objects.exists(naming.manifest_key(dataset, manifest.version_id)):
         objects.delete([key])
         raise NotFound(
-            f"{dataset} {manifest.version_id} expired while it was tagged; tag a version that is kept"
+            f"{dataset} {manifest.version_id} expired while it was being tagged; tag a version that is kept"
         )
 
 
 def tags(objects: Objects, dataset: str) -> dict[str, str]:
-    """Tag name -> version id."""
+    """Return tag name -> version id."""
     folder = naming.tags_folder(dataset)
     keys = objects.list(folder)["key"].to_list()
     found: dict[str, str] = {}
@@ -96,7 +96,7 @@ def tags(objects: Objects, dataset: str) -> dict[str, str]:
 
 
 def read_manifests(objects: Objects, dataset: str, versions: Iterable[str]) -> dict[str, Manifest]:
-    """The manifests of those `versions` that have one, read concurrently."""
+    """Read concurrently the manifests of those `versions` that have one."""
 
     def read(version: str) -> Manifest | None:
         try:
@@ -104,13 +104,13 @@ def read_manifests(objects: Objects, dataset: str, versions: Iterable[str]) -> d
         except NotFound:
             return None
 
-    with ThreadPoolExecutor(_READERS, "manifests") as pool:
+    with ThreadPoolExecutor(_READ_AT_ONCE, "manifests") as pool:
         found = [manifest for manifest in pool.map(read, versions) if manifest is not None]
     return {manifest.version_id: manifest for manifest in found}
 
 
 def published(manifests: dict[str, Manifest], current: Manifest) -> list[Manifest]:
-    """`current` and the versions before it, newest first, as far back as `manifests` knows them."""
+    """Return `current` and the versions before it, newest first, as far back as `manifests` has them."""
     chain = [current]
     while (parent := chain[-1].parent) is not None and parent in manifests:
         chain.append(manifests[parent])
@@ -118,7 +118,7 @@ def published(manifests: dict[str, Manifest], current: Manifest) -> list[Manifes
 
 
 def versions_table(objects: Objects, dataset: str, current: Snapshot | None) -> pl.DataFrame:
-    """The published and tagged versions that are kept, newest first.
+    """Return the published and tagged versions that are kept, newest first.
 
     Returns:
         version, created_at (UTC), parent, rows, partitions, partitions_changed, added, updated, removed
@@ -152,6 +152,6 @@ def _version_row(manifest: Manifest, names: list[str]) -> dict[str, object]:
         "note": manifest.note,
         "run_id": manifest.run_id,
         "code_version": manifest.code_version,
-        "held_because": manifest.held_because,
+        "held_because": manifest.paused_because,
         "rolled_back_to": manifest.rolled_back_to,
     }

@@ -1,4 +1,4 @@
-"""What a version says about itself: its manifest, and the change a caller asks for."""
+"""What is recorded of a version (its manifest), and what a caller wants to change (`PartitionChange`)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tnt_platform.errors import PermanentError
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Where the rows of a partition went: rows_in = published + quarantined + deduplicated + filtered."""
+    """What became of the rows of a partition: rows_in = published + quarantined + deduplicated + filtered."""
 
     rows_in: int = 0
     published: int = 0
@@ -26,7 +26,7 @@ class RowCounts:
 
     @property
     def balanced(self) -> bool:
-        """Whether every row that came in is accounted for."""
+        """Return whether every row that came in is accounted for."""
         parts = (self.published, self.quarantined, self.deduplicated, self.filtered)
         return min(self.rows_in, *parts) >= 0 and self.rows_in == sum(parts)
 
@@ -42,35 +42,40 @@ class RowCounts:
 
 @dataclass(frozen=True, eq=False)
 class PartitionChange:
-    """One partition's complete new content.
+    """The complete new content of one partition.
 
-    `data`: the rows, or parquet parts already written locally (they are moved into the version).
-    `inputs`: the ledger, one row a raw file: key, etag, size_bytes, last_modified, sha256,
-    status (accepted | rejected | kept), rows_in, rows_out, rows_quarantined, and any columns more.
-    `quarantine`: file_key, line_no, raw, reason_code, reason, first_seen_at; a frame or local parquet parts.
-    `keep`: paths of the base's files of this partition that stay live beside `data`.
+    Attributes:
+        data: the rows, or Parquet parts already written locally (they are moved into the version).
+        inputs: the ledger, one row per raw file: key, etag, size_bytes, last_modified, sha256, status (accepted,
+            rejected or kept), rows_in, rows_out, rows_quarantined, and any further columns.
+        quarantine: file_key, line_no, raw, reason_code, reason, first_seen_at; a frame or local Parquet parts.
+        keep: paths of the base's files of this partition that stay live beside `data`.
     """
 
     partition: str
     data: pl.DataFrame | pl.LazyFrame | Sequence[Path]
-    inputs: pl.DataFrame
-    quarantine: pl.DataFrame | Sequence[Path]
-    counts: RowCounts
-    inputs_digest: str
+    inputs: pl.DataFrame = field(default_factory=pl.DataFrame)
+    quarantine: pl.DataFrame | Sequence[Path] = field(default_factory=pl.DataFrame)
+    counts: RowCounts = RowCounts()
+    inputs_digest: str = ""
     keep: Sequence[str] = ()
     watermarks: Mapping[str, datetime] = field(default_factory=dict)
     removed: bool = False
 
     @classmethod
+    def of_rows(cls, partition: str, rows: pl.DataFrame, **fields: Any) -> PartitionChange:
+        """Replace `partition` by `rows`, all of which came in and are published; `fields` are the other fields."""
+        return cls(partition, rows, counts=RowCounts(rows_in=rows.height, published=rows.height), **fields)
+
+    @classmethod
     def removal(cls, partition: str) -> PartitionChange:
-        """The change that takes `partition` away."""
-        nothing = pl.DataFrame()
-        return cls(partition, nothing, nothing, nothing, RowCounts(), "", removed=True)
+        """Remove `partition` from the dataset."""
+        return cls(partition, pl.DataFrame(), removed=True)
 
 
 @dataclass(frozen=True)
 class RowChanges:
-    """How many rows, by key, a change added, updated and removed."""
+    """How many rows, compared by key, a change added, updated and removed."""
 
     added: int = 0
     updated: int = 0
@@ -87,10 +92,10 @@ class RowChanges:
 
 @dataclass(frozen=True)
 class Changelog:
-    """What one version changed against its parent.
+    """What one version changed compared with its parent.
 
-    `partitions_changed` is complete; `by_partition` has its first 1,000 with changed rows, so that the
-    manifest of a first publish of many partitions stays small (partitions.parquet has them all).
+    `partitions_changed` is complete; `by_partition` has only the first 1,000 with changed rows, so that the
+    manifest stays small after a publish of many partitions (partitions.parquet has them all).
     """
 
     added: int = 0
@@ -103,7 +108,7 @@ class Changelog:
 
     @classmethod
     def of(cls, changes: Mapping[str, RowChanges]) -> Changelog:
-        """Sum the changes of each partition."""
+        """Sum the row changes of each partition."""
         names = sorted(changes)
         total = sum(changes.values(), RowChanges())
         listed = {name: changes[name] for name in names if changes[name]}
@@ -115,9 +120,12 @@ class Changelog:
 class Manifest:
     """The small, readable file of one version; files.parquet and partitions.parquet beside it hold the lists.
 
-    `schema` maps a column to its polars type; `counts` sums all partitions; `watermarks` has the last
-    observation a series; `held_because` tells the sensor to leave the dataset alone after a rollback; `about` is what
-    the publisher wants to say beyond that (JSON values).
+    Attributes:
+        schema: column -> polars type.
+        counts: the sum over all partitions.
+        watermarks: series -> time of its last observation.
+        paused_because: why the sensor must leave the dataset alone after a rollback, until the next publish.
+        about: JSON values that the publisher adds.
     """
 
     version_id: str
@@ -139,25 +147,27 @@ class Manifest:
     size_bytes: int
     files_sha256: str
     partitions_sha256: str
-    held_because: str | None = None
+    paused_because: Annotated[str | None, Field(alias="held_because")] = None  # the key of older manifests
     rolled_back_to: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """The manifest as indented JSON."""
-        return _ADAPTER.dump_json(self, indent=1)
+        """Write the manifest as indented JSON."""
+        return _ADAPTER.dump_json(self, indent=1, by_alias=True)
 
     @classmethod
     def from_json(cls, data: bytes, *, key: str) -> Manifest:
-        """Read a manifest; unknown fields of a later release are ignored.
+        """Read a manifest; unknown fields, of a later release, are ignored.
 
         Raises:
-            PermanentError: `data` is no manifest.
+            PermanentError: `data` is not a manifest.
         """
         try:
             return _ADAPTER.validate_json(data)
         except ValidationError as error:
-            raise PermanentError(f"{key} is no manifest ({error.error_count()} faults: {error})") from error
+            raise PermanentError(
+                f"{key} is not a manifest ({error.error_count()} errors: {error}); roll back to a version that verifies"
+            ) from error
 
 
 _ADAPTER = TypeAdapter(Manifest)

@@ -1,4 +1,4 @@
-"""Where each object of a dataset lies, and what its names may look like."""
+"""The keys of a dataset's objects, and which names are valid."""
 
 from __future__ import annotations
 
@@ -12,103 +12,103 @@ DATASETS = "datasets/"
 _TIME_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-# One set of characters that is plain in a file name, an S3 key and a URL alike.
+# Characters that need no escaping in a file name, an S3 key or a URL.
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*")
 _RESERVED = frozenset({"index", "versions"})
 
 
 def dataset_folder(dataset: str) -> str:
-    """The folder of one dataset, with its trailing slash.
+    """Return the folder of one dataset, with its trailing slash.
 
     Raises:
-        ConfigError: the id is empty, has an odd character, or a segment named index or versions.
+        ConfigError: the id is empty, has an invalid character, or a segment named index or versions.
     """
     segments = dataset.split("/")
     if not all(_SEGMENT.fullmatch(part) and part not in _RESERVED for part in segments):
         raise ConfigError(
-            f"{dataset!r} can't be a dataset id: use segments of letters, digits and _ . = + - joined "
+            f"{dataset!r} is not a valid dataset id: use segments of letters, digits and _ . = + - joined "
             "by '/', none of them 'index' or 'versions'"
         )
     return f"{DATASETS}{dataset}/"
 
 
 def check_partition_name(partition: str) -> None:
-    """Refuse a partition name that would not be a plain path.
+    """Check that a partition name can be part of a key.
 
     Raises:
-        ConfigError: the name is empty or has an odd character.
+        ConfigError: the name is empty or has an invalid character.
     """
     if not all(_SEGMENT.fullmatch(part) for part in partition.split("/")):
         raise ConfigError(
-            f"{partition!r} can't be a partition: use segments of letters, digits and _ . = + - joined by '/'"
+            f"{partition!r} is not a valid partition name: use segments of letters, digits and _ . = + - joined by '/'"
         )
 
 
 def pointer_key(dataset: str) -> str:
-    """The object that holds the id of the current version."""
+    """Return the key of the object that holds the id of the current version."""
     return f"{dataset_folder(dataset)}index/current_version.txt"
 
 
 def notified_key(dataset: str) -> str:
-    """The object that holds the id of the version that subscribers were told about last."""
+    """Return the key of the object that holds the id of the last version that subscribers were notified of."""
     return f"{dataset_folder(dataset)}index/notified_version.txt"
 
 
 def tags_folder(dataset: str) -> str:
-    """The folder of the dataset's tags."""
+    """Return the folder of the dataset's tags."""
     return f"{dataset_folder(dataset)}index/tags/"
 
 
 def tag_key(dataset: str, name: str) -> str:
-    """The object that holds the version id a tag names.
+    """Return the key of the object that holds the version id of a tag.
 
     Raises:
-        ConfigError: the name has an odd character or looks like a version id.
+        ConfigError: the name has an invalid character or looks like a version id.
     """
     if not _TAG.fullmatch(name) or is_version_id(name):
         raise ConfigError(
-            f"{name!r} can't be a tag: use up to 100 letters, digits and _ . -, not a version id"
+            f"{name!r} is not a valid tag: use up to 100 letters, digits and _ . -, not a version id"
         )
     return f"{tags_folder(dataset)}{name}.txt"
 
 
 def versions_folder(dataset: str) -> str:
-    """The folder that holds every version's folder."""
+    """Return the folder that holds the folders of all versions."""
     return f"{dataset_folder(dataset)}versions/"
 
 
 def version_folder(dataset: str, version: str) -> str:
-    """The folder of one version, with its trailing slash."""
+    """Return the folder of one version, with its trailing slash."""
     return f"{versions_folder(dataset)}{version}/"
 
 
 def manifest_key(dataset: str, version: str) -> str:
-    """The manifest of one version."""
+    """Return the key of one version's manifest."""
     return f"{version_folder(dataset, version)}manifest.json"
 
 
 def files_key(dataset: str, version: str) -> str:
-    """The list of one version's live data files."""
+    """Return the key of the list of one version's live data files."""
     return f"{version_folder(dataset, version)}files.parquet"
 
 
 def partitions_key(dataset: str, version: str) -> str:
-    """The list of one version's partitions."""
+    """Return the key of the list of one version's partitions."""
     return f"{version_folder(dataset, version)}partitions.parquet"
 
 
 def is_version_id(text: str) -> bool:
-    """Whether `text` has the shape of a version id."""
+    """Return whether `text` has the form of a version id."""
     return _VERSION_ID.fullmatch(text) is not None
 
 
 def version_time(version: str) -> datetime:
-    """The UTC time inside a version id."""
+    """Return the UTC time in a version id."""
     return datetime.strptime(version.split("-")[0], _TIME_FORMAT).replace(tzinfo=UTC)
 
 
 def new_version_id(now: datetime, entropy: Callable[[int], bytes], *, after: str | None = None) -> str:
-    """A unique id that sorts by time, and after `after` even when this clock runs behind its writer's."""
+    """Make a unique id that sorts by time, and after the id `after` even if this clock is behind its writer's."""
     moment = now.astimezone(UTC)
     if after is not None:
         moment = max(moment, version_time(after) + timedelta(microseconds=1))

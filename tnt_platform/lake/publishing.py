@@ -1,4 +1,4 @@
-"""Write, audit, publish: every link of every dataset goes through here."""
+"""Write, audit, publish: every step of every dataset is published here."""
 
 from __future__ import annotations
 
@@ -24,33 +24,43 @@ CONFLICT_RETRIES = 8
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a flow reads and writes: raw files, published versions, scratch space."""
+class Workspace:
+    """Where a step reads and writes: raw files, the lake with its published versions, a local scratch folder."""
 
     raw: Objects
     lake: Objects
     store: VersionedStore
     scratch: Path
 
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The clock (UTC) of everything that happens here, so that a test sets one clock only."""
+        return self.store.clock
 
-def open_place(settings: Settings) -> Place:
+
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def open_workspace(settings: Settings, *, clock: Callable[[], datetime] = utc_now) -> Workspace:
     """Open the raw files and the lake that `settings` name."""
     options = settings.s3_options()
     settings.scratch.mkdir(parents=True, exist_ok=True)
     lake = Objects.open(settings.lake_url, options=options)
     store = VersionedStore(
         lake,
-        clock=lambda: datetime.now(UTC),
+        clock=clock,
         entropy=secrets.token_bytes,
         code_version=version("tnt_platform"),
         scratch=settings.scratch,
     )
-    return Place(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
+    return Workspace(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What a check found; `sample` holds the offending rows, if any. One that is not `blocking` only warns."""
+    """What a check found; `sample` has the first offending rows. A check that is not `blocking` only warns."""
 
     name: str
     passed: bool
@@ -64,7 +74,7 @@ Check = Callable[[Snapshot], CheckOutcome]
 
 @dataclass(frozen=True)
 class Published:
-    """One link of one dataset for one partition, as published (or found unchanged)."""
+    """One partition of one step, as published or found unchanged; `facts` go into its metadata."""
 
     dataset: str
     partition: str
@@ -76,15 +86,15 @@ class Published:
     duration_s: float = 0.0
 
     def with_facts(self, facts: Mapping[str, object]) -> Published:
-        """The same with more to show in its metadata."""
+        """Return a copy with further facts."""
         return replace(self, facts={**self.facts, **facts})
 
     def preview(self) -> pl.DataFrame:
-        """The first rows of the partition."""
+        """Return the first rows of the partition."""
         return self.snapshot.scan([self.partition]).head(PREVIEW_ROWS).collect()
 
     def reasons(self) -> pl.DataFrame:
-        """Quarantined rows by reason_code: rows (UInt32), example (file:line raw)."""
+        """Count the quarantined rows: reason_code, rows (UInt32), example (file:line raw), reason."""
         example = pl.format("{}:{} {}", "file_key", "line_no", pl.col("raw").fill_null("").str.slice(0, 80))
         return (
             self.snapshot.quarantine([self.partition])
@@ -95,70 +105,72 @@ class Published:
 
 
 def publish_checked(
-    place: Place,
-    *,
-    base: Snapshot | None,
+    workspace: Workspace,
     dataset: str,
     change: PartitionChange,
+    *,
+    base: Snapshot | None,
     key: Sequence[str],
     checks: Sequence[Check | CheckOutcome],
     run_id: str,
     also: Sequence[PartitionChange] = (),
     about: Mapping[str, object] | None = None,
 ) -> Published:
-    """Write a draft, run the checks on what was written, and only then move the pointer.
+    """Write a draft, run the checks on what was written, and commit it only if they pass.
 
-    `also` are changes of other partitions that become visible with `change`, or not at all. A check that was made
-    on the frames already is given as its outcome; `about` goes into the manifest.
+    Args:
+        also: changes of other partitions that become visible together with `change`.
+        checks: run on the draft; one that ran on the frames already is given as its outcome.
+        about: JSON values for the manifest.
 
     Raises:
-        CheckFailed: a check refused the draft; it stays readable under its version id, unpublished.
-        PublishConflict: the partition moved on since `base`.
+        CheckFailed: a blocking check failed; the draft stays readable by its version id, unpublished.
+        PublishConflict: a partition changed since `base`.
     """
     changes = [change, *also]
-    draft = place.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
-    found = (check if isinstance(check, CheckOutcome) else check(draft) for check in checks)
-    outcomes = (_rows_conserved(changes), *found)
+    draft = workspace.store.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, about=about)
+    results = (check if isinstance(check, CheckOutcome) else check(draft) for check in checks)
+    outcomes = (_rows_conserved(changes), *results)
     failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
     if failed:
-        said = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
+        reasons = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
         raise CheckFailed(
-            f"{dataset} {change.partition} was not published: {said}. "
-            f"The refused draft is version {draft.version}; what was published before is untouched.",
+            f"{dataset} {change.partition} was not published: {reasons}. "
+            f"The draft is kept as version {draft.version}; the published version is untouched.",
             outcomes,
         )
-    snapshot = place.store.commit(draft)
+    snapshot = workspace.store.commit(draft)
     return Published(dataset, change.partition, snapshot, not draft.unchanged, change.counts, outcomes)
 
 
-def retry_conflicts(link: Callable[[], Published]) -> Published:
-    """Run a link again from the current snapshot when another run replaced its partition meanwhile."""
+def retry_conflicts(step: Callable[[], Published]) -> Published:
+    """Publish a step; after a conflict with another run, compute it again from the current snapshot."""
     started = time.monotonic()
     for _ in range(CONFLICT_RETRIES - 1):
         try:
-            return replace(link(), duration_s=time.monotonic() - started)
+            return replace(step(), duration_s=time.monotonic() - started)
         except PublishConflict:
             continue
-    return replace(link(), duration_s=time.monotonic() - started)
+    return replace(step(), duration_s=time.monotonic() - started)
 
 
 def as_ledger(inputs: pl.DataFrame) -> pl.DataFrame:
-    """`inputs` with every column of a ledger; what a step has nothing to say about is null."""
+    """Return `inputs` with all columns of a ledger; a column that the step does not record is null."""
     return pl.concat([pl.DataFrame(schema=LEDGER), inputs], how="diagonal_relaxed")
 
 
 def _rows_conserved(changes: Sequence[PartitionChange]) -> CheckOutcome:
     counts = sum((change.counts for change in changes), RowCounts())
-    said = (
+    description = (
         f"{counts.rows_in} in = {counts.published} published + {counts.quarantined} quarantined "
         f"+ {counts.deduplicated} deduplicated + {counts.filtered} filtered"
     )
     balanced = all(change.counts.balanced for change in changes)
-    return CheckOutcome("rows_conserved", balanced, said)
+    return CheckOutcome("rows_conserved", balanced, description)
 
 
 def unique_keys(dataset_key: Sequence[str], partition: str) -> Check:
-    """No two rows of the partition share the dataset's key."""
+    """Check that no two rows of the partition share the dataset's key."""
 
     def check(draft: Snapshot) -> CheckOutcome:
         rows = draft.scan([partition], columns=list(dataset_key))
@@ -166,65 +178,65 @@ def unique_keys(dataset_key: Sequence[str], partition: str) -> Check:
             rows.group_by(dataset_key).len("rows").filter(pl.col("rows") > 1).collect(engine="streaming")
         )
         name = " + ".join(dataset_key)
-        said = (
+        description = (
             f"{repeated.height} values of {name} occur more than once"
             if repeated.height
             else f"{name} is unique"
         )
-        return CheckOutcome("unique_keys", repeated.is_empty(), said, repeated.head(PREVIEW_ROWS))
+        return CheckOutcome("unique_keys", repeated.is_empty(), description, repeated.head(PREVIEW_ROWS))
 
     return check
 
 
 def rows_in_file_order(partition: str) -> Check:
-    """(file_key, line_no) is unique: proven by order, so that 20 million rows need no hash table."""
+    """Check that (file_key, line_no) is unique, by order: 20 million rows then need no hash table."""
 
     def check(draft: Snapshot) -> CheckOutcome:
-        found = _neighbours_that_differ(draft.scan([partition], columns=["file_key", "line_no"]))
-        beginnings = found.filter("begins")
-        out_of_order = found.height - beginnings.height
-        # A file's rows stand together, so the number of its beginnings is one.
-        split_files = beginnings.height - beginnings["file_key"].n_unique()
+        found = _file_starts_and_repeats(draft.scan([partition], columns=["file_key", "line_no"]))
+        file_starts = found.filter("starts")
+        out_of_order = found.height - file_starts.height
+        # The rows of a file are contiguous, so each file starts once.
+        split_files = file_starts.height - file_starts["file_key"].n_unique()
         passed = out_of_order == 0 and split_files == 0
-        said = (
+        description = (
             "file_key + line_no is unique"
             if passed
             else f"{out_of_order} lines repeat, {split_files} files are split"
         )
-        return CheckOutcome("unique_keys", passed, said)
+        return CheckOutcome("unique_keys", passed, description)
 
     return check
 
 
-def _neighbours_that_differ(rows: pl.LazyFrame) -> pl.DataFrame:
-    """The rows that begin another file than the row before (`begins`), or whose line_no does not rise within one."""
-    found = [pl.DataFrame(schema={"file_key": pl.String(), "begins": pl.Boolean()})]
+def _file_starts_and_repeats(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Return the rows that start another file (`starts`), and those whose line_no does not rise within a file."""
+    found = [pl.DataFrame(schema={"file_key": pl.String(), "starts": pl.Boolean()})]
     last_key: str | None = None
     last_line: int | None = None
-    # Piece by piece: in one streaming query `shift` holds more the more rows there are.
-    for piece in rows.collect_batches(maintain_order=True, engine="streaming"):
+    # In batches: in one streaming query, the memory of `shift` grows with the rows.
+    for batch in rows.collect_batches(maintain_order=True, engine="streaming"):
         same_file = (pl.col("file_key") == pl.col("file_key").shift(fill_value=last_key)).fill_null(
             value=False
         )
         repeats = pl.col("line_no") <= pl.col("line_no").shift(fill_value=last_line)
-        marked = piece.select("file_key", begins=~same_file, repeats=repeats)
-        found.append(marked.filter(pl.col("begins") | pl.col("repeats")).drop("repeats"))
-        if piece.height:
-            last_key, last_line = piece.row(-1)
+        marked = batch.select("file_key", starts=~same_file, repeats=repeats)
+        found.append(marked.filter(pl.col("starts") | pl.col("repeats")).drop("repeats"))
+        if batch.height:
+            last_key, last_line = batch.row(-1)
     return pl.concat(found)
 
 
 def values_in_range(partition: str, column: str, lowest: object, highest: object) -> Check:
-    """Every value of `column` lies in [lowest, highest] and none is null."""
+    """Check that every value of `column` is in [lowest, highest] and none is null."""
 
     def check(draft: Snapshot) -> CheckOutcome:
         outside = ~pl.col(column).is_between(pl.lit(lowest), pl.lit(highest)) | pl.col(column).is_null()
         offending = draft.scan([partition]).filter(outside).head(PREVIEW_ROWS).collect(engine="streaming")
-        said = (
+        description = (
             f"{column} within {lowest}..{highest}"
             if offending.is_empty()
             else f"{column} outside {lowest}..{highest}"
         )
-        return CheckOutcome(f"{column}_in_range", offending.is_empty(), said, offending)
+        return CheckOutcome(f"{column}_in_range", offending.is_empty(), description, offending)
 
     return check

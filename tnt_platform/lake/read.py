@@ -1,4 +1,4 @@
-"""Reading published data from Python: `tnt_platform.read(...)`."""
+"""Read published data from Python: `tnt_platform.read(...)`."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def read(
     *,
     environment: Mapping[str, str] | None = None,
 ) -> pl.LazyFrame:
-    """The published rows of `dataset`, lazily, such as `read("indec_ipc", series="INDEC_IPC_VARIACION_MENSUAL_PCT_M")`.
+    """Return the published rows, lazily, as in `read("indec_ipc", series="INDEC_IPC_VARIACION_MENSUAL_PCT_M")`.
 
     Args:
         dataset: a dataset of series, or `<dataset>/<step>` of any kind.
         version: a version id or tag; the current one by default.
-        as_of: what was current at that time (UTC) instead.
-        series: one code or several: only their files are opened where partitions tell.
+        as_of: instead, the version that was current at that time (UTC).
+        series: one code or several; where the partitions are by series, only their files are opened.
         start: only observations of periods from this day on.
-        environment: where `TNT_LAKE_URL` and the AWS variables are; the process's own by default.
+        environment: has `TNT_LAKE_URL` and the AWS variables; that of the process by default.
 
     Raises:
-        NotFound: no such dataset, version, or none that old; the message says which exist.
-        ConfigError: both `version` and `as_of`, or `series`/`start` of a dataset that has no series.
+        NotFound: there is no such dataset or version, or none that old; the message lists those that exist.
+        ConfigError: both `version` and `as_of` are given, or `series` or `start` for a dataset without series.
     """
     snapshot = snapshot_of(dataset, version=version, as_of=as_of, environment=environment)
-    codes = [series] if isinstance(series, str) else list(series) if series is not None else None
+    codes = [series] if isinstance(series, str) else series
     if codes is None and start is None:
         return snapshot.scan()
     if "internal_series_code" not in snapshot.schema:
         raise ConfigError(
-            f"{dataset} has no series: leave `series` and `start` out, and filter its columns instead"
+            f"{dataset} has no series: omit `series` and `start`, and filter its columns instead"
         )
     rows = snapshot.scan(_partitions(snapshot, codes, start))
     if codes is not None:
@@ -61,7 +61,7 @@ def snapshot_of(
     as_of: datetime | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Snapshot:
-    """The version of a dataset that `read` reads; its manifest, counts, ledger and quarantine."""
+    """Open the version that `read` reads, with its manifest, counts, ledger and quarantine."""
     if version is not None and as_of is not None:
         raise ConfigError("give either version or as_of, not both")
     settings = Settings.from_environment(os.environ if environment is None else environment)
@@ -85,20 +85,20 @@ def _as_of(objects: Objects, current: Snapshot, moment: datetime) -> Snapshot:
     if before.is_empty():
         oldest = str(table["created_at"].min())
         raise NotFound(
-            f"{current.dataset} has no version as old as {moment}; the oldest that is kept is of {oldest}"
+            f"{current.dataset} has no version as old as {moment}; the oldest that is kept was published at {oldest}"
         )
     return Snapshot(objects, history.find_manifest(objects, current.dataset, before["version"][0]))
 
 
 def _partitions(snapshot: Snapshot, codes: Sequence[str] | None, start: date | None) -> list[str]:
-    """The partitions that may hold the series from `start` on, told by their names."""
+    """Return the partitions that may hold the series from `start` on, judging by their names."""
     name = pl.col("partition")
     year = name.str.extract(r"year=(\d{4})").cast(pl.Int32)
     month = name.str.extract(r"month=(\d{2})").cast(pl.Int32)
     day = name.str.extract(r"^(\d{4}-\d{2}-\d{2})$")
     chosen = snapshot.files.select("partition")
     if codes is not None:
-        # Plain comparisons before the regular expressions: a dataset by month has tens of thousands of partitions.
+        # Compare before matching patterns: a dataset by month has tens of thousands of partitions.
         shared = ~name.str.contains("/year=", literal=True)
         chosen = chosen.filter(
             pl.any_horizontal(shared, *(name.str.starts_with(f"{c}/year=") for c in codes))

@@ -1,4 +1,4 @@
-"""Expiry by mark and sweep: what no kept version needs goes, nothing else."""
+"""Expire versions by mark and sweep: delete what no kept version needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tnt_platform.lake.manifest import Manifest
 from tnt_platform.lake.snapshot import current_snapshot
 from tnt_platform.storage.objects import Objects
 
-# How long files of an unpublished draft are left alone. A draft is refused by `commit` at half that age, so
-# that nothing is swept between its last check and its swap.
+# Files of a younger draft are kept. `commit` rejects a draft at half that age, so that its files are not deleted
+# between that check and the swap.
 GRACE = timedelta(hours=48)
 _DELETE_BATCH = 1_000
 
 
 @dataclass(frozen=True)
 class Expired:
-    """What an expiry removed, or would remove: published versions, and files with their size."""
+    """What an expiry deleted, or would delete: published versions, and files with their size."""
 
     versions: tuple[str, ...] = ()
     files: int = 0
@@ -32,13 +32,13 @@ class Expired:
 def expire(
     objects: Objects, dataset: str, *, keep: int, older_than: timedelta, now: datetime, dry_run: bool
 ) -> Expired:
-    """Remove versions beyond the newest `keep` that are older than `older_than` and not tagged.
+    """Delete untagged versions beyond the newest `keep` that are older than `older_than`.
 
     Raises:
         ConfigError: `keep` is below 1.
     """
     if keep < 1:
-        raise ConfigError(f"expire keeps at least the current version: keep={keep} must be 1 or more")
+        raise ConfigError(f"keep={keep} must be 1 or more: the current version never expires")
     listing = _listing(objects, dataset)
     current = current_snapshot(objects, dataset)
     if current is None:
@@ -47,22 +47,22 @@ def expire(
     chain = history.published(found, current.manifest)
     tagged = set(history.tags(objects, dataset).values())
     limit = now - older_than
-    doomed = [m for m in chain[keep:] if m.created_at < limit and m.version_id not in tagged]
+    expired = [m for m in chain[keep:] if m.created_at < limit and m.version_id not in tagged]
     if not dry_run:
-        doomed = _withdraw(objects, dataset, doomed)
+        expired = _withdraw(objects, dataset, expired)
         tagged = set(history.tags(objects, dataset).values())
-    gone = {manifest.version_id for manifest in doomed}
+    gone = {manifest.version_id for manifest in expired}
     kept = {m.version_id: m for m in chain if m.version_id not in gone}
     kept |= {version: found[version] for version in tagged - gone if version in found}
-    sweep = _unneeded(objects, listing, kept.values(), gone=gone, now=now)
+    unneeded = _unneeded(objects, listing, kept.values(), gone=gone, now=now)
     if not dry_run:
-        for start in range(0, sweep.height, _DELETE_BATCH):
-            objects.delete(sweep["key"].slice(start, _DELETE_BATCH).to_list())
-    return Expired(tuple(sorted(gone)), sweep.height, formats.total(sweep["size_bytes"]))
+        for start in range(0, unneeded.height, _DELETE_BATCH):
+            objects.delete(unneeded["key"].slice(start, _DELETE_BATCH).to_list())
+    return Expired(tuple(sorted(gone)), unneeded.height, formats.total(unneeded["size_bytes"]))
 
 
 def _listing(objects: Objects, dataset: str) -> pl.DataFrame:
-    """Every object in a version's folder, with the column `version`; folders of other names are not ours."""
+    """List every object in a version's folder, with the column `version`; other folders are ignored."""
     folder = naming.versions_folder(dataset)
     listing = objects.list(folder).with_columns(
         pl.col("key").str.slice(len(folder)).str.split("/").list.first().alias("version")
@@ -71,22 +71,22 @@ def _listing(objects: Objects, dataset: str) -> pl.DataFrame:
     return listing.filter(pl.col("version").is_in(ours))
 
 
-def _withdraw(objects: Objects, dataset: str, doomed: list[Manifest]) -> list[Manifest]:
-    """Take the manifests away, so that nobody tags or rolls back to them; give back those tagged before."""
-    keys = [naming.manifest_key(dataset, manifest.version_id) for manifest in doomed]
+def _withdraw(objects: Objects, dataset: str, expired: list[Manifest]) -> list[Manifest]:
+    """Delete the manifests, so that nobody can tag or roll back to them; restore those tagged meanwhile."""
+    keys = [naming.manifest_key(dataset, manifest.version_id) for manifest in expired]
     for start in range(0, len(keys), _DELETE_BATCH):
         objects.delete(keys[start : start + _DELETE_BATCH])
     tagged = set(history.tags(objects, dataset).values())
-    for manifest in doomed:
+    for manifest in expired:
         if manifest.version_id in tagged:
             objects.put(naming.manifest_key(dataset, manifest.version_id), manifest.to_json())
-    return [manifest for manifest in doomed if manifest.version_id not in tagged]
+    return [manifest for manifest in expired if manifest.version_id not in tagged]
 
 
 def _unneeded(
     objects: Objects, listing: pl.DataFrame, kept: Iterable[Manifest], *, gone: set[str], now: datetime
 ) -> pl.DataFrame:
-    """The listed objects that no kept version needs, except the folders of drafts still within GRACE."""
+    """Return the listed objects that no kept version needs, without the drafts younger than GRACE."""
     manifests = list(kept)
     published = gone | {manifest.version_id for manifest in manifests}
     spared = [
@@ -99,7 +99,7 @@ def _unneeded(
 
 
 def _needed(objects: Objects, manifests: list[Manifest]) -> pl.DataFrame:
-    """The keys of everything the versions of `manifests` are made of."""
+    """Return the keys of all objects that these versions consist of."""
     keys: list[pl.Series] = []
     lists: list[str] = []
     for manifest in manifests:

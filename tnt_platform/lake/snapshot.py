@@ -1,4 +1,4 @@
-"""One version of a dataset, opened for reading."""
+"""One version of a dataset, open for reading."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from tnt_platform.storage.objects import Objects, Pointer
 
 
 class Snapshot:
-    """A version that never changes, whatever is published after it.
+    """An immutable version, open for reading.
 
-    `files`: one row a live data file (formats.FILES). `partitions`: one row a partition (formats.PARTITIONS).
-    Both are read on first use. `pointer` is what the reader of the current version saw, for a later swap.
+    `pointer` is the pointer from which the current version was read, for a later swap.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Snapshot:
 
     @property
     def files(self) -> pl.DataFrame:
-        """One row a live data file; the columns are formats.FILES."""
+        """One row per live data file (formats.FILES); read on first use."""
         if self._files is None:
             key = naming.files_key(self.dataset, self.version)
             self._files = _read_table(self.objects, key, self.manifest.files_sha256)
@@ -50,7 +49,7 @@ class Snapshot:
 
     @property
     def partitions(self) -> pl.DataFrame:
-        """One row a partition: digest, counts, watermarks, last change; the columns are formats.PARTITIONS."""
+        """One row per partition: digest, counts, watermarks, last change (formats.PARTITIONS); read on first use."""
         if self._partitions is None:
             key = naming.partitions_key(self.dataset, self.version)
             self._partitions = _read_table(self.objects, key, self.manifest.partitions_sha256)
@@ -58,20 +57,20 @@ class Snapshot:
 
     @property
     def schema(self) -> pl.Schema:
-        """The columns and types that `scan` gives."""
+        """The columns and types of `scan`."""
         return formats.named_schema(self.manifest.schema)
 
     def partition(self, name: str) -> dict[str, Any] | None:
-        """The row of one partition, or None when the version has no such partition."""
+        """Return the row of one partition, or None if the version has no such partition."""
         return next(self.partitions.filter(pl.col("partition") == name).iter_rows(named=True), None)
 
     def scan(
         self, partitions: Sequence[str] | None = None, columns: Sequence[str] | None = None
     ) -> pl.LazyFrame:
-        """The published rows, lazily; columns an old partition lacks read as null, nothing is listed.
+        """Return the published rows, lazily; a column that an old file lacks is null. No listing is needed.
 
         Raises:
-            NotFound: a column of `columns` is not in the version.
+            NotFound: the version lacks one of `columns`.
         """
         unknown = [name for name in columns or () if name not in self.manifest.schema]
         if unknown:
@@ -81,15 +80,15 @@ class Snapshot:
         return frame if columns is None else frame.select(columns)
 
     def inputs(self, partition: str) -> pl.DataFrame:
-        """The ledger of one partition (formats.LEDGER and the columns its publisher added); empty if none."""
+        """Return the ledger of one partition (formats.LEDGER and its publisher's columns); empty if it has none."""
         return self.all_inputs([partition]).drop("partition")
 
     def all_inputs(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-        """The ledgers of several partitions, with the column `partition` first; read concurrently."""
+        """Return the ledgers of several partitions, with the column `partition` first; read concurrently."""
         return self._gathered("ledger_path", partitions, formats.LEDGER)
 
     def quarantine(self, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-        """The quarantined rows, with the column `partition` first (then formats.QUARANTINE)."""
+        """Return the quarantined rows: `partition`, then formats.QUARANTINE."""
         return self._gathered("quarantine_path", partitions, formats.QUARANTINE)
 
     def _gathered(
@@ -106,10 +105,9 @@ class Snapshot:
 
 
 class Draft(Snapshot):
-    """A written version that is not published: checks read it as any snapshot, `commit` makes it current.
+    """A version that is written but not committed: checks read it like any snapshot.
 
-    `unchanged`: its content equals `base`, nothing was written, and it reads as the base.
-    `replaced`: the partitions it replaces or removes; `manifest.changelog` sums what that changed.
+    `replaced` are the partitions that it replaces or removes.
     """
 
     def __init__(
@@ -127,14 +125,14 @@ class Draft(Snapshot):
 
     @property
     def unchanged(self) -> bool:
-        """Whether committing this draft would leave the dataset as it is."""
+        """Whether its content equals the base: then nothing was written, and it reads as the base."""
         return self.base is not None and self.base.version == self.version
 
 
 def scan_files(
     objects: Objects, files: pl.DataFrame, schema: pl.Schema, *, path_column: str | None = None
 ) -> pl.LazyFrame:
-    """The rows of `files` (path, schema) as `schema`, by as few scans as their types allow."""
+    """Scan `files` (path, schema) as `schema`, in as few scans as their types allow."""
     frames = []
     apart = [text for text in files["schema"].unique(maintain_order=True) if not _fits(text, schema)]
     usual = files.filter(~pl.col("schema").is_in(apart))["path"] if apart else files["path"]
@@ -153,7 +151,7 @@ def scan_files(
 def scan_paths(
     objects: Objects, paths: pl.Series, schema: pl.Schema, *, path_column: str | None = None
 ) -> pl.LazyFrame:
-    """Parquet objects by key as one lazy frame; missing columns are null."""
+    """Scan Parquet objects as one lazy frame; a missing column is null."""
     return pl.scan_parquet(
         [objects.polars_url(path) for path in paths],
         schema=schema,
@@ -168,7 +166,7 @@ def scan_paths(
 def cast_to(
     frame: pl.LazyFrame, stored: pl.Schema, schema: pl.Schema, *, also: Sequence[str] = ()
 ) -> pl.LazyFrame:
-    """`frame`, of the columns `stored`, as `schema`: cast, missing columns null; `also` is passed through."""
+    """Cast `frame`, which has the columns `stored`, to `schema`; missing columns are null, `also` pass through."""
     return frame.select(
         *(
             pl.col(name).cast(dtype) if name in stored else pl.lit(None, dtype).alias(name)
@@ -192,14 +190,14 @@ def _read_table(objects: Objects, key: str, sha256: str) -> pl.DataFrame:
     body = objects.get(key)
     if formats.sha256_of(body) != sha256:
         raise PermanentError(
-            f"{key} is not the table its manifest names: it was overwritten or damaged; roll back to a "
+            f"{key} has another hash than its manifest says: it was overwritten or damaged; roll back to a "
             "version that verifies"
         )
     return formats.read_parquet(body)
 
 
 def read_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
-    """The manifest of one version.
+    """Read the manifest of one version.
 
     Raises:
         NotFound: there is no such version.
@@ -209,7 +207,7 @@ def read_manifest(objects: Objects, dataset: str, version: str) -> Manifest:
 
 
 def ancestors(objects: Objects, manifest: Manifest, *, until: str | None) -> Iterator[str]:
-    """The ids of `manifest` and the versions before it, newest first, up to but not with `until`."""
+    """Yield the ids of `manifest` and the versions before it, newest first, up to but without `until`."""
     while manifest.version_id != until:
         yield manifest.version_id
         if manifest.parent is None or manifest.parent == until:
@@ -221,7 +219,7 @@ def ancestors(objects: Objects, manifest: Manifest, *, until: str | None) -> Ite
 
 
 def current_snapshot(objects: Objects, dataset: str) -> Snapshot | None:
-    """The published version, or None before the first publish; two reads."""
+    """Open the current version in two reads; None before the first publish."""
     key = naming.pointer_key(dataset)
     pointer = objects.read_pointer(key)
     while pointer is not None:
@@ -229,7 +227,7 @@ def current_snapshot(objects: Objects, dataset: str) -> Snapshot | None:
         try:
             return Snapshot(objects, read_manifest(objects, dataset, version), pointer=pointer)
         except NotFound:
-            # Between the two reads others may have published and expired what we saw.
+            # Between the two reads, others may have published and expired this version.
             again = objects.read_pointer(key)
             if again is not None and again.value == pointer.value:
                 raise

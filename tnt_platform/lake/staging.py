@@ -1,4 +1,4 @@
-"""One partition's change, held against the base: what would really be different."""
+"""Compare one partition's change with the base, and encode what is new."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tnt_platform.lake.manifest import PartitionChange, RowChanges
 from tnt_platform.lake.parquet_part import ParquetPart, part_of_file, part_of_frame, parts_of
 from tnt_platform.storage.objects import Objects
 
-_SAME_EVENT = ["file_key", "line_no", "reason_code", "raw"]
+_SAME_ROW = ["file_key", "line_no", "reason_code", "raw"]
 
 
 @dataclass
 class PublishedPartition:
-    """What the base holds of one partition: its row, and its files by path."""
+    """One partition as the base has it: its row of partitions.parquet and its files, by path."""
 
     row: Mapping[str, Any] | None
     files: list[dict[str, Any]]
@@ -31,7 +31,7 @@ class PublishedPartition:
 class StagedPartition:
     """A change whose new objects are ready to upload.
 
-    `rows_changed` is None while only a comparison by key can tell it.
+    `rows_changed` is None until the rows have been compared by key.
     """
 
     change: PartitionChange
@@ -50,10 +50,12 @@ class StagedPartition:
 
     @property
     def changed(self) -> bool:
-        """Whether anything a reader can see differs from the base."""
+        """Whether anything that a reader can see differs from the base."""
         row = self.base.row
-        if self.change.removed or row is None:
-            return not (self.change.removed and row is None)
+        if row is None:
+            return not self.change.removed
+        if self.change.removed:
+            return True
         before = [{"name": mark["name"], "at": mark["at"]} for mark in row["watermarks"]]
         return (
             self.data_changed
@@ -74,10 +76,10 @@ def stage(
     scratch: Path,
     now: datetime,
 ) -> StagedPartition:
-    """Encode one partition's new objects and check that its counts add up.
+    """Encode one partition's new objects, and check that its counts add up.
 
     Raises:
-        PermanentError: the counts don't balance, don't match the rows, or `keep` names an unknown file.
+        PermanentError: the counts don't balance or don't match the rows, or `keep` names an unknown file.
     """
     name = change.partition
     if change.removed:
@@ -87,7 +89,7 @@ def stage(
         )
     kept, dropped = _kept(change, base)
     parts = parts_of(change.data, key=key, scratch=scratch / "data", name=name)
-    _refuse_lost_rows(change, parts, kept)
+    _check_counts(change, parts, kept)
     ledger = _ledger(change)
     quarantine, digest = _quarantine(change, base, objects, scratch, now)
     live = [part for part in parts if part.rows]
@@ -110,16 +112,17 @@ def stage(
     )
 
 
-def _refuse_lost_rows(change: PartitionChange, parts: list[ParquetPart], kept: list[dict[str, Any]]) -> None:
+def _check_counts(change: PartitionChange, parts: list[ParquetPart], kept: list[dict[str, Any]]) -> None:
     if not change.counts.balanced:
         raise PermanentError(
-            f"partition {change.partition}: rows in are not the sum of where they went: {change.counts}"
+            f"partition {change.partition}: rows in are not the sum of the other counts: {change.counts}; count every "
+            "row as published, quarantined, deduplicated or filtered"
         )
     height = sum(part.rows for part in parts) + sum(file["rows"] for file in kept)
     if height != change.counts.published:
         raise PermanentError(
-            f"partition {change.partition}: {height} rows were given and {change.counts.published} counted as "
-            "published"
+            f"partition {change.partition}: {height} rows were given, but {change.counts.published} counted as "
+            "published; count what is given"
         )
 
 
@@ -138,7 +141,7 @@ def _kept(
 
 
 def _ledger(change: PartitionChange) -> bytes | None:
-    """The ledger in the order of its keys, so that equal content gives equal bytes."""
+    """Encode the ledger sorted by key, so that equal content gives equal bytes."""
     if change.inputs.is_empty():
         return None
     rows = change.inputs
@@ -154,7 +157,7 @@ def _same_files(parts: list[ParquetPart], dropped: list[dict[str, Any]]) -> bool
 
 
 def _known_changes(parts: list[ParquetPart], dropped: list[dict[str, Any]]) -> RowChanges | None:
-    """The row changes that need no comparison: the same bytes, only new rows, or only rows that go."""
+    """Return the row changes where no comparison is needed: equal files, only new rows, or only removed rows."""
     if _same_files(parts, dropped):
         return RowChanges()
     if not dropped:
@@ -167,16 +170,16 @@ def _known_changes(parts: list[ParquetPart], dropped: list[dict[str, Any]]) -> R
 def _quarantine(
     change: PartitionChange, base: PublishedPartition, objects: Objects, scratch: Path, now: datetime
 ) -> tuple[ParquetPart | None, str | None]:
-    """The quarantine file (None when empty, or when the base's is as good) and the digest of its content."""
+    """Return the quarantine file (None if it is empty or equals the base's) and the digest of its content."""
     in_memory = isinstance(change.quarantine, pl.DataFrame)
     if in_memory and not change.counts.quarantined and not len(change.quarantine):
-        return None, None  # the usual case, without the price of a query
+        return None, None  # the usual case, without a query
     rows = _quarantine_rows(change)
     found = rows.select(pl.len()).collect(engine="streaming").item()
     if found < change.counts.quarantined:
         raise PermanentError(
             f"partition {change.partition}: {change.counts.quarantined} rows were counted as quarantined, "
-            f"the quarantine has {found}"
+            f"but the quarantine has {found}; give a row for each"
         )
     if not found:
         return None, None
@@ -204,7 +207,7 @@ def _quarantine_rows(change: PartitionChange) -> pl.LazyFrame:
 def _with_first_seen(
     rows: pl.LazyFrame, base: PublishedPartition, objects: Objects, now: datetime
 ) -> pl.LazyFrame:
-    """Rows the base quarantined too keep the time they were first seen."""
+    """Keep first_seen_at of the rows that the base has in quarantine too."""
     fallback = pl.col("first_seen_at").fill_null(pl.lit(now, formats.UTC_TIME))
     path = base.row["quarantine_path"] if base.row else None
     if path is None:
@@ -215,6 +218,6 @@ def _with_first_seen(
         hive_partitioning=False,
         storage_options=objects.polars_options(),
     )
-    seen = before.group_by(_SAME_EVENT).agg(pl.col("first_seen_at").min().alias("#seen"))
-    joined = rows.join(seen, on=_SAME_EVENT, how="left", nulls_equal=True, maintain_order="left")
+    seen = before.group_by(_SAME_ROW).agg(pl.col("first_seen_at").min().alias("#seen"))
+    joined = rows.join(seen, on=_SAME_ROW, how="left", nulls_equal=True, maintain_order="left")
     return joined.with_columns(pl.col("#seen").fill_null(fallback).alias("first_seen_at")).drop("#seen")

@@ -1,4 +1,4 @@
-"""What a link was computed from: the upstream partition, named in the link's own ledger."""
+"""The upstream partition that a step was computed from, as its own ledger records it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LEDGER_SCHEMA = {"key": pl.Utf8, "etag": pl.Utf8, "size_bytes": pl.Int64, "recip
 
 @dataclass(frozen=True)
 class Upstream:
-    """One partition of the dataset a link reads, pinned to the version it was read from.
+    """One partition of the dataset that a step reads, pinned to the version it was read from.
 
-    `inputs_digest` is what the link that reads it carries: see `digest_after`.
+    `inputs_digest` becomes the inputs_digest of the step that reads it: see `digest_after`.
     """
 
     dataset: str
@@ -32,13 +32,13 @@ class Upstream:
         """Pin `partition` of the current version.
 
         Raises:
-            NotFound: the upstream was never published for this partition.
+            NotFound: the upstream has no such partition yet.
         """
         snapshot = store.current(dataset)
         row = snapshot.partition(partition) if snapshot else None
         if snapshot is None or row is None:
             raise NotFound(
-                f"{dataset} has no partition {partition}: materialize it first, or the whole chain at once"
+                f"{dataset} has no partition {partition}: materialize it first, or all steps in one run"
             )
         digest = snapshot.partitions.filter(partition=partition).select(digest_after()).item()
         return cls(dataset, partition, row["changed_by"], digest, snapshot)
@@ -50,11 +50,11 @@ class Upstream:
 
     @property
     def file_times(self) -> pl.DataFrame:
-        """When each file of a shipments partition was uploaded, as it was read: file_key, last_modified."""
+        """When each file of a shipments partition was uploaded: file_key, last_modified."""
         return self.snapshot.inputs(self.partition).select("last_modified", file_key="key")
 
     def ledger(self, recipe: str) -> pl.DataFrame:
-        """One input row: which version of the upstream partition, and the recipe applied to it."""
+        """Return the ledger: one row with the version of the upstream partition and the recipe applied to it."""
         row = {
             "key": f"{self.dataset}@{self.partition}",
             "etag": self.changed_by,
@@ -65,25 +65,25 @@ class Upstream:
 
 
 def digest_after() -> pl.Expr:
-    """The inputs_digest of a link, from the row in partitions.parquet of the link before it.
+    """Return the inputs_digest of a step as an expression on partitions.parquet of the step before it.
 
-    It is the digest of the raw files, carried along, and the version of the link before: so a link that is
-    behind is seen without reading a ledger, also when the same files were read in another way.
+    It joins the digest of the raw files and the version of the step before. So a step that is behind is found
+    without reading a ledger, even if the same files were read by another recipe.
     """
     return pl.concat_str(raw_digest(), pl.lit("@"), "changed_by")
 
 
 def raw_digest() -> pl.Expr:
-    """The part of `inputs_digest` that tells which raw files a link was made from."""
+    """Return the part of `inputs_digest` that identifies the raw files, as an expression."""
     return pl.col("inputs_digest").str.split("@").list.first()
 
 
 def published_unchanged(
     base: Snapshot | None, upstream: Upstream, partition: str, recipe: str
 ) -> Published | None:
-    """What is published already, if it was made from this very upstream by this very recipe.
+    """Return what is published, if it was made from this version of the upstream by this recipe, else None.
 
-    A finished date costs two small reads instead of being redone.
+    So a finished date costs two small reads instead of being computed again.
     """
     row = base.partition(partition) if base else None
     if base is None or row is None or row["inputs_digest"] != upstream.inputs_digest:

@@ -1,4 +1,4 @@
-"""Whether a version still is what its manifest says, and whether its rows have unique keys."""
+"""Verify that a version is what its manifest says, and that its keys are unique."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_MEMORY_BYTES = 32 * 1024 * 1024
 def verify(snapshot: Snapshot, *, concurrency: int = 16) -> list[str]:
     """Hash and count every live object again, and check that every partition's rows add up.
 
-    Returns the problems found, one sentence each; none when the version is whole.
+    Returns the problems, one sentence each; none if the version is intact.
     """
     try:
         files, partitions = snapshot.files, snapshot.partitions
@@ -33,24 +33,26 @@ def verify(snapshot: Snapshot, *, concurrency: int = 16) -> list[str]:
         return [f"{snapshot.dataset} {snapshot.version}: {error}"]
     with ThreadPoolExecutor(concurrency, "verify") as pool:
         found = list(pool.map(lambda row: _file_problems(snapshot, row), files.iter_rows(named=True)))
-        evidence = _evidence(partitions)
-        found += pool.map(lambda row: _file_problems(snapshot, row), evidence)
-    problems = [problem for several in found for problem in several]
+        side_files = _ledgers_and_quarantines(partitions)
+        found += pool.map(lambda row: _file_problems(snapshot, row), side_files)
+    problems = [problem for of_file in found for problem in of_file]
     return problems + _partition_problems(snapshot) + _total_problems(snapshot)
 
 
 def duplicate_keys(snapshot: Snapshot, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-    """The keys that occur more than once in a partition.
+    """Find the keys that occur more than once in a partition.
 
     Returns:
-        partition (String), the key columns, rows (UInt32: how often); empty when all is well.
+        partition (String), the key columns, rows (UInt32, how often); empty if all keys are unique.
 
     Raises:
         PermanentError: the version was published without a key.
     """
     key = snapshot.manifest.key
     if not key:
-        raise PermanentError(f"{snapshot.dataset} {snapshot.version} has no key; publish it with one")
+        raise PermanentError(
+            f"{snapshot.dataset} {snapshot.version} has no key; publish the dataset with one"
+        )
     files = snapshot.files
     if partitions is not None:
         files = files.filter(pl.col("partition").is_in(pl.Series(partitions, dtype=pl.String).implode()))
@@ -64,8 +66,8 @@ def duplicate_keys(snapshot: Snapshot, partitions: Sequence[str] | None = None) 
     return found.select(pl.col(PARTITION).alias("partition"), *names, pl.col("#rows").alias("rows"))
 
 
-def _evidence(partitions: pl.DataFrame) -> list[dict[str, Any]]:
-    """Ledger and quarantine files as rows of (path, sha256), without a row count of their own."""
+def _ledgers_and_quarantines(partitions: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the ledger and quarantine files as rows of (path, sha256); their row counts are not recorded."""
     kinds = [
         partitions.select(pl.col(f"{kind}_path").alias("path"), pl.col(f"{kind}_sha256").alias("sha256"))
         for kind in ("ledger", "quarantine")
@@ -78,11 +80,11 @@ def _file_problems(snapshot: Snapshot, row: dict[str, Any]) -> list[str]:
     try:
         sha256, rows = _read_again(snapshot, path, row.get("size_bytes", 0))
     except (TntError, pl.exceptions.PolarsError, OSError) as error:
-        return [f"{path} can't be read: {error}"]
+        return [f"{path} cannot be read: {error}"]
     if sha256 != row["sha256"]:
-        return [f"{path} has the hash {sha256}, published was {row['sha256']}"]
+        return [f"{path} has the hash {sha256}, the manifest says {row['sha256']}"]
     if rows != row.get("rows", rows):
-        return [f"{path} has {rows} rows, published were {row['rows']}"]
+        return [f"{path} has {rows} rows, the manifest says {row['rows']}"]
     return []
 
 
@@ -105,18 +107,18 @@ def _partition_problems(snapshot: Snapshot) -> list[str]:
     live = snapshot.files.group_by("partition").agg(pl.col("rows").sum().alias("live"))
     both = snapshot.partitions.join(live, on="partition", how="full", coalesce=True)
     counts = both.with_columns(pl.col("live").fill_null(0))
-    sent = pl.sum_horizontal("published", "quarantined", "deduplicated", "filtered")
+    accounted = pl.sum_horizontal("published", "quarantined", "deduplicated", "filtered")
     lost = counts.filter(pl.col("changed_by").is_null())
     uneven = counts.filter(pl.col("live") != pl.col("published"))
-    unbalanced = counts.filter(pl.col("rows_in") != sent)
+    unbalanced = counts.filter(pl.col("rows_in") != accounted)
     return [
         *(f"partition {name} has files and no row in partitions.parquet" for name in lost["partition"]),
         *(
-            f"partition {row['partition']} has {row['live']} rows live, {row['published']} published"
+            f"partition {row['partition']} has {row['live']} live rows, but {row['published']} counted as published"
             for row in uneven.iter_rows(named=True)
         ),
         *(
-            f"partition {row['partition']} took {row['rows_in']} rows in, not the sum of where they went"
+            f"partition {row['partition']} has {row['rows_in']} rows in, which is not the sum of its other counts"
             for row in unbalanced.iter_rows(named=True)
         ),
     ]
@@ -131,9 +133,9 @@ def _total_problems(snapshot: Snapshot) -> list[str]:
         "size_bytes": formats.total(snapshot.files["size_bytes"]),
         "counts": asdict(RowCounts(*(formats.total(partitions[name]) for name in asdict(RowCounts())))),
     }
-    said = {name: getattr(manifest, name) for name in found} | {"counts": asdict(manifest.counts)}
+    recorded = {name: getattr(manifest, name) for name in found} | {"counts": asdict(manifest.counts)}
     return [
-        f"the manifest says {name} = {said[name]}, the lists say {value}"
+        f"the manifest says {name} = {recorded[name]}, the lists say {value}"
         for name, value in found.items()
-        if said[name] != value
+        if recorded[name] != value
     ]

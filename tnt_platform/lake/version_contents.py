@@ -1,4 +1,4 @@
-"""The lists and the manifest of a new version, built on its parent's."""
+"""The lists and the manifest of a new version, built from those of its parent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from tnt_platform.errors import PermanentError
 from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Changelog, Manifest, RowCounts
+from tnt_platform.lake.snapshot import Draft, Snapshot
 from tnt_platform.storage.objects import Objects
 
 _COUNTS = ["rows_in", "published", "quarantined", "deduplicated", "filtered"]
@@ -26,11 +27,11 @@ class VersionContents:
 
     @classmethod
     def empty(cls) -> VersionContents:
-        """The lists of a dataset before its first version."""
+        """Return the lists of a dataset before its first version."""
         return cls(pl.DataFrame(schema=formats.FILES), pl.DataFrame(schema=formats.PARTITIONS))
 
     def only(self, partitions: Sequence[str]) -> VersionContents:
-        """The rows of these partitions."""
+        """Return the rows of these partitions."""
         names = pl.DataFrame({"partition": partitions}, schema={"partition": pl.String})
         return VersionContents(
             self.files.join(names, on="partition", how="semi"),
@@ -38,7 +39,7 @@ class VersionContents:
         )
 
     def replacing(self, partitions: Sequence[str], new: VersionContents) -> VersionContents:
-        """These lists with the rows of `partitions` taken from `new`; sorted by partition, then path."""
+        """Return these lists with the rows of `partitions` taken from `new`, sorted by partition, then path."""
         names = pl.DataFrame({"partition": partitions}, schema={"partition": pl.String})
         files = self.files.join(names, on="partition", how="anti")
         rows = self.partitions.join(names, on="partition", how="anti")
@@ -47,22 +48,28 @@ class VersionContents:
             pl.concat([rows, new.partitions]).sort("partition"),
         )
 
-    def moved_since(self, before: VersionContents) -> list[str]:
-        """The partitions whose last change or files differ from what `before` says, sorted."""
+    def changed_since(self, before: VersionContents) -> list[str]:
+        """Return the partitions whose last change or files differ from those in `before`, sorted."""
         rows = pl.concat([_last_changes(self), _last_changes(before)])
         once = rows.filter(~rows.is_duplicated())["partition"]
         return sorted(once.unique())
 
 
-def write_indexes(
-    objects: Objects, manifest: Manifest, lists: VersionContents, *, schema_if_empty: Mapping[str, str]
-) -> Manifest:
-    """Write files.parquet, partitions.parquet, then manifest.json, whose totals are taken from the lists.
+def write_version(
+    objects: Objects,
+    manifest: Manifest,
+    lists: VersionContents,
+    *,
+    schema_if_empty: Mapping[str, str],
+    base: Snapshot | None,
+    replaced: tuple[str, ...],
+) -> Draft:
+    """Write files.parquet, partitions.parquet, then manifest.json with the totals of these lists.
 
-    `manifest` gives the identity and story of the version; `schema_if_empty` its columns if no file is live.
+    `schema_if_empty` is the version's schema if it has no file; `base` and `replaced` belong to the draft.
 
     Raises:
-        PermanentError: a column has types in different files that don't go together.
+        PermanentError: a column has incompatible types in different files.
     """
     files, partitions = formats.parquet_bytes(lists.files), formats.parquet_bytes(lists.partitions)
     whole = replace(
@@ -82,7 +89,7 @@ def write_indexes(
     objects.put(naming.files_key(dataset, version), files)
     objects.put(naming.partitions_key(dataset, version), partitions)
     objects.put(naming.manifest_key(dataset, version), whole.to_json())
-    return whole
+    return Draft(objects, whole, base=base, replaced=replaced, files=lists.files, partitions=lists.partitions)
 
 
 def new_manifest(
@@ -93,9 +100,9 @@ def new_manifest(
     created_at: datetime,
     changelog: Changelog,
     key: Iterable[str],
-    **story: Any,
+    **fields: Any,
 ) -> Manifest:
-    """A manifest without totals, which `write_indexes` fills in."""
+    """Make a manifest without totals, which `write_version` fills in; `fields` are its other fields."""
     return Manifest(
         version_id=version,
         dataset_id=dataset,
@@ -113,15 +120,15 @@ def new_manifest(
         size_bytes=0,
         files_sha256="",
         partitions_sha256="",
-        **story,
+        **fields,
     )
 
 
 def live_schema(files: pl.DataFrame) -> dict[str, str]:
-    """The columns of all live files, the newest file's first, with types that hold every value.
+    """Return the columns of all live files, the newest file's first, with types that hold every value.
 
     Raises:
-        PermanentError: one column is text in some files and something else in others.
+        PermanentError: a column is a string in some files and not in others.
     """
     newest_first = (
         files.group_by("schema").agg(pl.col("version").max()).sort("version", "schema", descending=True)
@@ -130,10 +137,10 @@ def live_schema(files: pl.DataFrame) -> dict[str, str]:
 
 
 def named_types(schemas: Sequence[pl.Schema]) -> dict[str, str]:
-    """The union of `schemas` as column -> type name.
+    """Return the union of `schemas` as column -> type name.
 
     Raises:
-        PermanentError: one column is text in one and something else in another.
+        PermanentError: a column is a string in some schemas and not in others.
     """
     types: dict[str, set[pl.DataType]] = {}
     for schema in schemas:
@@ -142,24 +149,24 @@ def named_types(schemas: Sequence[pl.Schema]) -> dict[str, str]:
     for name, found in types.items():
         real = found - {pl.Null()}
         if pl.String() in real and len(real) > 1:
-            raise PermanentError(_clash(name, real))
+            raise PermanentError(_incompatible(name, real))
     try:
         merged = formats.merged_schema(schemas)
     except pl.exceptions.SchemaError as error:
-        raise PermanentError(_clash(str(error), ())) from error
+        raise PermanentError(_incompatible(str(error), ())) from error
     return {name: str(dtype) for name, dtype in merged.items()}
 
 
-def _clash(name: str, found: Iterable[pl.DataType]) -> str:
+def _incompatible(name: str, found: Iterable[pl.DataType]) -> str:
     return (
-        f"column {name} has types that don't go together: {sorted(map(str, found))}; cast the new rows to "
-        "the published type, or replace every partition in one publish"
+        f"column {name} has incompatible types: {sorted(map(str, found))}; cast the new rows to the published "
+        "type, or replace every partition in one publish"
     )
 
 
 def _last_changes(lists: VersionContents) -> pl.DataFrame:
-    changes = lists.partitions.select("partition", pl.col("changed_by").alias("what"))
-    return pl.concat([changes, lists.files.select("partition", pl.col("path").alias("what"))])
+    changes = lists.partitions.select("partition", pl.col("changed_by").alias("last_change"))
+    return pl.concat([changes, lists.files.select("partition", pl.col("path").alias("last_change"))])
 
 
 def _watermarks(partitions: pl.DataFrame) -> dict[str, datetime]:
@@ -169,7 +176,7 @@ def _watermarks(partitions: pl.DataFrame) -> dict[str, datetime]:
 
 
 def _date_range(names: pl.Series) -> tuple[str, str] | None:
-    """First and last date among partitions named 2026-11-20, 2026 or x/year=2026/month=11."""
+    """Return the first and last date among partitions named 2026-11-20, 2026 or x/year=2026/month=11."""
     dashed = pl.col("partition").str.extract(r"(?:^|[/=])(\d{4}(?:-\d{2}(?:-\d{2})?)?)$")
     hive = pl.concat_str(
         pl.col("partition").str.extract(r"year=(\d{4})"),

@@ -1,4 +1,4 @@
-"""What changed between two sets of rows, by key."""
+"""Compare two sets of rows by key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import RowChanges
 from tnt_platform.lake.snapshot import Snapshot, scan_files
 
-# Keys counted in one pass; about 60 bytes each, so a pass stays well below a gigabyte.
-_KEYS_A_PASS = 5_000_000
-# Data may have a column `partition` of its own.
+# At about 60 bytes per key, a pass stays well below a gigabyte.
+_KEYS_PER_PASS = 5_000_000
+# Not `partition`: the data may have a column of that name.
 PARTITION = "#partition"
 _CHANGED = pl.List(pl.Struct({"column": pl.String, "before": pl.String, "after": pl.String}))
 
@@ -21,14 +21,14 @@ _CHANGED = pl.List(pl.Struct({"column": pl.String, "before": pl.String, "after":
 def count_changes(
     before: pl.LazyFrame, after: pl.LazyFrame, *, by: Sequence[str], key: Sequence[str], rows: int
 ) -> dict[tuple[object, ...], RowChanges]:
-    """Rows added, updated and removed for each value of the columns `by`, in streaming memory.
+    """Count rows added, updated and removed per value of the columns `by`, in streaming memory.
 
-    Rows are compared by hash, so that only hashes are held; `rows` (both sides together) decides in how many
-    passes over the input. Both frames must have the same schema. A value of `by` without changes is left out.
+    Rows are compared by hash, so that only hashes are in memory; `rows` (of both sides together) decides the number
+    of passes. Both frames must have the same schema. A value of `by` without changes is omitted.
     """
     if not rows:
         return {}
-    passes = max(1, -(-rows // _KEYS_A_PASS))
+    passes = max(1, -(-rows // _KEYS_PER_PASS))
     names = [name for name in before.collect_schema().names() if name not in by]
     both = pl.concat([_hashed(before, by, key, names, 0), _hashed(after, by, key, names, 1)])
     counted = [_count_pass(both.filter(pl.col("#key") % passes == number), by) for number in range(passes)]
@@ -52,7 +52,7 @@ def _count_pass(both: pl.LazyFrame, by: Sequence[str]) -> pl.DataFrame:
     per_key = both.group_by(*by, "#key").agg(
         old.cast(pl.Int64).sum().alias("old"),
         new.cast(pl.Int64).sum().alias("new"),
-        # A sum, so that a key that occurs more than once is compared as a set of rows.
+        # A sum, so that a repeated key is compared as a set of rows.
         pl.when(old).then("#row").otherwise(0).sum().alias("old_row"),
         pl.when(new).then("#row").otherwise(0).sum().alias("new_row"),
     )
@@ -71,23 +71,23 @@ def _count_pass(both: pl.LazyFrame, by: Sequence[str]) -> pl.DataFrame:
 
 
 def diff(before: Snapshot | None, after: Snapshot, partitions: Sequence[str] | None = None) -> pl.DataFrame:
-    """The rows that differ between two versions of a dataset, by its key.
+    """Return the rows that differ between two versions of a dataset, by its key.
 
     Returns:
-        partition (String), change (added | removed | updated), the key columns, and `changed`: a list of
-        {column, before, after} with the values as text, null where there was no value. Sorted by partition
+        partition (String), change (added, removed or updated), the key columns, and `changed`: a list of
+        {column, before, after} with the values as strings, null where there was no value. Sorted by partition
         and key.
 
     Raises:
-        PermanentError: the versions have another key, or none.
+        PermanentError: the versions have different keys, or none.
     """
     key = after.manifest.key
     if not key or (before is not None and before.manifest.files and before.manifest.key != key):
         raise PermanentError(
-            f"{after.dataset}: versions with the keys {before and before.manifest.key} and {key} can't be "
+            f"{after.dataset}: versions with the keys {before and before.manifest.key} and {key} cannot be "
             "compared; compare versions that were published with the same key"
         )
-    # A version that never had a row knows no column; its key columns are text until one comes.
+    # A version that never had a row has no schema; take its key columns as strings.
     no_rows = pl.Schema() if after.schema else pl.Schema(dict.fromkeys(key, pl.String()))
     schema = formats.merged_schema([after.schema, *([before.schema] if before else []), no_rows])
     old, new = files_apart(before, after, partitions)
@@ -99,7 +99,7 @@ def diff(before: Snapshot | None, after: Snapshot, partitions: Sequence[str] | N
 def files_apart(
     before: Snapshot | None, after: Snapshot, partitions: Sequence[str] | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The files only `before` has and those only `after` has: rows of a shared file can't differ."""
+    """Return the files that only `before` has, and those that only `after` has: a shared file cannot differ."""
     new = after.files
     old = before.files if before else new.clear()
     if partitions is not None:
@@ -109,7 +109,7 @@ def files_apart(
 
 
 def partition_changes(before: Snapshot, after: Snapshot) -> dict[str, RowChanges]:
-    """How many rows differ in each partition that is not the same in both versions."""
+    """Count the differing rows of each partition that differs between the versions."""
     rows = [snapshot.partitions.select("partition", "changed_by") for snapshot in (before, after)]
     both = pl.concat(rows)
     names = both.filter(~both.is_duplicated())["partition"].unique().sort()
@@ -126,7 +126,7 @@ def partition_changes(before: Snapshot, after: Snapshot) -> dict[str, RowChanges
 
 
 def with_partition(snapshot: Snapshot, files: pl.DataFrame, schema: pl.Schema) -> pl.LazyFrame:
-    """The rows of `files` with the column PARTITION, which is told by each file's path."""
+    """Scan `files` with the column PARTITION, which is taken from each file's path."""
     objects = snapshot.objects
     folder = objects.polars_url(naming.versions_folder(snapshot.dataset).removesuffix("/"))
     inside = pl.col(PARTITION).str.slice(len(folder))
@@ -138,7 +138,7 @@ def with_partition(snapshot: Snapshot, files: pl.DataFrame, schema: pl.Schema) -
 def _unequal(
     old: pl.LazyFrame, new: pl.LazyFrame, columns: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows without an equal row on the other side; only hashes meet, in one streaming pass a side."""
+    """Return the rows without an equal row on the other side; one streaming pass per side, by hash."""
     row = pl.struct(PARTITION, *columns).hash().alias("#row")
     old, new = old.with_columns(row), new.with_columns(row)
     old_only = old.join(new.select("#row"), on="#row", how="anti").drop("#row")
@@ -187,6 +187,6 @@ def _text(frame: pl.DataFrame, name: str) -> pl.Expr:
     if dtype == pl.Binary:
         return pl.col(name).bin.encode("hex")
     if dtype.is_nested():
-        # Only a struct can be written as JSON: wrap, so that lists and arrays can too.
+        # polars writes only structs as JSON, so wrap lists and arrays.
         return pl.when(pl.col(name).is_not_null()).then(pl.struct(name).struct.json_encode())
     return pl.col(name).cast(pl.String)

@@ -1,4 +1,4 @@
-"""The versioned store: every dataset as a chain of versions behind one pointer."""
+"""The versioned store: each dataset is a chain of versions with one pointer to the current one."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ __all__ = [
 
 
 class VersionedStore:
-    """Publishes datasets in one step each, and reads any version that is kept.
+    """Publishes datasets atomically, and opens any version that is kept.
 
-    `clock` gives UTC time, `entropy(n)` n random bytes, `scratch` is a local folder for files on their way
-    (on the same file system as a folder lake, so that they are moved rather than copied).
+    `clock` returns UTC, `entropy(n)` n random bytes. `scratch` is a local folder for files before their upload (on
+    the file system of a folder lake, so that they are moved rather than copied).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class VersionedStore:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._objects = objects
-        self._clock = clock
+        self.clock = clock
         self._entropy = entropy
         self._code_version = code_version
         self._scratch = scratch
@@ -60,18 +60,18 @@ class VersionedStore:
         self._committer = Committer(objects, clock, entropy, sleep)
 
     def datasets(self) -> list[str]:
-        """The ids of all published datasets, sorted."""
+        """Return the ids of all published datasets, sorted."""
         return history.dataset_ids(self._objects)
 
     def current(self, dataset: str) -> Snapshot | None:
-        """The published version, or None before the first publish. Costs two reads."""
+        """Open the current version in two reads; None before the first publish."""
         return current_snapshot(self._objects, dataset)
 
     def snapshot(self, dataset: str, version: str) -> Snapshot:
-        """The version of that id or tag; drafts can be read too.
+        """Open the version (or draft) with that id or tag.
 
         Raises:
-            NotFound: neither; the message says which exist.
+            NotFound: there is no such version or tag; the message lists those that exist.
         """
         return Snapshot(self._objects, history.find_manifest(self._objects, dataset, version))
 
@@ -86,15 +86,15 @@ class VersionedStore:
         note: str = "",
         about: Mapping[str, Any] | None = None,
     ) -> Draft:
-        """Write a new version on top of `base` without publishing it, so that checks can read it first.
+        """Write a new version on top of `base` without committing it, so that checks can read it first.
 
-        Content equal to `base` writes nothing and gives a draft that is `unchanged`. `about` goes into the manifest.
+        If the content equals `base`, nothing is written and the draft is `unchanged`. `about` goes into the manifest.
 
         Raises:
-            PermanentError: a change contradicts itself (counts, key columns, types, repeated partition).
+            PermanentError: a change is inconsistent (counts, key columns, types, repeated partition).
         """
         naming.dataset_folder(dataset)
-        now = self._clock()
+        now = self.clock()
         writer = DraftWriter(
             objects=self._objects,
             dataset=dataset,
@@ -105,23 +105,19 @@ class VersionedStore:
             scratch=self._scratch,
             concurrency=self._concurrency,
         )
-        story = {
-            "run_id": run_id,
-            "note": note,
-            "code_version": self._code_version,
-            "about": dict(about or {}),
-        }
-        return writer.write(changes, **story)
+        return writer.write(
+            changes, run_id=run_id, note=note, code_version=self._code_version, about=dict(about or {})
+        )
 
     def commit(self, draft: Draft) -> Snapshot:
         """Publish a draft: readers see the version before or this one, never a mixture.
 
-        When others published since the draft's base, it is put on top of theirs, provided that none of its
-        partitions moved.
+        If others published since the draft's base, the draft is rebased, provided that they changed none of its
+        partitions.
 
         Raises:
-            PublishConflict: a partition of the draft moved on since its base, the dataset was rolled back, or
-                the draft is so old that its files may be swept (retryable: recompute from the current one).
+            PublishConflict: a partition of the draft changed since its base, the dataset was rolled back, or the
+                draft is so old that its files may be expired (retryable: recompute from the current version).
         """
         return self._committer.commit(draft)
 
@@ -137,29 +133,29 @@ class VersionedStore:
     ) -> Snapshot:
         """Make `changes` visible in one step on top of `base`.
 
-        Readers see the old snapshot or the new one, never a mixture. Content equal to `base` returns `base`
-        and writes nothing.
+        Readers see the old snapshot or the new one, never a mixture. If the content equals `base`, nothing is
+        written and `base` is returned.
 
         Raises:
-            PublishConflict: a partition in `changes` moved on since `base` (retryable: recompute from the
+            PublishConflict: a partition in `changes` changed since `base` (retryable: recompute from the
                 current snapshot).
-            PermanentError: a change contradicts itself.
+            PermanentError: a change is inconsistent.
         """
         return self.commit(self.draft(dataset, base=base, changes=changes, key=key, run_id=run_id, note=note))
 
     def versions(self, dataset: str) -> pl.DataFrame:
-        """The published versions that are kept, newest first; see `history.versions_table`."""
+        """Return the published versions that are kept, newest first; see `history.versions_table`."""
         return history.versions_table(self._objects, dataset, self.current(dataset))
 
     def rollback(self, dataset: str, to: str, *, reason: str) -> Snapshot:
-        """Publish again what version or tag `to` held, and hold the dataset there; no data is copied.
+        """Publish again the content of version or tag `to`, and pause the dataset; no data is copied.
 
         Raises:
-            NotFound: no such version, or nothing was ever published.
+            NotFound: there is no such version, or nothing was ever published.
         """
         target = self.snapshot(dataset, to)
         pin = f"rollback-{self._entropy(4).hex()}"
-        # An expiry under way must see that `target` is needed before its files go.
+        # An expiry in flight must see that `target` is needed before it deletes its files.
         self.tag(dataset, target.version, pin)
         try:
             return self._committer.roll_back(target, reason=reason, code_version=self._code_version)
@@ -167,30 +163,30 @@ class VersionedStore:
             self.untag(dataset, pin)
 
     def tag(self, dataset: str, version: str, name: str) -> None:
-        """Name a version, so that it is found by that name and never expires; moves an existing tag.
+        """Tag a version, so that it is found by that name and never expires; an existing tag moves.
 
         Raises:
-            NotFound: no such version.
+            NotFound: there is no such version.
         """
         history.tag(self._objects, dataset, version, name)
 
     def untag(self, dataset: str, name: str) -> None:
-        """Remove a tag; no error if there is none."""
+        """Remove a tag, if it exists."""
         self._objects.delete([naming.tag_key(dataset, name)])
 
     def tags(self, dataset: str) -> dict[str, str]:
-        """Tag name -> version id."""
+        """Return tag name -> version id."""
         return history.tags(self._objects, dataset)
 
     def verify(self, snapshot: Snapshot) -> list[str]:
-        """Read every live object again and recount it; the problems found, one sentence each."""
+        """Hash and count every live object again; return the problems, one sentence each."""
         return verification.verify(snapshot, concurrency=self._concurrency)
 
     def expire(self, dataset: str, *, keep: int, older_than: timedelta, dry_run: bool = False) -> Expired:
-        """Remove versions beyond the newest `keep` that are older than `older_than` and not tagged.
+        """Delete untagged versions beyond the newest `keep` that are older than `older_than`.
 
-        Only files that no kept version needs go, and drafts that are too old to be committed.
+        This deletes only files that no kept version needs, and drafts that are too old to be committed.
         """
         return retention.expire(
-            self._objects, dataset, keep=keep, older_than=older_than, now=self._clock(), dry_run=dry_run
+            self._objects, dataset, keep=keep, older_than=older_than, now=self.clock(), dry_run=dry_run
         )

@@ -1,4 +1,4 @@
-"""A dataset whose `defs.yaml` is invalid, as Dagster shows it: one asset that fails and says why."""
+"""Show a dataset whose `defs.yaml` is invalid as one failing asset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dagster as dg
 
 
 def broken_dataset(name: str, reason: str) -> dg.Definitions:
-    """An asset `<dataset>/invalid_defs_yaml` whose description, and whose failure, is what `tnt validate` prints."""
+    """Build the asset `<dataset>/invalid_defs_yaml`; its description and its failure are what `tnt validate` prints."""
     description = (
         f"**The `defs.yaml` of {name} is invalid, so none of its assets can be loaded.** Fix it and reload the "
         f"definitions:\n\n```\n{reason}\n```"

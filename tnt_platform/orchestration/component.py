@@ -1,22 +1,20 @@
-"""The base of every kind of dataset in Dagster: its YAML is a spec, its folder becomes assets, checks and triggers."""
+"""The base of every kind of dataset in Dagster: build assets, checks and triggers from its spec."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import dagster as dg
 
-from tnt_platform.orchestration.compute import launcher_tags
-from tnt_platform.orchestration.steps import About, schedule_status
+from tnt_platform.orchestration.steps import schedule_status
 from tnt_platform.specs.dataset import DatasetSpec
 
 S = TypeVar("S", bound=DatasetSpec)
 
 
 class DatasetComponent(dg.Component, Generic[S]):
-    """Hands the spec to Dagster as it is: no second model, and no templates that would rewrite its values."""
+    """A Dagster component whose attributes are the spec itself; Dagster templates are not resolved in it."""
 
     spec_type: ClassVar[type[DatasetSpec]]
 
@@ -25,37 +23,27 @@ class DatasetComponent(dg.Component, Generic[S]):
 
     @classmethod
     def get_model_cls(cls) -> type[DatasetSpec]:
-        """The schema of the YAML's `attributes`."""
+        """Return the model of the YAML's `attributes`."""
         return cls.spec_type
 
     @classmethod
     def load(cls, attributes: Any, context: dg.ComponentLoadContext) -> Self:
-        """Take the attributes that Dagster read; the folder names the dataset."""
+        """Build the component from the attributes that Dagster read; the folder names the dataset."""
         return cls(attributes.placed_in(context.path))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Build what Dagster loads; nothing depends on where it is loaded from."""
+        """Build what Dagster loads."""
         return self.definitions()
 
     @abstractmethod
     def definitions(self) -> dg.Definitions:
-        """The dataset's assets, checks, sensors, schedules and jobs."""
-
-
-def about(spec: DatasetSpec) -> About:
-    """What the spec says of all its assets, as Dagster takes it."""
-    freshness = (
-        dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=spec.stale_after_hours))
-        if spec.stale_after_hours
-        else None
-    )
-    return About(spec.description, spec.owners, spec.tags, freshness, launcher_tags(spec.compute))
+        """Build the dataset's assets, checks, sensors, schedules and jobs."""
 
 
 def newest_definitions(
     assets: dg.AssetsDefinition, name: str, cron: str | None, timezone: str
 ) -> dg.Definitions:
-    """Assets, job and schedule of a dataset that has only a newest state; one run of it at a time."""
+    """Build assets, job and schedule of a dataset that has only a newest state; its runs don't overlap."""
     job = dg.define_asset_job(f"{name}_job", dg.AssetSelection.assets(*assets.keys), tags={"tnt/lane": name})
     schedule = (
         dg.ScheduleDefinition(

@@ -1,4 +1,4 @@
-"""What one step of one date cost, from its own seconds and requests."""
+"""Compute the cost of one step from its seconds and its requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import time
 from dataclasses import dataclass
 
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.services.cost import cost_usd
 from tnt_platform.storage.objects import RequestCounts
@@ -14,26 +14,26 @@ from tnt_platform.storage.objects import RequestCounts
 
 @dataclass(frozen=True)
 class Meter:
-    """Request counters and clock as they stood when a step began, and the task that it runs in."""
+    """The request counters and the time when a step began, and the task it runs in."""
 
-    place: Place
+    workspace: Workspace
     task: TaskSize
     started: float
     before: tuple[RequestCounts, RequestCounts]
 
     @classmethod
-    def start(cls, place: Place, task: TaskSize) -> Meter:
-        """Begin to measure."""
-        counts = (copy.copy(place.raw.requests), copy.copy(place.lake.requests))
-        return cls(place, task, time.monotonic(), counts)
+    def start(cls, workspace: Workspace, task: TaskSize) -> Meter:
+        """Start to measure."""
+        counts = (copy.copy(workspace.raw.requests), copy.copy(workspace.lake.requests))
+        return cls(workspace, task, time.monotonic(), counts)
 
     def cost(self, published: Published, *, files: int = 0) -> dict[str, float]:
-        """Metadata: requests and US dollars of the step so far, and per 1,000 of `files` if there are any.
+        """Return metadata: the requests and US dollars of the step so far, and dollars per 1,000 `files` if any.
 
-        A task starts and stops once for all steps of a run, so the minimum billed per task is not
-        charged to each step; docs/operations.md adds it up for whole runs.
+        A task starts and stops once for all steps of a run, so the minimum billed per task is not part of a step's
+        cost; docs/operations.md adds it for whole runs.
         """
-        after = (self.place.raw.requests, self.place.lake.requests)
+        after = (self.workspace.raw.requests, self.workspace.lake.requests)
         spent = {
             name: sum(
                 getattr(now, name) - getattr(then, name) for now, then in zip(after, self.before, strict=True)
@@ -52,10 +52,10 @@ class Meter:
             dynamodb_reads=_units(published, "dynamodb_read_units"),
             tasks=0,
         )
-        facts = {"s3_requests": sum(spent.values()), "cost_usd": round(cost.total, 8)}
+        metadata = {"s3_requests": sum(spent.values()), "cost_usd": round(cost.total, 8)}
         if (per_1000 := cost.per_1000_files(files)) is not None:
-            facts["cost_usd_per_1000_files"] = round(per_1000, 6)
-        return facts
+            metadata["cost_usd_per_1000_files"] = round(per_1000, 6)
+        return metadata
 
 
 def _units(published: Published, name: str) -> int:

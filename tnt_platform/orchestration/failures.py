@@ -1,4 +1,4 @@
-"""The one place where the platform's errors become Dagster's."""
+"""Translate the platform's errors into Dagster's."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tnt_platform.errors import RetryableError, TntError
 
 
 def describe_error(error: Exception) -> str:
-    """What went wrong in one line; a stack trace only helps where the error is not ours."""
+    """Describe an error in one line."""
     return str(error) if isinstance(error, TntError) else f"{type(error).__name__}: {error}"
 
 
 @contextmanager
 def as_dagster_failure(dataset: str) -> Iterator[None]:
-    """Only what may pass by itself is retried; a bug or a wrong setting fails at once."""
+    """Raise any error as dg.Failure; Dagster retries only a RetryableError, never a bug or a wrong setting."""
     try:
         yield
     except dg.Failure:
@@ -28,9 +28,9 @@ def as_dagster_failure(dataset: str) -> Iterator[None]:
 
 
 def failed_dates(dataset: str, failures: Mapping[str, Exception], done: int) -> dg.Failure:
-    """One failure that names every date that failed and why; the other dates are published.
+    """Make one failure that names every date that failed and why; the other dates are published.
 
-    Op-level retries only help when every failure may pass by itself.
+    A retry runs all dates again, so it is allowed only if every failure is retryable.
     """
     lines = [f"{date}: {describe_error(error)}" for date, error in sorted(failures.items())]
     dates = ", ".join(sorted(failures))

@@ -1,7 +1,7 @@
-"""Runs on one machine: Dagster's own launcher, which can also tell whether a run's process can still be alive.
+"""Launch runs on one machine, and detect those whose process has died.
 
-Without it, a run that was killed together with its code server (a laptop that lost power, `kill -9`) stays
-"started" for ever: its date looks under way to the sensor, and it keeps one of the places of the run queue.
+Without this, a run that was killed together with its code server (a laptop that lost power, `kill -9`) stays
+"started" for ever: the sensor considers its date in flight, and it occupies a slot of the run queue.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ CONNECT_TIMEOUT_S = 5
 
 
 def this_process() -> dict[str, str]:
-    """The tag by which a run in this process is known to be alive."""
+    """Return the tag that says which process a run is in."""
     return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
 
 
 class LocalRunLauncher(DefaultRunLauncher):
-    """With this, Dagster's run monitoring fails a dead run within seconds, and it is retried."""
+    """Dagster's launcher, with which run monitoring fails a dead run within seconds so that it is retried."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Yes: this is what run monitoring asks before it calls `check_run_worker_health`."""
+        """Always true: run monitoring then calls `check_run_worker_health`."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """A code server looks after the processes of its runs; once it is gone, they are given up.
+        """Report a run as failed once its code server, which watches its process, or its process is gone.
 
-        In doubt a run is alive: two runs on one date are safe, a run that is failed by mistake is confusing.
+        In doubt a run is alive: two runs for one date are safe, but a run that is failed by mistake confuses people.
         """
         if server := run.tags.get(GRPC_INFO_TAG):
             if _refused(json.loads(server)):
@@ -48,7 +48,7 @@ class LocalRunLauncher(DefaultRunLauncher):
 
 
 def _refused(server: Mapping[str, object]) -> bool:
-    """Whether nobody listens any more. A server that is only slow to answer does listen."""
+    """Return whether nothing listens at the server's address; a slow server does listen."""
     path = server.get("socket")
     try:
         if path is not None:

@@ -1,4 +1,4 @@
-"""What a materialization shows in the web UI: counts, changes, cost, a preview, the reasons of refusals."""
+"""The metadata of a materialization: counts, changes, cost, a preview, reasons for rejection, the columns."""
 
 from __future__ import annotations
 
@@ -10,73 +10,83 @@ import polars as pl
 
 from tnt_platform.lake.publishing import CheckOutcome, Published
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.orchestration.column_descriptions import described
 
-# A request or answer body fills the screen; the file has it whole.
+# A request or response body would fill the screen; the published file has all of it.
 PREVIEW_CHARS = 60
 REASON_CHARS = 160
-# What a person looks for comes first, what a program looks for comes last; the rest stands between.
+# First what a person looks for, last what a program looks for, everything else in between.
 READ_FIRST = ("pass_rate", "plot", "rows_in", "rows_published", "rows_quarantined", "quarantined_because")
 READ_LAST = ("version", "dagster/uri", "dagster/row_count", "inputs_digest", "reference_sha256")
+# Columns of several kinds of dataset; each kind describes its own beside its assets.
+SHARED_COLUMNS: Mapping[str, str] = {
+    "file_key": "Key of the raw file that the row comes from.",
+    "line_no": "Line in that file, counted from 1.",
+    "etag": "The store's tag of the file's content.",
+    "size_bytes": "Size of the file.",
+    "last_modified": "When the file was written (UTC).",
+    "captured_at": "When the file was captured (UTC).",
+    "sha256": "Hash of the captured bytes.",
+    "object_key": "Where the captured bytes are in the lake.",
+}
 
 
 def materialization(
-    published: Published, step_key: dg.AssetKey, extra: Mapping[str, Any]
+    published: Published, step_key: dg.AssetKey, extra: Mapping[str, Any], columns: Mapping[str, str]
 ) -> dg.AssetMaterialization:
-    """The event of one asset and date."""
-    facts = {**describe(published), **{k: v for k, v in extra.items() if v is not None}}
+    """Make the event of one asset and date; `columns` as in `column_schema`."""
+    metadata = {**describe(published, columns), **{k: v for k, v in extra.items() if v is not None}}
     return dg.AssetMaterialization(
         asset_key=step_key,
         partition=published.partition,
-        metadata=in_reading_order(facts),
+        metadata=in_reading_order(metadata),
         tags={"tnt/version": published.snapshot.version},
     )
 
 
-def in_reading_order(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts in the order in which a person looks for them."""
-    return {name: facts[name] for name in sorted(facts, key=_place)}
+def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort metadata into the order in which a person looks for it."""
+    return {name: metadata[name] for name in sorted(metadata, key=_rank)}
 
 
-def _place(name: str) -> int:
-    """Where a fact stands on the page; facts of the same place keep their order."""
+def _rank(name: str) -> int:
+    """Rank an entry; entries of the same rank keep their order."""
     if name in READ_FIRST:
         return READ_FIRST.index(name) - len(READ_FIRST)
     return READ_LAST.index(name) + 1 if name in READ_LAST else 0
 
 
-def describe(published: Published) -> dict[str, Any]:
-    """Metadata of an asset with a partition a date."""
+def describe(published: Published, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Describe a materialization of an asset partitioned by date."""
     row = published.snapshot.partition(published.partition) or {}
-    facts = _counted(published) | {"preview": dg.MetadataValue.md(markdown_table(published.preview()))}
+    metadata = _row_counts(published) | {"preview": dg.MetadataValue.md(markdown_table(published.preview()))}
     if published.changed:
-        facts |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
+        metadata |= {f"rows_{name}": row.get(name, 0) for name in ("added", "updated", "removed")}
     return {
-        **facts,
+        **metadata,
         **published.facts,
-        **_lies_at(published),
+        **_version(published, columns),
         "size_bytes": row.get("size_bytes", 0),
         "dagster/row_count": published.counts.published,
         "inputs_digest": row.get("inputs_digest", ""),
     }
 
 
-def describe_newest(published: Published) -> dict[str, Any]:
-    """Metadata of an asset that has only a newest state."""
+def describe_newest(published: Published, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Describe a materialization of an asset that has only a newest state."""
     manifest = published.snapshot.manifest
     return {
-        **_counted(published),
+        **_row_counts(published),
         **published.facts,
-        **_lies_at(published),
+        **_version(published, columns),
         "size_bytes": manifest.size_bytes,
         "dagster/row_count": manifest.rows,
     }
 
 
-def _counted(published: Published) -> dict[str, Any]:
-    """What became of the rows, and why some were refused."""
+def _row_counts(published: Published) -> dict[str, Any]:
+    """Return what became of the rows, and why some were rejected."""
     counts = published.counts
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "rows_in": counts.rows_in,
         "rows_published": counts.published,
         "rows_quarantined": counts.quarantined,
@@ -86,15 +96,16 @@ def _counted(published: Published) -> dict[str, Any]:
     }
     if counts.quarantined:
         reasons = published.reasons().select("reason_code", "rows", "reason", "example")
-        facts["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
-    return facts
+        metadata["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
+    return metadata
 
 
-def _lies_at(published: Published) -> dict[str, Any]:
+def _version(published: Published, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return which version this is, where it is stored, its columns, and how long it took."""
     snapshot = published.snapshot
     return {
         "duration_s": round(published.duration_s, 3),
-        "dagster/column_schema": column_schema(snapshot),
+        "dagster/column_schema": column_schema(snapshot, columns),
         "version": snapshot.version,
         "dagster/uri": snapshot.objects.polars_url(
             f"datasets/{snapshot.dataset}/versions/{snapshot.version}"
@@ -102,23 +113,35 @@ def _lies_at(published: Published) -> dict[str, Any]:
     }
 
 
-def column_schema(snapshot: Snapshot) -> dg.TableSchema:
-    """Columns and types as published, and what the platform's own columns mean."""
-    key = set(snapshot.manifest.key)
-    columns = [
-        dg.TableColumn(
-            name,
-            str(dtype),
-            description=described(snapshot.dataset, name),
-            constraints=dg.TableColumnConstraints(nullable=name not in key),
-        )
-        for name, dtype in snapshot.schema.items()
-    ]
-    return dg.TableSchema(columns)
+def column_schema(snapshot: Snapshot, columns: Mapping[str, str]) -> dg.TableSchema:
+    """Describe the published columns.
+
+    `columns` maps a column, or `<step>.<column>` where its meaning depends on the step, to a sentence. A column that
+    the dataset's YAML names has no description.
+    """
+    step, key = snapshot.dataset.rsplit("/", 1)[-1], set(snapshot.manifest.key)
+    known = {**SHARED_COLUMNS, **columns}
+
+    def description(name: str) -> str | None:
+        if name.endswith("_note"):
+            return f"Why {name.removesuffix('_note')} has no value: the string in its place, as a code."
+        return known.get(f"{step}.{name}", known.get(name))
+
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name,
+                str(dtype),
+                description=description(name),
+                constraints=dg.TableColumnConstraints(nullable=name not in key),
+            )
+            for name, dtype in snapshot.schema.items()
+        ]
+    )
 
 
 def markdown_table(frame: pl.DataFrame, *, chars: int = PREVIEW_CHARS) -> str:
-    """A small frame as a Markdown table; long cells are cut, and what could break the table is escaped."""
+    """Write a small frame as a Markdown table; long cells are cut, and markup in them is escaped."""
     if frame.is_empty():
         return "_no rows_"
     cells = [[_cell(value, chars) for value in row] for row in frame.iter_rows()]
@@ -140,18 +163,15 @@ def _cell(value: object, chars: int) -> str:
 def check_results(
     key: dg.AssetKey, name: str, outcomes: Mapping[str, CheckOutcome | None], *, warns: bool = False
 ) -> dg.AssetCheckResult:
-    """One check over the dates of a run: passed only if it passed on each; one that `warns` blocks nothing.
+    """Combine one check's outcomes by date: it passed only if it passed on each; one that `warns` blocks nothing.
 
-    None stands for a date that was found unchanged: its rows were checked when they were published.
+    None stands for an unchanged date: its rows were checked when they were published.
     """
     failed = {date: outcome for date, outcome in outcomes.items() if outcome and not outcome.passed}
     samples = [o.sample for o in failed.values() if o.sample is not None and not o.sample.is_empty()]
-    said = {
-        date: outcome.description if outcome else "unchanged since it was checked"
-        for date, outcome in outcomes.items()
-    }
-    table = pl.DataFrame({"date": list(said), "found": list(said.values())})
-    in_order = next(iter(said.values())) if len(said) == 1 else f"all {len(said)} dates are in order"
+    descriptions = [o.description if o else "unchanged since it was checked" for o in outcomes.values()]
+    table = pl.DataFrame({"date": list(outcomes), "found": descriptions})
+    passed = descriptions[0] if len(descriptions) == 1 else f"all {len(descriptions)} dates passed"
     metadata: dict[str, Any] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
     if samples:
         metadata["sample"] = dg.MetadataValue.md(markdown_table(samples[0]))
@@ -160,6 +180,6 @@ def check_results(
         check_name=name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f"{date}: {o.description}" for date, o in failed.items()) or in_order,
+        description="; ".join(f"{date}: {o.description}" for date, o in failed.items()) or passed,
         metadata=metadata,
     )

@@ -1,4 +1,4 @@
-"""The platform as Dagster resources see it: settings, lake and raw files, opened when a run needs them."""
+"""The Dagster resource that opens settings, lake and raw files when a run needs them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 
 import dagster as dg
 
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.settings import Settings
 
 
 class Platform(dg.ConfigurableResource[None]):
-    """Reads the environment of the process it runs in: the same code for a laptop, ECS and the tests."""
+    """Opens what the environment of its process names, so that a laptop, ECS and tests run the same code."""
 
     def settings(self) -> Settings:
-        """The settings of this process."""
+        """Read the settings of this process."""
         return Settings.from_environment(os.environ)
 
-    def place(self) -> Place:
-        """Where this process reads and writes."""
-        return open_place(self.settings())
+    def workspace(self) -> Workspace:
+        """Open the raw files and the lake of this process."""
+        return open_workspace(self.settings())

@@ -1,7 +1,7 @@
-"""Every run, whoever asks for it, gets the task that its datasets' YAML asks for.
+"""Give every run the ECS task that its datasets' YAML asks for, no matter what launched it.
 
-Dagster keeps an asset's op tags to the op: a sensor's run has those of its request, a backfill's those of the
-backfill, and "Materialize" none. The coordinator is the one door they all pass.
+Dagster does not copy the tags of an op to its runs: a sensor's run has those of its request, a backfill's those of
+the backfill, and "Materialize" none. All of them pass the run coordinator.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ RETRY_TAG = "dagster/retry_number"
 
 
 class SizedRunCoordinator(QueuedRunCoordinator):
-    """Dagster's queue, which first writes the ECS tags of a run's ops on the run, where the launcher reads them."""
+    """Dagster's queue, which first copies the ECS tags of a run's ops to the run, where the launcher reads them."""
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Tags that somebody gave the run stay; a run that is tried again goes to Spot no more."""
+        """Queue the run with its ECS tags; tags it already has stay, and a retry does not run on Spot."""
         run = context.dagster_run
         if tags := self._tags(run):
             self._instance.add_run_tags(run.run_id, tags)
         return super().submit_run(context)
 
     def _tags(self, run: dg.DagsterRun) -> dict[str, str]:
-        asked = {name: value for name, value in self._asked_by_ops(run).items() if name not in run.tags}
-        # By hand a size is a pair too: half of it from here could be one that Fargate doesn't have.
+        tags = {name: value for name, value in self._tags_of_ops(run).items() if name not in run.tags}
+        # A size is a pair: mixing a given half with ours could make one that Fargate does not have.
         if CPU_TAG in run.tags or MEMORY_TAG in run.tags:
-            asked = {name: value for name, value in asked.items() if name == RUN_TASK_TAG}
-        if RETRY_TAG in run.tags and run.tags.get(RUN_TASK_TAG, asked.get(RUN_TASK_TAG)) == SPOT:
-            asked[RUN_TASK_TAG] = ON_DEMAND
-        return asked
+            tags = {name: value for name, value in tags.items() if name == RUN_TASK_TAG}
+        if RETRY_TAG in run.tags and run.tags.get(RUN_TASK_TAG, tags.get(RUN_TASK_TAG)) == SPOT:
+            tags[RUN_TASK_TAG] = ON_DEMAND
+        return tags
 
-    def _asked_by_ops(self, run: dg.DagsterRun) -> Mapping[str, str]:
+    def _tags_of_ops(self, run: dg.DagsterRun) -> Mapping[str, str]:
         if run.job_snapshot_id is None:
             return {}
         job = self._instance.get_job_snapshot(run.job_snapshot_id)

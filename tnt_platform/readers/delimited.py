@@ -47,6 +47,8 @@ _ORDER: Final = ["file_at", "line_no"]
 _PLACED: Final = ["file_at", "file_key", "line_no", "raw"]
 _Placed = tuple[int, Section]
 _BadRow = tuple[int, int, str, str, str]
+# What files that are read together share: their selection, widths, separator, and how they spell it.
+_ReadAlike = tuple[Selection, tuple[int, int], str, str]
 
 
 def iter_batches(files: Iterable[RawFile], *, max_bytes: int = 12 << 20) -> Iterator[list[RawFile]]:
@@ -104,8 +106,8 @@ class Sections:
     def plain(self) -> list[PlainLines]:
         """Return the plain lines, those of files with the same selection of columns together."""
         return [
-            plain_lines(group, selection, widths[1], self.layout.separator)
-            for (selection, widths), group in self._groups().items()
+            plain_lines(group, selection, widths[1], separator)
+            for (selection, widths, separator, _), group in self._groups().items()
         ]
 
     def without(self, lines: PlainLines, but: npt.NDArray[np.uint32]) -> Sections:
@@ -130,15 +132,17 @@ class Sections:
         """Read every row that was not left out; `files` of the result counts all."""
         bad = list(self.bad)
         good: list[pl.LazyFrame] = []
-        for (selection, widths), group in self._groups().items():
-            good.append(_plain_rows(group, selection, widths, self.layout.separator))
+        for (selection, widths, separator, spelled), group in self._groups().items():
+            plain = _plain_rows(group, selection, widths, separator)
+            good.append(plain if spelled == separator else _spelled(plain, separator, spelled))
             good += _quoted_rows(group, selection, bad)
         return _assembled(self, good, bad)
 
-    def _groups(self) -> dict[tuple[Selection, tuple[int, int]], list[_Placed]]:
-        groups: dict[tuple[Selection, tuple[int, int]], list[_Placed]] = {}
+    def _groups(self) -> dict[_ReadAlike, list[_Placed]]:
+        groups: dict[_ReadAlike, list[_Placed]] = {}
         for at, section in self.placed:
-            groups.setdefault((section.selection, section.widths), []).append((at, section))
+            alike = (section.selection, section.widths, section.separator, section.spelled_separator)
+            groups.setdefault(alike, []).append((at, section))
         return groups
 
 
@@ -159,6 +163,10 @@ def _plain_rows(
         for name, at in selection
     )
     return _placed_lines(group).lazy().select(*_PLACED, cells).select(*_PLACED, *kept)
+
+
+def _spelled(rows: pl.LazyFrame, separator: str, spelled: str) -> pl.LazyFrame:
+    return rows.with_columns(pl.col("raw").str.replace_all(separator, spelled, literal=True))
 
 
 def _placed_lines(group: Sequence[_Placed]) -> pl.DataFrame:
@@ -204,10 +212,10 @@ def _quoted_rows(group: Sequence[_Placed], selection: Selection, bad: list[_BadR
         for record in section.records:
             fault = _record_fault(section, record)
             if fault is None:
-                cells = record.cells or []
+                cells = section.cells(record)
                 kept = (cells[i] if i is not None and i < len(cells) else None for _, i in selection)
                 rows.append(
-                    (at, section.key, record.first + 1, section.lines.text(record.first, record.last), *kept)
+                    (at, section.key, record.first + 1, section.text(record.first, record.last), *kept)
                 )
             else:
                 bad.append((at, record.first + 1, section.raw(record.first, record.last), *fault))
@@ -218,13 +226,13 @@ def _quoted_rows(group: Sequence[_Placed], selection: Selection, bad: list[_BadR
 
 
 def _record_fault(section: Section, record: QuotedRecord) -> tuple[str, str] | None:
+    if section.line_fault(record.first, record.last):
+        return section.damage(record.first, record.last)
     if record.cells is None:
         return "malformed_quotes", (
             "a quote in this line is not closed, or text follows a closing quote; double the quotes inside "
             "a cell, or set `quote:` to null if the file doesn't use them"
         )
-    if section.line_fault(record.first, record.last):
-        return section.damage(record.first, record.last)
     low, high = section.widths
     return None if low <= len(record.cells) <= high else section.misfit(len(record.cells))
 

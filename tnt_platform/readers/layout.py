@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import polars as pl
 from pydantic import AfterValidator, Field
 
-from tnt_platform.specs.fields import Unit, meant, shown
+from tnt_platform.specs.fields import Regex, Unit, meant, shown
 from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 # The frame's own columns; a header cell of such a name is known by its position (c0, c1, ...).
@@ -50,6 +50,16 @@ def _one_character(text: str) -> str:
     return text
 
 
+def _separating(text: str) -> str:
+    if not text or not text.isascii() or set(text) & set("\r\n\0\x1f"):
+        raise mistake(
+            f"{shown(text)} can't separate cells",
+            "one or several ASCII characters other than a line end",
+            'write them as they stand between two cells; a tab is "\\t" in double quotes',
+        )
+    return text
+
+
 def _known_encoding(text: str) -> str:
     try:
         "".encode(text)
@@ -63,22 +73,67 @@ def _known_encoding(text: str) -> str:
 
 
 OneCharacter = Annotated[str, AfterValidator(_one_character)]
+Separator = Annotated[str, AfterValidator(_separating)]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 
 
 class DelimitedFormat(Spec):
     """How the files of one kind separate, quote and encode their cells."""
 
-    separator: Annotated[OneCharacter, Field(description="The character between two cells.")] = ","
+    separator: Annotated[
+        Separator,
+        Field(
+            description="What stands between two cells. A first line `sep=;`, as Excel writes it, "
+            "overrides it for that file."
+        ),
+    ] = ","
     quote: Annotated[
         OneCharacter | None,
         Field(
             description="The character around cells that hold the separator; null if the files don't quote."
         ),
     ] = '"'
-    header: Annotated[bool, Field(description="Whether the first row names the columns.")] = True
+    escape: Annotated[
+        OneCharacter | None,
+        Field(
+            description="The character that takes its meaning from the next one, as MySQL and Spark write it "
+            "(then the cell \\N is empty); left out where quotes inside cells are doubled."
+        ),
+    ] = None
+    header: Annotated[bool, Field(description="Whether a row names the columns.")] = True
+    header_row: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="The line of the header. Left out, it is the first row that names every required column, "
+            "below at most 50 narrower lines such as a title.",
+        ),
+        Unit("lines from 1"),
+    ] = None
+    skip_rows: Annotated[
+        int, Field(ge=0, description="Lines to skip at the start of each file."), Unit("lines")
+    ] = 0
+    comment: Annotated[
+        str | None, Field(min_length=1, description="Lines that start with this are not rows.")
+    ] = None
+    footer: Annotated[
+        Regex | None,
+        Field(
+            description="Regular expression for lines that are not data, such as `^Total`: they are counted as "
+            "filtered, wherever they stand."
+        ),
+    ] = None
     encoding: Annotated[
         Encoding | None, Field(description="The encoding, such as cp1252; detected file by file if left out.")
+    ] = None
+    min_columns: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="The fewest cells a row may have. Left out, it is the width of the header: a shorter row may "
+            "have lost a separator, so it is quarantined.",
+        ),
+        Unit("cells"),
     ] = None
     max_columns: Annotated[
         int | None,
@@ -96,6 +151,23 @@ class DelimitedFormat(Spec):
             at = "quote" if "quote" in self.model_fields_set else "separator"
             wrong = f"separator and quote are both {self.quote!r}"
             yield Mistake(wrong, "two different characters", "change one of them", at=(at,))
+
+    @rule
+    def _escape_is_a_character_of_its_own(self) -> Iterator[Mistake]:
+        if self.escape is not None and self.escape in (self.quote, self.separator):
+            wrong = f"escape {self.escape!r} is also the quote or the separator"
+            yield Mistake(
+                wrong, "a character of its own", "delete it where quotes are doubled", at=("escape",)
+            )
+
+    @rule
+    def _header_row_needs_a_header(self) -> Iterator[Mistake]:
+        if self.header_row is not None and not self.header:
+            fix = "delete it, or set `header: true`"
+            yield Mistake("header_row is set, and header is false", "one of the two", fix, at=("header_row",))
+        if self.header_row is not None and self.skip_rows:
+            fix = "delete skip_rows: what stands above the header is skipped"
+            yield Mistake("header_row and skip_rows are both set", "one of the two", fix, at=("skip_rows",))
 
     @rule
     def _width_is_known(self) -> Iterator[Mistake]:
@@ -142,14 +214,11 @@ class DelimitedLayout(DelimitedFormat):
     Columns are named by the header, or c0, c1, ... without one. `columns` chooses those to keep, by
     header name (any case, any white space) or position. A file that has one of them twice is rejected, and so is a
     file that lacks one, unless it is in `optional`. A row has min_columns to max_columns cells: with a header both
-    default to its width, without one min_columns defaults to max_columns.
+    default to its width (unnamed cells at its end may be missing), without one min_columns defaults to max_columns.
     """
 
-    min_columns: int | None = None
     columns: tuple[str | int, ...] = ()
     optional: frozenset[str | int] = frozenset()
-    skip_rows: int = 0
-    comment_prefix: Annotated[str, Field(min_length=1)] | None = None
     max_line_bytes: int = 1_000_000
     max_file_bytes: int = 512 << 20
     max_ratio: int = 250
@@ -171,10 +240,27 @@ class DelimitedLayout(DelimitedFormat):
             wrong = f"optional: {column} is not among `columns`"
             yield Mistake(wrong, "some of `columns`", "add it there", at=("optional",))
 
-    def widths(self, *, header_width: int) -> tuple[int, int]:
-        """Return the least and the most cells a row may have under a header of that many cells."""
+    @property
+    def as_recipe(self) -> dict[str, object]:
+        """Return what decides how a file is read, in the words of the releases that published with it.
+
+        Options that came later are left out where they are not used: naming them would read every file again.
+        """
+        later = {"escape", "header_row", "footer"}
+        unused = {name for name in later if name not in self.model_fields_set or getattr(self, name) is None}
+        fields = self.model_dump(exclude=unused)
+        fields["comment_prefix"] = fields.pop("comment")
+        return fields
+
+    def widths(self, *, header_width: int, named: int | None = None) -> tuple[int, int]:
+        """Return the fewest and the most cells a row may have.
+
+        Args:
+            header_width: the cells of the header, of which the first `named` are up to the last one with a name.
+        """
         high = self.max_columns if self.max_columns is not None else header_width
-        return (self.min_columns if self.min_columns is not None else high), high
+        low = high if named is None else min(named, high)
+        return (self.min_columns if self.min_columns is not None else low), high
 
 
 @dataclass(frozen=True)

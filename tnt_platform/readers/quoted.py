@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,11 +30,21 @@ class QuotedRecords:
     which a record must end on its own line. Otherwise a file of stray quotes would take quadratic time.
     """
 
-    def __init__(self, lines: Lines, *, quoted: Mask, barred: Mask, layout: DelimitedLayout) -> None:
+    def __init__(
+        self, lines: Lines, *, quoted: Mask, barred: Mask, layout: DelimitedLayout, separator: str
+    ) -> None:
         self._lines = lines
         self._quoted: list[int] = np.flatnonzero(quoted).tolist()
         self._barred: list[int] = np.flatnonzero(barred).tolist()
         self._layout = layout
+        self._separator = separator
+        self._null: re.Pattern[str] | None = None
+        if layout.escape is not None:
+            cell_begins, cell_ends = (
+                f"(?:(?<=[{re.escape(separator)}\r\n])|^)",
+                rf"(?=[{re.escape(separator)}\r\n]|$)",
+            )
+            self._null = re.compile(f"{cell_begins}{re.escape(layout.escape)}N{cell_ends}")
         self._ahead_bytes = 4 * len(lines.data) + (1 << 18)
         # A limit of the whole process (128 KiB by default), so it is only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), layout.max_line_bytes))
@@ -41,8 +52,14 @@ class QuotedRecords:
     def read(self, first: int) -> QuotedRecord:
         """Read the record that starts at line `first`, never past a barred line or max_line_bytes."""
         pieces = _Pieces(self, first)
+        quote, escape = self._layout.quote, self._layout.escape
         reader = csv.reader(
-            pieces, delimiter=self._layout.separator, quotechar=self._layout.quote, strict=True
+            pieces,
+            delimiter=self._separator,
+            quotechar=quote,
+            quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+            escapechar=escape,
+            strict=True,
         )
         try:
             cells = next(reader)
@@ -89,11 +106,14 @@ class QuotedRecords:
         quote = (self._layout.quote or "").encode()
         data = self._lines.data
         after = data[(at := data.index(quote, int(self._lines.starts[line])) + 1) : at + 1]
-        return after in (b"", b"\r", b"\n", quote, self._layout.separator.encode())
+        return after in (b"", b"\r", b"\n", quote, self._separator.encode())
 
     def text(self, first: int, last: int) -> str:
         """Return lines `first` to `last` with their terminators."""
-        return self._lines.data[self._lines.starts[first] : self._lines.stops[last]].decode("utf-8")
+        text = self._lines.data[self._lines.starts[first] : self._lines.stops[last]].decode("utf-8")
+        if self._null is not None:
+            text = self._null.sub("", text)
+        return text
 
 
 class _Pieces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,13 +12,25 @@ import numpy.typing as npt
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import decompress
 from tnt_platform.readers.encoding import Decoded, decode
+from tnt_platform.readers.header import (
+    LINE_FAULT_CODES,
+    NUL_BYTES,
+    OTHER_HEADER,
+    REPEATED_HEADER,
+    SOUND,
+    TOO_LONG,
+    UNDECODABLE,
+    Header,
+    HeaderSearch,
+    mark_repeated_headers,
+)
 from tnt_platform.readers.layout import FRAME_COLUMNS, RAW_LIMIT_CHARS, DelimitedLayout, RawFile, normalised
 from tnt_platform.readers.lines import Lines, Mask, split_lines
 from tnt_platform.readers.quoted import QuotedRecord, QuotedRecords
 
-# What can be wrong with the bytes of one line, the worst last.
-SOUND, UNDECODABLE, NUL_BYTES, TOO_LONG = range(4)
-LINE_FAULT_CODES: Final = {UNDECODABLE: "undecodable", NUL_BYTES: "nul_bytes", TOO_LONG: "line_too_long"}
+# What separates cells inside, where the file's own separator has several characters.
+_UNIT_SEPARATOR: Final = "\x1f"
+_SEP_LINE: Final = re.compile(rb'"?sep=([\x20-\x7e\t])"?[ \t]*(?:\r\n|\r|\n|$)', re.IGNORECASE)
 
 # The name of each chosen column and the cell it comes from, None where the file lacks it.
 Selection = tuple[tuple[str, int | None], ...]
@@ -38,6 +51,7 @@ class Section:
     records: tuple[QuotedRecord, ...]
     blank_lines: int
     faults: npt.NDArray[np.uint8]
+    spelled_separator: str
 
     @property
     def rows_in(self) -> int:
@@ -45,7 +59,17 @@ class Section:
 
     def raw(self, first: int, last: int) -> str:
         """Return the text of lines `first` to `last` as quarantine shows it."""
-        return self.lines.text(first, last)[:RAW_LIMIT_CHARS].replace("\0", "\\x00")
+        return self.text(first, last)[:RAW_LIMIT_CHARS].replace("\0", "\\x00")
+
+    def text(self, first: int, last: int) -> str:
+        """Return the text of lines `first` to `last` as the file has it."""
+        return self.lines.text(first, last).replace(self.separator, self.spelled_separator)
+
+    def cells(self, record: QuotedRecord) -> list[str]:
+        """Return the cells of a record as the file has them."""
+        if self.separator == self.spelled_separator:
+            return record.cells or []
+        return [cell.replace(self.separator, self.spelled_separator) for cell in record.cells or ()]
 
     def line_fault(self, first: int, last: int) -> int:
         """Return the worst fault of lines `first` to `last`."""
@@ -69,6 +93,10 @@ class Section:
         fault = self.line_fault(first, last)
         size_bytes = int(self.lines.ends[last] - self.lines.starts[first])
         reasons = {
+            REPEATED_HEADER: "the header stands here again, as it does where files were joined; the rows below it "
+            "are read",
+            OTHER_HEADER: "a line above this one names the same columns in another order, so it is not known which "
+            "cell is which; deliver the two tables as files of their own",
             UNDECODABLE: f"the row has bytes that are not {self.encoding} text; declare the file's `encoding:` "
             "(such as cp1252), or deliver it as UTF-8",
             NUL_BYTES: "the row has NUL bytes, as a damaged or binary file does; deliver the file again",
@@ -85,40 +113,67 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
             duplicate_column, or what decompress and decode raise.
     """
     decoded = _decoded(file, layout)
-    lines = split_lines(decoded.text_utf8)
+    text_utf8, separator, spelled = _separated(decoded.text_utf8, layout)
+    lines = split_lines(text_utf8)
     faults = _line_faults(lines, decoded, layout)
     skipped = _skipped(lines, layout)
-    blank = _blank(lines, layout.separator) & ~skipped
-    quoted = lines.holding(ord(layout.quote)) if layout.quote else np.zeros(len(lines), np.bool_)
-    quoted_records = QuotedRecords(lines, quoted=quoted, barred=faults == TOO_LONG, layout=layout)
-    header: list[str] = []
+    blank = (_blank(lines, separator) | _footers(lines, layout)) & ~skipped
+    quoted = _quoted(lines, layout)
+    quoted_records = QuotedRecords(
+        lines, quoted=quoted, barred=faults == TOO_LONG, layout=layout, separator=separator
+    )
+    header = Header((), -1)
     if layout.header:
-        header, last = _found_header(
-            lines, np.flatnonzero(~(skipped | blank)), quoted, quoted_records, faults, layout
-        )
-        skipped[: last + 1] = True
-        blank[: last + 1] = False
-    widths = layout.widths(header_width=len(header))
+        search = HeaderSearch(lines, quoted, quoted_records, faults, separator, layout)
+        header = search.find(np.flatnonzero(~(skipped | blank)))
+        skipped[: header.last + 1] = True
+        blank[: header.last + 1] = False
+        mark_repeated_headers(lines, header, faults, separator, layout)
+    widths = layout.widths(header_width=len(header.cells), named=header.named if layout.header else None)
     candidates = quoted & ~skipped & ~blank & (faults != TOO_LONG)
     records = tuple(quoted_records.all_from(candidates, widths=widths))
     free = ~skipped
     for record in records:
         free[record.first : record.last + 1] = False
     rows = free & ~blank
-    fits = (faults == SOUND) & _fitting(lines, layout.separator, widths)
+    fits = (faults == SOUND) & _fitting(lines, separator, widths)
     return Section(
         key=file.key,
         lines=lines,
         encoding=decoded.encoding,
-        separator=layout.separator,
-        selection=_selection(header, widths[1], layout),
+        separator=separator,
+        selection=_selection(list(header.cells), widths[1], layout),
         widths=widths,
         plain=rows & fits,
         rejected=np.flatnonzero(rows & ~fits),
         records=records,
         blank_lines=int((free & blank).sum()),
         faults=faults,
+        spelled_separator=spelled,
     )
+
+
+def _separated(text_utf8: bytes, layout: DelimitedLayout) -> tuple[bytes, str, str]:
+    """Return the text, the character that separates its cells, and how the file spells it."""
+    named = _SEP_LINE.match(text_utf8)
+    spelled = named[1].decode() if named else layout.separator
+    if len(spelled) == 1:
+        return text_utf8, spelled, spelled
+    if _UNIT_SEPARATOR.encode() in text_utf8:
+        raise InvalidInput(
+            "not_text",
+            f"the file holds the control character U+001F, so {spelled!r} can't be read as its separator; "
+            "deliver it without control characters",
+        )
+    return text_utf8.replace(spelled.encode(), _UNIT_SEPARATOR.encode()), _UNIT_SEPARATOR, spelled
+
+
+def _quoted(lines: Lines, layout: DelimitedLayout) -> Mask:
+    """Find the lines whose cells can't be split at each separator."""
+    quoted = np.zeros(len(lines), np.bool_)
+    for character in filter(None, (layout.quote, layout.escape)):
+        quoted |= lines.holding(ord(character))
+    return quoted
 
 
 def _decoded(file: RawFile, layout: DelimitedLayout) -> Decoded:
@@ -129,25 +184,11 @@ def _decoded(file: RawFile, layout: DelimitedLayout) -> Decoded:
     return decoded
 
 
-def _found_header(
-    lines: Lines,
-    rows: npt.NDArray[np.int64],
-    quoted: Mask,
-    quoted_records: QuotedRecords,
-    faults: npt.NDArray[np.uint8],
-    layout: DelimitedLayout,
-) -> tuple[list[str], int]:
-    """Return the cells of the header, the first of `rows`, and its last line."""
-    if not len(rows):
-        raise InvalidInput("empty_file", "the file has no header line; deliver it again with its header")
-    first = int(rows[0])
-    return _header(lines, first, quoted_records if quoted[first] else None, faults, layout)
-
-
 def _line_faults(lines: Lines, decoded: Decoded, layout: DelimitedLayout) -> npt.NDArray[np.uint8]:
     faults = np.zeros(len(lines), np.uint8)
     if decoded.undecodable_at:
-        faults[lines.at(np.asarray(decoded.undecodable_at))] = UNDECODABLE
+        # The offsets are those of the text before its separator was replaced, which keeps the lines.
+        faults[split_lines(decoded.text_utf8).at(np.asarray(decoded.undecodable_at))] = UNDECODABLE
     faults[lines.holding(0)] = NUL_BYTES
     faults[(lines.ends - lines.starts) > layout.max_line_bytes] = TOO_LONG
     return faults
@@ -156,14 +197,24 @@ def _line_faults(lines: Lines, decoded: Decoded, layout: DelimitedLayout) -> npt
 def _skipped(lines: Lines, layout: DelimitedLayout) -> Mask:
     skipped = np.zeros(len(lines), np.bool_)
     skipped[: layout.skip_rows] = True
-    if layout.comment_prefix is not None:
-        prefix = layout.comment_prefix.encode()
+    if _SEP_LINE.match(lines.data):
+        skipped[0] = True
+    if layout.comment is not None:
+        prefix = layout.comment.encode()
         if prefix in lines.data:
             starts = lines.starts.tolist()
             skipped |= np.fromiter(
                 (lines.data.startswith(prefix, at) for at in starts), np.bool_, len(starts)
             )
     return skipped
+
+
+def _footers(lines: Lines, layout: DelimitedLayout) -> Mask:
+    found = np.zeros(len(lines), np.bool_)
+    if layout.footer is not None:
+        is_footer = re.compile(layout.footer).search
+        found[:] = [is_footer(lines.text(line)) is not None for line in range(len(lines))]
+    return found
 
 
 def _blank(lines: Lines, separator: str) -> Mask:
@@ -188,34 +239,6 @@ def _fitting(lines: Lines, separator: str, widths: tuple[int, int]) -> Mask:
     separators = np.add.reduceat(found, lines.starts, dtype=count_type)
     fitting: Mask = (separators >= widths[0] - 1) & (separators <= widths[1] - 1)
     return fitting
-
-
-def _header(
-    lines: Lines,
-    first: int,
-    quoted_records: QuotedRecords | None,
-    faults: npt.NDArray[np.uint8],
-    layout: DelimitedLayout,
-) -> tuple[list[str], int]:
-    """Return the cells of the header and its last line."""
-    if quoted_records is None or faults[first] == TOO_LONG:
-        record = QuotedRecord(first=first, last=first, cells=lines.text(first).split(layout.separator))
-    else:
-        record = quoted_records.read(first)
-    fault = int(faults[first : record.last + 1].max())
-    if record.cells is None or fault != SOUND:
-        wrong = LINE_FAULT_CODES.get(fault, "quotes that don't match")
-        raise InvalidInput(
-            "malformed_header",
-            f"the header on line {first + 1} can't be read ({wrong}): {lines.text(first)[:200]!r}; "
-            "correct it, or declare `encoding:` or `quote:`",
-        )
-    if layout.max_columns is not None and len(record.cells) > layout.max_columns:
-        raise InvalidInput(
-            "malformed_header",
-            f"the header has {len(record.cells)} columns where max_columns is {layout.max_columns}; raise it",
-        )
-    return record.cells, record.last
 
 
 def _selection(header: list[str], width: int, layout: DelimitedLayout) -> Selection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.publishing import Place, Published, publish_checked, retry_conflicts, unique_keys
+from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import RowCounts
 from tnt_platform.readers.served_page import first_text
 from tnt_platform.records.readers.items import read_items
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
@@ -37,7 +38,6 @@ CAPTURES: dict[str, pl.DataType] = {
     "content_digest": pl.String(),
     "item_ids": pl.List(pl.String()),
 }
-CAPTURE_KEY = ("captured_at",)
 CAPTURED, REFUSED, UNCHANGED, STILL_REFUSED = "captured", "refused", "unchanged", "still_refused"
 _RAW_CHARS = 2_000
 
@@ -84,11 +84,10 @@ def rejected_whole(spec: RecordsSpec, error: InvalidInput, raw: str) -> ParsedCa
 
 def publish_capture(
     spec: RecordsSpec,
-    place: Place,
+    workspace: Workspace,
     settings: Settings,
     downloader: Downloader,
     *,
-    clock: Callable[[], datetime],
     run_id: str,
 ) -> Published:
     """Poll the API and publish one row about the poll; new content is stored before the row that names it.
@@ -100,34 +99,19 @@ def publish_capture(
         NotFound: the url does not exist.
         TntError: the download failed; see `Downloader.fetch`.
     """
-    latest = latest_capture(place.store.current(spec.dataset(CAPTURE)))
-    download = _download(spec, settings, downloader, latest if _is_stored(place, latest) else None)
-    now = clock()
-    return retry_conflicts(lambda: _publish_poll(spec, place, download, now, run_id))
-
-
-def latest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """Return the row of the latest poll."""
-    latest_day = _latest_day(snapshot)
-    return None if latest_day is None else _last_row(latest_day)
-
-
-def _latest_day(snapshot: Snapshot | None) -> pl.LazyFrame | None:
-    if snapshot is None or snapshot.partitions.is_empty():
-        return None
-    return snapshot.scan([str(snapshot.partitions["partition"].max())])
-
-
-def _last_row(polls: pl.LazyFrame) -> dict[str, Any] | None:
-    rows = polls.sort("captured_at").tail(1).collect()
-    return rows.row(0, named=True) if rows.height else None
+    latest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
+    download = _download(spec, settings, downloader, latest if _is_stored(workspace, latest) else None)
+    now = workspace.clock()
+    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id))
 
 
 def _latest_content(snapshot: Snapshot | None) -> str | None:
     """Return the digest of the records that the API last showed, as far as the polls of the latest day know."""
-    polls = _latest_day(snapshot)
-    row = _last_row(polls.drop_nulls("content_digest")) if polls is not None else None
-    return str(row["content_digest"]) if row else None
+    if snapshot is None or snapshot.partitions.is_empty():
+        return None
+    polls = snapshot.scan([str(snapshot.partitions["partition"].max())], ["captured_at", "content_digest"])
+    rows = polls.drop_nulls("content_digest").sort("captured_at").tail(1).collect()
+    return str(rows["content_digest"][0]) if rows.height else None
 
 
 def to_curate(polls: pl.DataFrame) -> pl.DataFrame:
@@ -158,16 +142,25 @@ def _download(
 
 
 def _publish_poll(
-    spec: RecordsSpec, place: Place, download: Download, now: datetime, run_id: str
+    spec: RecordsSpec, workspace: Workspace, download: Download, now: datetime, run_id: str
 ) -> Published:
-    base = place.store.current(spec.dataset(CAPTURE))
-    latest = latest_capture(base)
-    if not _is_stored(place, latest):
+    base = workspace.store.current(spec.dataset(CAPTURE))
+    latest = newest_capture(base)
+    if not _is_stored(workspace, latest):
         latest = None
     row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now)
-    if download.body is not None and not place.raw.exists(row["object_key"]):
-        place.raw.put(row["object_key"], download.body)
-    published = _publish_row(spec, place, base, row, run_id)
+    if download.body is not None and not workspace.raw.exists(row["object_key"]):
+        workspace.raw.put(row["object_key"], download.body)
+    published = append_capture(
+        workspace,
+        spec.dataset(CAPTURE),
+        row,
+        partition=f"{now:%Y-%m-%d}",
+        schema=CAPTURES,
+        base=base,
+        digest=lambda polls: captures_digest(to_curate(polls)["object_key"]),
+        run_id=run_id,
+    )
     facts = {name: row[name] for name in ("object_key", "sha256", "records", "status", "url")}
     return replace(published, counts=RowCounts(rows_in=1, published=1)).with_facts(
         {f"capture_{name}": value for name, value in facts.items() if value is not None}
@@ -175,8 +168,8 @@ def _publish_poll(
     )
 
 
-def _is_stored(place: Place, capture: dict[str, Any] | None) -> bool:
-    return capture is not None and place.raw.exists(capture["object_key"])
+def _is_stored(workspace: Workspace, capture: dict[str, Any] | None) -> bool:
+    return capture is not None and workspace.raw.exists(capture["object_key"])
 
 
 def _poll_row(
@@ -215,29 +208,3 @@ def _poll_row(
         "content_digest": content,
         "item_ids": records["item_id"].to_list() if status == CAPTURED else None,
     }
-
-
-def _publish_row(
-    spec: RecordsSpec, place: Place, base: Snapshot | None, row: dict[str, Any], run_id: str
-) -> Published:
-    day = f"{row['captured_at']:%Y-%m-%d}"
-    fresh = pl.DataFrame([row], schema=CAPTURES)
-    earlier = base.scan([day]).collect() if base and base.partition(day) else fresh.clear()
-    polls = pl.concat([earlier, fresh]).sort("captured_at")
-    change = PartitionChange(
-        partition=day,
-        data=polls,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=polls.height, published=polls.height),
-        inputs_digest=captures_digest(to_curate(polls)["object_key"]),
-    )
-    return publish_checked(
-        place,
-        base=base,
-        dataset=spec.dataset(CAPTURE),
-        change=change,
-        key=CAPTURE_KEY,
-        checks=[unique_keys(CAPTURE_KEY, day)],
-        run_id=run_id,
-    )

@@ -5,12 +5,9 @@ from __future__ import annotations
 import random  # noqa: TID251  (jitter between retries only; no result depends on it)
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from types import TracebackType
 
-from tnt_platform.clock import utc_now
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.records.capture import publish_capture
 from tnt_platform.records.curation import publish_records
 from tnt_platform.records.messages import announce_captures, open_queue, settle_messages
@@ -30,18 +27,15 @@ class RecordsChain:
     """
 
     spec: RecordsSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
     by_hand: bool = False
-    clock: Callable[[], datetime] = utc_now
 
     def __enter__(self) -> RecordsChain:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if "_downloader" in self.__dict__:
             self._downloader.close()
 
@@ -50,30 +44,28 @@ class RecordsChain:
         steps: dict[str, Callable[[], Published]] = {
             CAPTURE: self._capture,
             RECORDS: self._records,
-            SUMMARY: lambda: publish_summary(self.spec, self.place, self.run_id),
+            SUMMARY: lambda: publish_summary(self.spec, self.workspace, self.run_id),
         }
         return retry_conflicts(steps[step])
 
     def _capture(self) -> Published:
         published = publish_capture(
-            self.spec, self.place, self.settings, self._downloader, clock=self.clock, run_id=self.run_id
+            self.spec, self.workspace, self.settings, self._downloader, run_id=self.run_id
         )
         if queue := open_queue(self.spec, self.settings):
-            sent = announce_captures(self.spec, self.place, published.snapshot, queue)
+            sent = announce_captures(self.spec, self.workspace, published.snapshot, queue)
             return published.with_facts({"messages_sent": sent})
         return published
 
     def _records(self) -> Published:
-        published = publish_records(
-            self.spec, self.place, clock=self.clock, run_id=self.run_id, by_hand=self.by_hand
-        )
-        facts = upsert_records(self.spec, self.place, self.settings)
+        published = publish_records(self.spec, self.workspace, run_id=self.run_id, by_hand=self.by_hand)
+        facts = upsert_records(self.spec, self.workspace, self.settings)
         if queue := open_queue(self.spec, self.settings):
-            facts["messages_settled"] = settle_messages(self.place, queue)
+            facts["messages_settled"] = settle_messages(self.workspace, queue)
         return published.with_facts(facts)
 
     @cached_property
     def _downloader(self) -> Downloader:
         source = self.spec.source
         limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
-        return Downloader(limits, clock=self.clock, uniform=random.random)
+        return Downloader(limits, clock=self.workspace.clock, uniform=random.random)

@@ -7,12 +7,12 @@ import dagster as dg
 import polars as pl
 
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe, markdown_table
-from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, dataset_op
 from tnt_platform.records.chain import RecordsChain
 from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 
@@ -42,6 +42,21 @@ STEP_KINDS: dict[str, set[str]] = {
     SUMMARY: {"parquet"},
 }
 
+COLUMNS: Mapping[str, str] = {
+    "group_kind": "What the row sums up: all records, or those with one value of a column.",
+    "group_value": "That value.",
+    "id": "The source and the item's own id; it never changes.",
+    "source": "The dataset the record belongs to.",
+    "item_id": "The id of the item at the source.",
+    "fingerprint": "Hash of the record's fields; it changes when the content does.",
+    "first_seen_at": "When the record was first captured (UTC).",
+    "processed_at": "When this content of the record was curated (UTC).",
+    "raw_s3_key": "The capture that brought this content, as a key of the raw files.",
+    "item_index": "Position of the item in that capture, counted from 0.",
+    "content_digest": "Hash of all records of the capture; empty for a rejected one.",
+    "item_ids": "The items of the capture; empty if they are those of the capture before.",
+}
+
 
 class RecordsDataset(DatasetComponent[RecordsSpec]):
     """Records of a JSON API."""
@@ -62,9 +77,14 @@ class RecordsRun(dg.Config):
 def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
     """Return the assets `<dataset>/<step>` with their checks; unpartitioned, since an API has only a latest state."""
     kinds = STEP_KINDS | ({RECORDS: {"polars", "parquet", "dynamodb"}} if spec.dynamodb_table else {})
-    story = StepStory(DESCRIPTIONS, kinds, about(spec), {"source": spec.source.url})
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=kinds,
+        metadata={"source": spec.source.url},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: RecordsRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -72,7 +92,7 @@ def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
             as_dagster_failure(spec.name),
             RecordsChain(
                 spec,
-                platform.place(),
+                platform.workspace(),
                 platform.settings(),
                 run_id=context.run_id,
                 by_hand=config.by_hand,
@@ -90,7 +110,7 @@ def _log_suffix(published: Published) -> str:
 def records_metadata(step: str, published: Published) -> dict[str, Any]:
     """Return counts, changes, the latest rows, and the reasons of rejected items."""
     manifest = published.snapshot.manifest
-    facts = describe(published) | {
+    facts = describe(published, COLUMNS) | {
         "dagster/row_count": manifest.rows,
         "size_bytes": manifest.size_bytes,
         "preview": dg.MetadataValue.md(markdown_table(_preview(step, published))),

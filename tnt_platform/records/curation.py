@@ -5,7 +5,6 @@ The published ledger says which captures were curated; the others are curated ol
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound
+from tnt_platform.lake.captures import newest_capture
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
 )
@@ -26,7 +26,6 @@ from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.records.capture import (
     ParsedCapture,
     captures_digest,
-    latest_capture,
     parse_capture,
     rejected_whole,
     to_curate,
@@ -53,7 +52,7 @@ class _Curated:
 
 
 def publish_records(
-    spec: RecordsSpec, place: Place, *, clock: Callable[[], datetime], run_id: str, by_hand: bool = False
+    spec: RecordsSpec, workspace: Workspace, *, run_id: str, by_hand: bool = False
 ) -> Published:
     """Curate the captures that were not curated yet, one version per capture.
 
@@ -66,16 +65,16 @@ def publish_records(
         NotFound: nothing was captured yet.
         CheckFailed, PublishConflict: see `publish_checked`.
     """
-    captures = place.store.current(spec.dataset(CAPTURE))
+    captures = workspace.store.current(spec.dataset(CAPTURE))
     if captures is None:
         raise NotFound(f"{spec.name}: nothing was captured yet; materialize {spec.name}/{CAPTURE} first")
-    base = place.store.current(spec.dataset(RECORDS))
-    if base is not None and base.manifest.held_because is not None and not by_hand:
-        reason = f"paused after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to resume"
+    base = workspace.store.current(spec.dataset(RECORDS))
+    if base is not None and base.manifest.paused_because is not None and not by_hand:
+        reason = f"paused after a rollback ({base.manifest.paused_because}); materialize with `by_hand: true` to resume"
         return _unchanged(base, reason)
     curated: list[_Curated] = []
     for row in _pending(spec, captures, base):
-        curated.append(_curate(spec, place, base, row, clock(), run_id))
+        curated.append(_curate(spec, workspace, base, row, workspace.clock(), run_id))
         base = curated[-1].published.snapshot
     if not curated:
         assert base is not None, "there is a capture, and it was curated"
@@ -102,15 +101,20 @@ def _pending(spec: RecordsSpec, captures: Snapshot, base: Snapshot | None) -> li
         if pending := rows.filter(~pl.col("object_key").is_in(list(keys))).to_dicts():
             return pending
     if base is not None and base.manifest.about.get("recipe") != spec.recipe:
-        latest = latest_capture(captures)
+        latest = newest_capture(captures)
         return [latest] if latest else []
     return []
 
 
 def _curate(
-    spec: RecordsSpec, place: Place, base: Snapshot | None, row: dict[str, Any], now: datetime, run_id: str
+    spec: RecordsSpec,
+    workspace: Workspace,
+    base: Snapshot | None,
+    row: dict[str, Any],
+    now: datetime,
+    run_id: str,
 ) -> _Curated:
-    parsed = _parse_stored(spec, place, str(row["object_key"]))
+    parsed = _parse_stored(spec, workspace, str(row["object_key"]))
     known = _known_records(base, parsed.mapped.records["id"])
     captured = {
         "captured_at": pl.lit(row["captured_at"]).cast(UTC_TIME),
@@ -121,10 +125,10 @@ def _curate(
     buckets = _bucket_changes(base, changed)
     updated = changed.join(known, on="id", how="semi").height
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(RECORDS),
+        _day_change(base, row, parsed),
         base=base,
-        dataset=spec.dataset(RECORDS),
-        change=_day_change(base, row, parsed),
         also=buckets,
         key=RECORD_KEY,
         checks=[_items_conserved(parsed), _unique_ids(buckets), _accepted(row, parsed)],
@@ -134,9 +138,9 @@ def _curate(
     return _Curated(published, parsed, changed.height - updated, updated)
 
 
-def _parse_stored(spec: RecordsSpec, place: Place, key: str) -> ParsedCapture:
+def _parse_stored(spec: RecordsSpec, workspace: Workspace, key: str) -> ParsedCapture:
     try:
-        return parse_capture(spec, place.raw.get(key))
+        return parse_capture(spec, workspace.raw.get(key))
     except NotFound:
         deleted = InvalidInput(
             "capture_gone",
@@ -164,14 +168,7 @@ def _bucket_change(base: Snapshot | None, name: str, changed: pl.DataFrame) -> P
     unchanged = published.join(changed, on="id", how="anti")
     # The current fields come first; fields that the YAML no longer declares stay on the records that have them.
     rows = pl.concat([changed, unchanged], how="diagonal_relaxed").sort("id")
-    return PartitionChange(
-        partition=name,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=content_digest(rows),
-    )
+    return PartitionChange.of_rows(name, rows, inputs_digest=content_digest(rows))
 
 
 def _day_change(base: Snapshot | None, row: dict[str, Any], parsed: ParsedCapture) -> PartitionChange:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from tnt_platform.lake import naming
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.records.capture import captures_digest, to_curate
 from tnt_platform.records.curation import curated_keys
@@ -119,7 +119,9 @@ def open_queue(spec: RecordsSpec, settings: Settings) -> CaptureQueue | None:
     return CaptureQueue(url, sqs_client(settings.aws_options("sqs"))) if url else None
 
 
-def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue: CaptureQueue) -> int:
+def announce_captures(
+    spec: RecordsSpec, workspace: Workspace, captures: Snapshot, queue: CaptureQueue
+) -> int:
     """Announce every capture with new content that was not announced yet, oldest first; return their number.
 
     What was announced is written beside the pointer after the messages are sent: the next run sends what this one
@@ -129,7 +131,7 @@ def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue
     Raises:
         TntError: the queue can't be reached; the captures are published all the same.
     """
-    announced = _read_announced(place, captures, queue.queue_url)
+    announced = _read_announced(workspace, captures, queue.queue_url)
     days = captures.partitions.filter(pl.col("partition") >= min(announced))
     behind = [
         day
@@ -143,11 +145,11 @@ def announce_captures(spec: RecordsSpec, place: Place, captures: Snapshot, queue
     sent: list[dict[str, Any]] = []
     try:
         for row in pending:
-            queue.send(_message(spec, place, row))
+            queue.send(_message(spec, workspace, row))
             sent.append(row)
     finally:
         if sent:
-            _write_announced(place, captures, queue.queue_url, announced, sent)
+            _write_announced(workspace, captures, queue.queue_url, announced, sent)
     return len(sent)
 
 
@@ -155,20 +157,20 @@ def _announced_key(captures: Snapshot) -> str:
     return f"{naming.dataset_folder(captures.dataset)}index/announced.json"
 
 
-def _read_announced(place: Place, captures: Snapshot, queue_url: str) -> dict[str, list[str]]:
+def _read_announced(workspace: Workspace, captures: Snapshot, queue_url: str) -> dict[str, list[str]]:
     """Map each remembered day to the objects announced on it; all captures of earlier days were announced."""
-    pointer = place.lake.read_pointer(_announced_key(captures))
+    pointer = workspace.lake.read_pointer(_announced_key(captures))
     state = json.loads(pointer.value) if pointer else {}
     if state.get("queue") == queue_url:
         return dict(state["days"])
     announced: dict[str, list[str]] = {str(captures.partitions["partition"].max()): []}
     # Written before the first message: if that message is lost, the next run must not start at a later day.
-    _write_announced(place, captures, queue_url, announced, [])
+    _write_announced(workspace, captures, queue_url, announced, [])
     return announced
 
 
 def _write_announced(
-    place: Place,
+    workspace: Workspace,
     captures: Snapshot,
     queue_url: str,
     announced: Mapping[str, list[str]],
@@ -183,14 +185,14 @@ def _write_announced(
             break
         del days[day]
     state = json.dumps({"queue": queue_url, "days": days})
-    place.lake.put(_announced_key(captures), state.encode())
+    workspace.lake.put(_announced_key(captures), state.encode())
 
 
 def _day(row: Mapping[str, Any]) -> str:
     return f"{row['captured_at']:%Y-%m-%d}"
 
 
-def settle_messages(place: Place, queue: CaptureQueue) -> int:
+def settle_messages(workspace: Workspace, queue: CaptureQueue) -> int:
     """Delete the messages whose capture was curated or rejected, of any source; return their number.
 
     The others are received again; messages that are not captures end in the dead-letter queue.
@@ -198,31 +200,31 @@ def settle_messages(place: Place, queue: CaptureQueue) -> int:
     settled = [
         received.receipt
         for received in queue.receive()
-        if received.message is not None and _is_settled(place, received.message)
+        if received.message is not None and _is_settled(workspace, received.message)
     ]
     queue.delete(settled)
     return len(settled)
 
 
-def _is_settled(place: Place, message: CaptureMessage) -> bool:
-    bucket, prefix = _bucket_and_prefix(place)
+def _is_settled(workspace: Workspace, message: CaptureMessage) -> bool:
+    bucket, prefix = _bucket_and_prefix(workspace)
     if message.bucket != bucket or not _SOURCE.fullmatch(message.source):
         return False
     key = message.key.removeprefix(prefix)
-    return key in curated_keys(place.store.current(message.source), message.capturedAt[:10])
+    return key in curated_keys(workspace.store.current(message.source), message.capturedAt[:10])
 
 
-def _bucket_and_prefix(place: Place) -> tuple[str, str]:
+def _bucket_and_prefix(workspace: Workspace) -> tuple[str, str]:
     """Return where the raw files are, as messages name it; a local folder is its own bucket."""
-    url = place.raw.url.rstrip("/")
+    url = workspace.raw.url.rstrip("/")
     if not url.startswith("s3://"):
         return url, ""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     return bucket, f"{prefix}/" if prefix else ""
 
 
-def _message(spec: RecordsSpec, place: Place, row: dict[str, Any]) -> CaptureMessage:
-    bucket, prefix = _bucket_and_prefix(place)
+def _message(spec: RecordsSpec, workspace: Workspace, row: dict[str, Any]) -> CaptureMessage:
+    bucket, prefix = _bucket_and_prefix(workspace)
     return CaptureMessage(
         source=spec.name,
         type="capture",

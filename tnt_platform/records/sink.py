@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from tnt_platform.lake import naming
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.records.spec import RECORDS, RecordsSpec
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
@@ -17,7 +17,7 @@ TABLE_KEY = ("source", "item_id")
 FINGERPRINT = "item_fingerprint"
 
 
-def upsert_records(spec: RecordsSpec, place: Place, settings: Settings) -> dict[str, object]:
+def upsert_records(spec: RecordsSpec, workspace: Workspace, settings: Settings) -> dict[str, object]:
     """Bring the table up to date with the published records; return what changed.
 
     The version in the table is written beside the pointer after the items: if a run dies between commit and table,
@@ -28,17 +28,17 @@ def upsert_records(spec: RecordsSpec, place: Place, settings: Settings) -> dict[
         TntError: the table can't be reached or refuses access; the published data is not affected.
     """
     name = settings.resolve(spec.dynamodb_table) if spec.dynamodb_table else ""
-    current = place.store.current(spec.dataset(RECORDS))
+    current = workspace.store.current(spec.dataset(RECORDS))
     if not name or current is None:
         return {}
     key = f"{naming.dataset_folder(current.dataset)}index/dynamodb_version.txt"
-    pointer = place.lake.read_pointer(key)
+    pointer = workspace.lake.read_pointer(key)
     table, _, version = pointer.value.decode().strip().rpartition("@") if pointer else ("", "", "")
     if (table, version) == (name, current.version):
         return {"dynamodb_table": name}
     buckets = _changed_since(current, version if table == name else "")
     facts = _upsert_buckets(name, current, buckets, settings) if buckets else {}
-    place.lake.put(key, f"{name}@{current.version}".encode())
+    workspace.lake.put(key, f"{name}@{current.version}".encode())
     return {"dynamodb_table": name, **facts}
 
 

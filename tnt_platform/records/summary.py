@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tnt_platform.errors import NotFound
-from tnt_platform.lake.publishing import CheckOutcome, Place, Published, publish_checked, unique_keys
+from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace, publish_checked, unique_keys
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.records.spec import RECORDS, SUMMARY, SUMMARY_PARTITION, RecordsSpec
 from tnt_platform.records.transforms.records import UTC_TIME
@@ -24,16 +24,16 @@ COLUMNS: Final[Mapping[str, pl.DataType]] = {
 }
 
 
-def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
+def publish_summary(spec: RecordsSpec, workspace: Workspace, run_id: str) -> Published:
     """Count the published records, unless the summary already counts these files.
 
     Raises:
         NotFound: no capture was curated yet.
     """
-    records = place.store.current(spec.dataset(RECORDS))
+    records = workspace.store.current(spec.dataset(RECORDS))
     if records is None:
         raise NotFound(f"{spec.name}: no capture was curated yet; materialize {spec.name}/{RECORDS} first")
-    base = place.store.current(spec.dataset(SUMMARY))
+    base = workspace.store.current(spec.dataset(SUMMARY))
     live_files = records.files.select("path", "sha256").sort("path").rows()
     digest = hashlib.sha256(repr(live_files).encode()).hexdigest()
     published = base.partition(SUMMARY_PARTITION) if base else None
@@ -41,19 +41,12 @@ def publish_summary(spec: RecordsSpec, place: Place, run_id: str) -> Published:
         counts = RowCounts(rows_in=published["rows_in"], published=published["published"])
         return Published(base.dataset, SUMMARY_PARTITION, base, changed=False, counts=counts)
     rows = records_summary(records.scan()) if records.manifest.rows else pl.DataFrame(schema=dict(COLUMNS))
-    change = PartitionChange(
-        partition=SUMMARY_PARTITION,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=digest,
-    )
+    change = PartitionChange.of_rows(SUMMARY_PARTITION, rows, inputs_digest=digest)
     return publish_checked(
-        place,
+        workspace,
+        spec.dataset(SUMMARY),
+        change,
         base=base,
-        dataset=spec.dataset(SUMMARY),
-        change=change,
         key=KEY,
         checks=[unique_keys(KEY, SUMMARY_PARTITION), _adds_up(rows, records.manifest.rows)],
         run_id=run_id,

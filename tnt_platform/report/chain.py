@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from types import TracebackType
 
-from tnt_platform.clock import utc_now
 from tnt_platform.errors import ConfigError
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.report.files import publish_files
 from tnt_platform.report.report import publish_report
 from tnt_platform.report.spec import FILES, REPORT, ReportSpec
@@ -21,17 +19,14 @@ class ReportChain:
     """One run of a daily report."""
 
     spec: ReportSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
-    clock: Callable[[], datetime] = utc_now
 
     def __enter__(self) -> ReportChain:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close nothing; it exists because the chains of all systems are context managers."""
 
     def publish(self, step: str, date: str) -> Published:
@@ -41,8 +36,8 @@ class ReportChain:
             EmptyDay: no file arrived on the date, so it has no report.
         """
         steps: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(self.spec, date, self.place, self.run_id),
-            REPORT: lambda: publish_report(self.spec, date, self.place, clock=self.clock, run_id=self.run_id),
+            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
+            REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
         }
         return retry_conflicts(steps[step])
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import inputs_digest, list_partition
+from tnt_platform.discovery.comparison import inputs_digest
+from tnt_platform.discovery.listing import list_partition
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -51,27 +52,27 @@ class _ReadFiles:
     rows_in: int
 
 
-def publish_files(spec: ReportSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """Publish the files of a date; a file that was read before with the same recipe is not opened again.
 
     Raises:
         EmptyDay: no file has that date; what was published for it stays.
     """
-    listing = list_partition(place.raw, spec.source, date)
+    listing = list_partition(workspace.raw, spec.source, date)
     is_misplaced = pl.col("problem").is_not_null()
     present, misplaced = listing.filter(~is_misplaced), listing.filter(is_misplaced)
     if present.is_empty():
         raise _empty_day(_empty_day_message(spec, date, misplaced.height), spec.empty_days == "normal")
-    base = place.store.current(spec.dataset(FILES))
+    base = workspace.store.current(spec.dataset(FILES))
     known = _known_files(spec, base, date, present)["key"].to_list()
-    read = _read_files(spec, place, present.filter(~pl.col("key").is_in(known)))
+    read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(known)))
     change = _change(spec, date, base, present, misplaced, known, read)
     assert isinstance(change.data, pl.DataFrame)
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(FILES),
+        change,
         base=base,
-        dataset=spec.dataset(FILES),
-        change=change,
         key=FILES_KEY,
         checks=[unique_keys(FILES_KEY, date), _records_conserved(read), _readable(change.data)],
         run_id=run_id,
@@ -95,10 +96,10 @@ def _known_files(spec: ReportSpec, base: Snapshot | None, date: str, present: pl
     return unchanged.filter(pl.col("recipe") == spec.recipe)
 
 
-def _read_files(spec: ReportSpec, place: Place, files: pl.DataFrame) -> _ReadFiles:
+def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> _ReadFiles:
     rows, quarantines, rows_in = [], [pl.DataFrame(schema={"file_key": pl.String(), **BAD})], 0
     for key, size_bytes in files.select("key", "size_bytes").iter_rows():
-        row, bad, count = _read_one(spec, key, size_bytes, place.raw)
+        row, bad, count = _read_one(spec, key, size_bytes, workspace.raw)
         rows.append(row)
         quarantines.append(bad.select(pl.lit(key).alias("file_key"), *BAD))
         rows_in += count

@@ -6,36 +6,36 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import differing_partitions, list_all
-from tnt_platform.discovery.survey import Survey, Work
-from tnt_platform.lake.publishing import Place
+from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
+from tnt_platform.discovery.listing import list_all
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.report.report import digests_wanted
 from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 
 
-def survey_reports(spec: ReportSpec, place: Place) -> Survey:
+def survey_reports(spec: ReportSpec, workspace: Workspace) -> Reconciliation:
     """Compare the bucket with the published files, and those with the reports made from them.
 
     A date is also behind when a day that it is compared with changed. Deleted files don't cause a new report: raw data
     may expire.
     """
-    files = place.store.current(spec.dataset(FILES))
-    reports = place.store.current(spec.dataset(REPORT))
-    listing = list_all(place.raw, spec.source)
+    files = workspace.store.current(spec.dataset(FILES))
+    reports = workspace.store.current(spec.dataset(REPORT))
+    listing = list_all(workspace.raw, spec.source)
     listing = listing.filter(pl.col("partition").is_not_null() & pl.col("problem").is_null())
     dates_seen = listing["partition"].n_unique()
     for step in (files, reports):
-        if step is not None and step.manifest.held_because:
-            return Survey([], listing.height, dates_seen, step.manifest.held_because)
+        if step is not None and step.manifest.paused_because:
+            return Reconciliation([], listing.height, dates_seen, step.manifest.paused_because)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()
 
     differing = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
-    work = {date: Work(date, digest, 0, 0, 0) for date, digest in _behind(spec, files, reports)}
-    work |= {d.partition: Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in differing}
-    return Survey([work[date] for date in sorted(work)], listing.height, dates_seen)
+    behind = [PartitionDifference(date, digest) for date, digest in _behind(spec, files, reports)]
+    differences = {difference.partition: difference for difference in (*behind, *differing)}
+    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, dates_seen)
 
 
 def _behind(spec: ReportSpec, files: Snapshot | None, reports: Snapshot | None) -> list[tuple[str, str]]:

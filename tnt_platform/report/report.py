@@ -14,8 +14,8 @@ import polars as pl
 from tnt_platform.errors import CheckFailed, NotFound
 from tnt_platform.lake.publishing import (
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -39,9 +39,7 @@ REPORTS: dict[str, pl.DataType] = {
 COMPARISONS = {"day_before": 1, "same_weekday": 7}
 
 
-def publish_report(
-    spec: ReportSpec, date: str, place: Place, *, clock: Callable[[], datetime], run_id: str
-) -> Published:
+def publish_report(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """Publish the report of a date, unless its content is unchanged.
 
     Unchanged content keeps its `generated_at`, and its object is not rewritten. The object is written before the row
@@ -51,32 +49,31 @@ def publish_report(
         NotFound: the files of the date were not published.
         CheckFailed: the report contradicts its files; neither row nor object is written.
     """
-    files = place.store.current(spec.dataset(FILES))
+    files = workspace.store.current(spec.dataset(FILES))
     if files is None or files.partition(date) is None:
         raise NotFound(
             f"{spec.name} has no files for {date}; materialize {spec.name}/{FILES} for that date first"
         )
-    base = place.store.current(spec.dataset(REPORT))
+    base = workspace.store.current(spec.dataset(REPORT))
     own = files.scan([date]).collect()
     content = report_of(
         date, own, spec.totals, **{name: _files_before(files, date, n) for name, n in COMPARISONS.items()}
     )
-    row = _row(spec, date, content, own, _published_row(base, date), clock)
+    row = _row(spec, date, content, own, _published_row(base, date), workspace.clock)
     adds_up = _adds_up(content)
-    _put_report(place, row, adds_up)
+    _put_report(workspace, row, adds_up)
     change = PartitionChange(
         partition=date,
         data=pl.DataFrame([row], schema=REPORTS),
         inputs=_ledger(files, date),
-        quarantine=pl.DataFrame(),
         counts=RowCounts(rows_in=1, published=1),
         inputs_digest=digests_wanted(spec, files.partitions)[date],
     )
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(REPORT),
+        change,
         base=base,
-        dataset=spec.dataset(REPORT),
-        change=change,
         key=REPORT_KEY,
         checks=[adds_up, unique_keys(REPORT_KEY, date)],
         run_id=run_id,
@@ -147,7 +144,7 @@ def _row(
     }
 
 
-def _put_report(place: Place, row: dict[str, Any], check: CheckOutcome) -> None:
+def _put_report(workspace: Workspace, row: dict[str, Any], check: CheckOutcome) -> None:
     """Write the object unless it already holds the report."""
     if not check.passed:
         raise CheckFailed(
@@ -156,11 +153,11 @@ def _put_report(place: Place, row: dict[str, Any], check: CheckOutcome) -> None:
         )
     body = f"{row['report']}\n".encode()
     try:
-        if place.lake.get(row["object_key"]) == body:
+        if workspace.lake.get(row["object_key"]) == body:
             return
     except NotFound:
         pass
-    place.lake.put(row["object_key"], body)
+    workspace.lake.put(row["object_key"], body)
 
 
 def _ledger(files: Snapshot, date: str) -> pl.DataFrame:

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.publishing import Place, Published, publish_checked, unique_keys
-from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.publishing import Published, Workspace
+from tnt_platform.lake.versions import RowCounts
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.spec import CAPTURE, SeriesSource, SeriesSpec
 from tnt_platform.services.download import Downloader
@@ -34,7 +34,6 @@ CAPTURES: dict[str, pl.DataType] = {
     "content_type": pl.String(),
     "object_key": pl.String(),
 }
-CAPTURE_KEY = ("captured_at",)
 _MONTH_MARK = re.compile(r"\{(YYYY|YY|MM)\}")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,5}){1,2}$")
 
@@ -52,7 +51,7 @@ class SourceFile:
 
 def publish_capture(
     spec: SeriesSpec,
-    place: Place,
+    workspace: Workspace,
     settings: Settings,
     downloader: Downloader,
     *,
@@ -68,9 +67,11 @@ def publish_capture(
     Raises:
         TntError: the source can't be fetched; see `fetch_source`.
     """
-    base = place.store.current(spec.dataset(CAPTURE))
+    base = workspace.store.current(spec.dataset(CAPTURE))
     newest = newest_capture(base)
-    found = local_file(file) if file else fetch_source(spec.source, newest, place, settings, downloader, now)
+    found = (
+        local_file(file) if file else fetch_source(spec.source, newest, workspace, settings, downloader, now)
+    )
     digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
     if base is not None and newest is not None and digest in (None, newest["sha256"]):
         counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
@@ -78,27 +79,27 @@ def publish_capture(
         return Published(base.dataset, month, base, changed=False, counts=counts, facts=_facts(newest))
     assert found.body is not None, "without a capture, nothing can be unchanged"
     assert digest is not None, "it is the digest of the body"
-    row = _store(spec, place, found, found.body, digest, now)
-    return _publish_row(spec, place, base, row, run_id)
-
-
-def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
-    """Return the row of the last capture."""
-    if snapshot is None or snapshot.partitions.is_empty():
-        return None
-    last = snapshot.partitions["partition"].max()
-    rows = snapshot.scan([str(last)]).sort("captured_at").tail(1).collect()
-    return rows.row(0, named=True) if rows.height else None
+    row = _store(spec, workspace, found, found.body, digest, now)
+    return append_capture(
+        workspace,
+        spec.dataset(CAPTURE),
+        row,
+        partition=f"{now:%Y-%m}",
+        schema=CAPTURES,
+        base=base,
+        digest=_digest,
+        run_id=run_id,
+    ).with_facts(_facts(row))
 
 
 def _store(
-    spec: SeriesSpec, place: Place, found: SourceFile, body: bytes, digest: str, now: datetime
+    spec: SeriesSpec, workspace: Workspace, found: SourceFile, body: bytes, digest: str, now: datetime
 ) -> dict[str, Any]:
     """Put the bytes into the lake, and return the row that names them."""
     suffix = _SUFFIX.search(found.url.split("?")[0].rsplit("/", 1)[-1])
     key = f"captures/{spec.name}/{digest}{suffix[0].lower() if suffix else ''}"
-    if not place.lake.exists(key):
-        place.lake.put(key, body)
+    if not workspace.lake.exists(key):
+        workspace.lake.put(key, body)
     return {
         "captured_at": now,
         "sha256": digest,
@@ -111,31 +112,8 @@ def _store(
     }
 
 
-def _publish_row(
-    spec: SeriesSpec, place: Place, base: Snapshot | None, row: dict[str, Any], run_id: str
-) -> Published:
-    month = f"{row['captured_at']:%Y-%m}"
-    fresh = pl.DataFrame([row], schema=CAPTURES)
-    before = base.scan([month]).collect() if base and base.partition(month) else fresh.clear()
-    rows = pl.concat([before, fresh]).sort("captured_at")
-    change = PartitionChange(
-        partition=month,
-        data=rows,
-        inputs=pl.DataFrame(),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=rows.height, published=rows.height),
-        inputs_digest=hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest(),
-    )
-    published = publish_checked(
-        place,
-        base=base,
-        dataset=spec.dataset(CAPTURE),
-        change=change,
-        key=CAPTURE_KEY,
-        checks=[unique_keys(CAPTURE_KEY, month)],
-        run_id=run_id,
-    )
-    return published.with_facts(_facts(row))
+def _digest(captures: pl.DataFrame) -> str:
+    return hashlib.sha256("\n".join(captures["sha256"]).encode()).hexdigest()
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +143,7 @@ def local_file(path: Path) -> SourceFile:
 def fetch_source(
     source: SeriesSource,
     newest: dict[str, Any] | None,
-    place: Place,
+    workspace: Workspace,
     settings: Settings,
     downloader: Downloader,
     now: datetime,
@@ -183,7 +161,7 @@ def fetch_source(
     url = settings.resolve(source.url)
     tried: list[str] = []
     for candidate in _candidates(url, source.months_back, now):
-        found = _fetch(candidate, source, newest, place, settings, downloader)
+        found = _fetch(candidate, source, newest, workspace, settings, downloader)
         page = _page_in(found)
         if page is not None and candidate == url:
             raise InvalidInput(page.reason_code, f"{candidate}: {page}. The published versions are untouched")
@@ -226,13 +204,13 @@ def _fetch(
     url: str,
     source: SeriesSource,
     newest: dict[str, Any] | None,
-    place: Place,
+    workspace: Workspace,
     settings: Settings,
     downloader: Downloader,
 ) -> SourceFile | None:
     """Return None if there is no such file."""
     if not url.startswith(("http://", "https://")):
-        return _fetch_object(url, source, place, settings)
+        return _fetch_object(url, source, workspace, settings)
     same = newest if newest is not None and newest["url"] == url else {}
     response = downloader.fetch(
         url,
@@ -245,8 +223,10 @@ def _fetch(
     return SourceFile(url, response.body, response.etag, response.last_modified, response.content_type)
 
 
-def _fetch_object(url: str, source: SeriesSource, place: Place, settings: Settings) -> SourceFile | None:
-    objects, key = place.raw, url
+def _fetch_object(
+    url: str, source: SeriesSource, workspace: Workspace, settings: Settings
+) -> SourceFile | None:
+    objects, key = workspace.raw, url
     if url.startswith(("file:///", "s3://")):
         folder, _, name = url.rpartition("/")
         # Both parts of a file URL are percent-encoded; the folder is decoded where it is opened.

@@ -8,13 +8,11 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 import tenacity
 
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.series.capture import publish_capture
 from tnt_platform.series.normalized import publish_series
 from tnt_platform.series.notice import send_notice
@@ -34,13 +32,12 @@ class SeriesChain:
     """
 
     spec: SeriesSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
     file: Path | None = None
     accept_vanished: bool = False
     by_hand: bool = False
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     progress: Callable[[str], None] | None = None
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _lease: HeldLease | None = field(default=None, init=False, repr=False)
@@ -50,7 +47,7 @@ class SeriesChain:
         source = self.spec.source
         limits = DownloadLimits(max_bytes=source.max_size_bytes, timeout_s=source.timeout_s)
         with ExitStack() as opening:
-            downloader = Downloader(limits, clock=self.clock, uniform=random.random)
+            downloader = Downloader(limits, clock=self.workspace.clock, uniform=random.random)
             self._downloader = opening.enter_context(downloader)
             self._lease = self._take_lease(opening)
             self._open = opening.pop_all()
@@ -59,7 +56,9 @@ class SeriesChain:
     def _take_lease(self, opening: ExitStack) -> HeldLease:
         """Wait until the lease is free, at most for its timeout: then a lease whose owner died has expired."""
         where = self.settings.lock_table or (self.settings.home / "locks").as_uri()
-        store = open_lease_store(where, clock=self.clock, options=self.settings.aws_options("dynamodb"))
+        store = open_lease_store(
+            where, clock=self.workspace.clock, options=self.settings.aws_options("dynamodb")
+        )
         key = self.spec.lock_key or f"etl:{self.spec.name}"
         owner = f"{self.run_id or 'by hand'} {socket.gethostname()}:{os.getpid()}"
         timeout_s = self.spec.lock_timeout_s
@@ -76,9 +75,7 @@ class SeriesChain:
         if self.progress and state.attempt_number == 1 and state.outcome is not None:
             self.progress(f"waiting: {state.outcome.exception()}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def publish(self, step: str) -> Published:
@@ -97,19 +94,19 @@ class SeriesChain:
         return retry_conflicts(attempt)
 
     def _publish(self, step: str, lease: HeldLease) -> Published:
-        spec, place, run_id = self.spec, self.place, self.run_id
+        spec, workspace, run_id = self.spec, self.workspace, self.run_id
         if step == CAPTURE:
             assert self._downloader is not None, "it is opened with the lease"
-            now = self.clock()
+            now = self.workspace.clock()
             return publish_capture(
-                spec, place, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
+                spec, workspace, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
             )
         if step == SERIES:
-            return publish_series(spec, place, run_id)
+            return publish_series(spec, workspace, run_id)
         assert step == OBSERVATIONS, f"{step} is not a step of a dataset of series"
         return publish_observations(
             spec,
-            place,
+            workspace,
             run_id,
             accept_vanished=self.accept_vanished,
             by_hand=self.by_hand,
@@ -118,4 +115,4 @@ class SeriesChain:
 
     def send_notice(self) -> str | None:
         """Notify subscribers of a version that changed data; see `notice.send_notice`."""
-        return send_notice(self.spec, self.place, self.settings)
+        return send_notice(self.spec, self.workspace, self.settings)

@@ -10,12 +10,12 @@ import polars as pl
 
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.orchestration.component import DatasetComponent, about, newest_definitions
+from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
-from tnt_platform.orchestration.newest import materialize_newest
+from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory
+from tnt_platform.orchestration.steps import StepChecks, dataset_op
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.plots import MAX_SERIES, series_plot
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATIONS, SERIES, SeriesSpec
@@ -49,6 +49,19 @@ STEP_KINDS: Mapping[str, set[str]] = {
     CAPTURE: {"file"},
     SERIES: {"polars", "parquet"},
     OBSERVATIONS: {"parquet"},
+}
+
+COLUMNS: Mapping[str, str] = {
+    "internal_series_code": "Code of the series, as the YAML names it.",
+    "period": "First day of the period of the value: day, week (Monday), month, quarter or year.",
+    "obs_time": "Start of the period at midnight in the dataset's time zone.",
+    "value": "The observation.",
+    "unit": "Unit of the value.",
+    "frequency": "D, W, M, Q or A: daily, weekly, monthly, quarterly, annual.",
+    "printed_date": "The date as the source prints it.",
+    "place": "Where the value is in the source: cell, or line and column.",
+    "collection_date": "When this value was first collected (UTC).",
+    "capture": "Hash of the captured file that brought this value; see <dataset>/capture.",
 }
 
 
@@ -94,11 +107,14 @@ class SeriesRun(dg.Config):
 
 def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
     """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a source has only a newest state."""
-    story = StepStory(
-        DESCRIPTIONS, STEP_KINDS, about(spec), {"source": spec.source.url, "provider": spec.provider}
-    )
 
-    @story.one_op(spec.name, {step: spec.dataset(step) for step in spec.steps}, CHECKS.specs(spec.name))
+    @dataset_op(
+        spec,
+        CHECKS.specs(spec.name),
+        descriptions=DESCRIPTIONS,
+        kinds=STEP_KINDS,
+        metadata={"source": spec.source.url, "provider": spec.provider},
+    )
     def materialize(
         context: dg.AssetExecutionContext, config: SeriesRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -115,7 +131,7 @@ def _chain(
 ) -> SeriesChain:
     return SeriesChain(
         spec,
-        platform.place(),
+        platform.workspace(),
         platform.settings(),
         run_id=context.run_id,
         file=Path(config.file) if config.file else None,
@@ -131,7 +147,7 @@ def _not_available(published: Published) -> str:
 
 def _metadata(step: str, published: Published) -> dict[str, Any]:
     """Describe a materialization: counts, changes, a preview, reasons for rejection and a plot of the series."""
-    snapshot, facts = published.snapshot, describe_newest(published)
+    snapshot, facts = published.snapshot, describe_newest(published, COLUMNS)
     if step == SERIES:
         newest = snapshot.scan([NEWEST]).collect()
         facts["preview"] = dg.MetadataValue.md(markdown_table(_newest_rows(newest)))

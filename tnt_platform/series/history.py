@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.series.spec import OBSERVATION_KEY, SOURCE, SeriesSpec
 from tnt_platform.series.transforms.history import (
     PARTITION_STRATEGIES,
@@ -45,12 +45,9 @@ class HistoryChanges:
         """Return the partitions to write and to remove."""
         parts = self.after.partition_by("partition", as_dict=True, include_key=False, maintain_order=True)
         written = [
-            PartitionChange(
-                partition=str(name),
-                data=rows,
-                inputs=pl.DataFrame(),
-                quarantine=pl.DataFrame(),
-                counts=RowCounts(rows_in=rows.height, published=rows.height),
+            PartitionChange.of_rows(
+                str(name),
+                rows,
                 inputs_digest=self.digests[str(name)],
                 watermarks=dict(zip(rows["internal_series_code"], rows["obs_time"], strict=True)),
             )

@@ -9,11 +9,12 @@ from typing import Any, Final
 import polars as pl
 
 from tnt_platform.errors import NotFound
+from tnt_platform.lake.captures import newest_capture
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
     unique_keys,
@@ -21,7 +22,6 @@ from tnt_platform.lake.publishing import (
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.readers.compression import unpack_member
-from tnt_platform.series.capture import newest_capture
 from tnt_platform.series.readers.cells import SeriesCells
 from tnt_platform.series.readers.date_column import read_date_column
 from tnt_platform.series.readers.date_row import read_date_row
@@ -84,33 +84,33 @@ def read_capture(spec: SeriesSpec, body: bytes) -> NormalizedCapture:
     return NormalizedCapture(replace(found, codes=codes), observations_of(found.cells, codes, spec))
 
 
-def publish_series(spec: SeriesSpec, place: Place, run_id: str) -> Published:
+def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Published:
     """Read and publish the newest capture, unless this recipe has read it before.
 
     Raises:
         NotFound: nothing was captured yet.
         InvalidInput: the capture is not what the YAML describes; the published series stay.
     """
-    capture = newest_capture(place.store.current(spec.dataset(CAPTURE)))
+    capture = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
     if capture is None:
         raise NotFound(f"{spec.name}: nothing was captured yet; materialize {spec.name}/{CAPTURE} first")
     digest = f"{capture['sha256']}@{spec.recipe}"
-    base = place.store.current(spec.dataset(SERIES))
+    base = workspace.store.current(spec.dataset(SERIES))
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         counts = RowCounts(**{name: published[name] for name in _COUNTS})
         return Published(base.dataset, NEWEST, base, changed=False, counts=counts)
-    read = read_capture(spec, place.lake.get(str(capture["object_key"])))
+    read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),
         _check_series_have_observations(read),
         _check_gaps(spec, read),
     ]
     return publish_checked(
-        place,
+        workspace,
+        spec.dataset(SERIES),
+        _change(capture, read, digest),
         base=base,
-        dataset=spec.dataset(SERIES),
-        change=_change(capture, read, digest),
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,

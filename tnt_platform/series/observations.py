@@ -12,8 +12,8 @@ from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     Check,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     as_ledger,
     publish_checked,
 )
@@ -32,7 +32,7 @@ REVISIONS_LISTED = 200
 
 def publish_observations(
     spec: SeriesSpec,
-    place: Place,
+    workspace: Workspace,
     run_id: str,
     *,
     accept_vanished: bool = False,
@@ -48,10 +48,10 @@ def publish_observations(
         NotFound: the series step has not run.
         CheckFailed: the history would shrink.
     """
-    series = place.store.current(spec.dataset(SERIES))
+    series = workspace.store.current(spec.dataset(SERIES))
     if series is None:
         raise NotFound(f"{spec.name}: no series yet; materialize {spec.name}/{SERIES} first")
-    base = place.store.current(spec.dataset(OBSERVATIONS))
+    base = workspace.store.current(spec.dataset(OBSERVATIONS))
     made_from = _made_from(series, lease.lease.token if lease else 0)
     override = by_hand or accept_vanished
     if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=override)):
@@ -62,10 +62,10 @@ def publish_observations(
         return _unchanged(base, "the newest capture has what is published")
     counts = _count(changes)
     published = publish_checked(
-        place,
+        workspace,
+        spec.dataset(OBSERVATIONS),
+        _source_change(spec, made_from),
         base=base,
-        dataset=spec.dataset(OBSERVATIONS),
-        change=_source_change(spec, made_from),
         also=changes.partition_changes(),
         key=OBSERVATION_KEY,
         checks=_checks(spec, changes, lease, accepted=accept_vanished),
@@ -99,8 +99,8 @@ def _reason_to_skip(
 ) -> str | None:
     if override:
         return None
-    if base.manifest.held_because is not None:
-        return f"paused after a rollback ({base.manifest.held_because}); materialize with `by_hand: true` to resume"
+    if base.manifest.paused_because is not None:
+        return f"paused after a rollback ({base.manifest.paused_because}); materialize with `by_hand: true` to resume"
     last = base.inputs(SOURCE)
     if last.is_empty() or strategy_of(base) != spec.partition_strategy:
         return None
@@ -125,8 +125,6 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
         partition=SOURCE,
         data=pl.DataFrame(),
         inputs=as_ledger(pl.DataFrame([made_from], schema_overrides=types)),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(),
         inputs_digest=f"{made_from['etag']}@{spec.partition_strategy}",
     )
 

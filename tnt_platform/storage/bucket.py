@@ -13,8 +13,8 @@ from obstore.exceptions import BaseError
 
 from tnt_platform.errors import NotFound, SwapLost, TntError, Unavailable
 from tnt_platform.storage.bucket_options import checked_options, open_store, paging_client
-from tnt_platform.storage.object_errors import is_odd_key, translated
-from tnt_platform.storage.pointer import Pointer, shown
+from tnt_platform.storage.keys import Pointer, shown
+from tnt_platform.storage.object_errors import has_invalid_key, translated
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta, PutMode
@@ -45,7 +45,7 @@ class Bucket:
         return f"s3://{self.name}/{self.prefix}{key}"
 
     def open_body(self, key: str) -> BucketBody:
-        """The answer to a GET whose body is still to be read."""
+        """Send a GET; the body of the response is still to be read."""
         with translated("reading", self.where(key)):
             return BucketBody(self, key, obstore.get(self._store, self.prefix + key))
 
@@ -69,7 +69,7 @@ class Bucket:
         return path.stat().st_size
 
     def compare_and_swap(self, key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
-        """Create or replace the pointer; a refusal or a silence is settled by reading it again."""
+        """Create or replace the pointer; after a rejection or a lost response, read it again to learn which it was."""
         mode: PutMode = "create" if expected is None else {"e_tag": expected.etag}
         failure: TntError | None = None
         for attempt in range(SWAP_ATTEMPTS):
@@ -80,20 +80,20 @@ class Bucket:
                 failure = error
             current = self.read_pointer(key)
             if current is not None and current.value == new:
-                return current  # our write landed although its answer was lost, or its retry was refused
+                return current  # our write landed although its response was lost, or its retry was rejected
             if (current and current.etag) != (expected and expected.etag):
                 raise SwapLost(
                     f"swapping {self.where(key)}: it holds {shown(current)}, expected {shown(expected)}; "
                     "another writer was first: read it again and retry"
                 ) from failure
-            # 409, or 412 that is already over: nobody moved the pointer, so ours is still free to.
+            # A 409, or a 412 that is over by now: the pointer is still as expected, so try again.
         raise Unavailable(
             f"swapping {self.where(key)}: undecided after {SWAP_ATTEMPTS} attempts; "
             f"read it again before the next publish ({failure})"
         ) from failure
 
     def walk(self, prefix: str) -> Iterator[Sequence[ObjectMeta]]:
-        """Batches of the objects whose key starts with `prefix`, sorted by key."""
+        """Yield batches of the objects whose key starts with `prefix`, sorted by key."""
         last = ""
         with translated("listing", self.where(prefix)):
             try:
@@ -101,20 +101,20 @@ class Bucket:
                     yield batch
                     last = batch[-1]["path"] if batch else last
             except (BaseError, ValueError) as error:
-                if not is_odd_key(error):
+                if not has_invalid_key(error):
                     raise
                 for page in self._pages(self.prefix + prefix, StartAfter=last):
                     yield _metas(page)
 
     def level(self, prefix: str) -> tuple[Sequence[ObjectMeta], list[str]]:
-        """The objects directly in one folder, and the names of its folders."""
+        """List one folder: the objects directly in it, and the names of its folders."""
         whole = (self.prefix + prefix).rstrip("/")
         with translated("listing", self.where(prefix)):
             try:
                 found = obstore.list_with_delimiter(self._store, whole or None)
                 files, folders = found["objects"], found["common_prefixes"]
             except (BaseError, ValueError) as error:
-                if not is_odd_key(error):
+                if not has_invalid_key(error):
                     raise
                 pages = list(self._pages(f"{whole}/" if whole else "", Delimiter="/"))
                 files = [meta for page in pages for meta in _metas(page)]
@@ -123,7 +123,7 @@ class Bucket:
 
     def exists(self, key: str) -> bool:
         try:
-            with translated("looking for", self.where(key)):
+            with translated("checking for", self.where(key)):
                 obstore.head(self._store, self.prefix + key)
         except NotFound:
             return False
@@ -138,7 +138,7 @@ class Bucket:
         if not rest:
             yield from obstore.list(self._store, folder or None, chunk_size=_LIST_BATCH)
             return
-        # object_store lists whole folders only: start after the prefix, and stop when it is passed.
+        # object_store lists whole folders only: start at the prefix, and stop once past it.
         with suppress(FileNotFoundError):
             yield [obstore.head(self._store, whole)]
         for batch in obstore.list(self._store, folder or None, offset=whole, chunk_size=1000):
@@ -147,13 +147,13 @@ class Bucket:
             if len(inside) < len(batch):
                 return
 
-    def _pages(self, whole: str, **question: str) -> Iterator[dict[str, Any]]:
-        """List without object_store, which breaks off at one key such as `raw//a.txt`.
+    def _pages(self, whole: str, **parameters: str) -> Iterator[dict[str, Any]]:
+        """List without object_store, which stops at a key such as `raw//a.txt`.
 
-        One uploader's slip must not stop the discovery of everybody's files.
+        One misnamed upload must not stop the discovery of all other files.
         """
         pages = paging_client(self.options).get_paginator("list_objects_v2")
-        yield from pages.paginate(Bucket=self.name, Prefix=whole, **question)
+        yield from pages.paginate(Bucket=self.name, Prefix=whole, **parameters)
 
     def _put_pointer(self, key: str, new: bytes, mode: PutMode) -> Pointer:
         with translated("swapping", self.where(key)):
@@ -175,7 +175,7 @@ class Bucket:
                     max_concurrency=_PARTS_IN_FLIGHT,
                 )
         except NotFound as error:
-            # A multipart upload that is completed twice, because the first answer was lost, is unknown.
+            # A multipart upload completed twice, because the first response was lost, is unknown to S3.
             raise Unavailable(str(error)) from error
 
     def _attempted(self, call: Callable[[], Result]) -> Result:
@@ -192,16 +192,16 @@ class Bucket:
 
 
 class BucketBody:
-    """An object's headers, and its body still on the way."""
+    """The headers of an object, and its body, which has not been read yet."""
 
-    def __init__(self, bucket: Bucket, key: str, answer: GetResult) -> None:
+    def __init__(self, bucket: Bucket, key: str, response: GetResult) -> None:
         self._bucket = bucket
         self._key = key
-        self._answer = answer
-        self.size_bytes: int = answer.meta["size"]
+        self._response = response
+        self.size_bytes: int = response.meta["size"]
 
     def read(self) -> bytes:
-        """The whole body; a broken transfer is asked for again."""
+        """Return the whole body; request it again if the transfer breaks."""
         try:
             return self.read_once()
         except Unavailable:
@@ -209,17 +209,17 @@ class BucketBody:
 
     def read_once(self) -> bytes:
         with translated("reading", self._bucket.where(self._key)):
-            body = self._answer.bytes().to_bytes()
+            body = self._response.bytes().to_bytes()
         self._require_whole(len(body))
         return body
 
     def pointer_once(self) -> Pointer:
-        return Pointer(self.read_once(), self._answer.meta["e_tag"] or "")
+        return Pointer(self.read_once(), self._response.meta["e_tag"] or "")
 
     def write_once(self, path: Path) -> int:
         written = 0
         with translated("reading", self._bucket.where(self._key)), path.open("wb") as file:
-            for chunk in self._answer.stream(min_chunk_size=_PART_BYTES):
+            for chunk in self._response.stream(min_chunk_size=_PART_BYTES):
                 written += file.write(chunk)
         self._require_whole(written)
         return written

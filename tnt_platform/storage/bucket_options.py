@@ -1,4 +1,4 @@
-"""How to reach an S3 bucket: the options, checked once, in the words of obstore, polars and botocore."""
+"""Check the options of an S3 bucket once, and pass them on as obstore, polars and botocore name them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from tnt_platform.errors import ConfigError
 
 _FLAGS = {"virtual_hosted_style_request", "allow_http", "skip_signature", "s3_express"}
 _CREDENTIALS = {"access_key_id", "secret_access_key", "session_token"}
-_TEXTS = {"endpoint", "region", "server_side_encryption", "sse_kms_key_id", "profile"}
+_STRINGS = {"endpoint", "region", "server_side_encryption", "sse_kms_key_id", "profile"}
 _NUMBERS = {"connect_timeout_s", "read_timeout_s", "timeout_s", "max_retries", "retry_timeout_s"}
 
 
 def checked_options(options: Mapping[str, str]) -> dict[str, str]:
-    """The options under one spelling; an unknown one is an error."""
-    known = _FLAGS | _CREDENTIALS | _TEXTS | _NUMBERS
+    """Return the options under one spelling.
+
+    Raises:
+        ConfigError: an option is unknown.
+    """
+    known = _FLAGS | _CREDENTIALS | _STRINGS | _NUMBERS
     checked = {}
     for name, value in options.items():
-        plain = name.lower().removeprefix("aws_").replace("endpoint_url", "endpoint")
-        if plain not in known:
+        spelled = name.lower().removeprefix("aws_").replace("endpoint_url", "endpoint")
+        if spelled not in known:
             raise ConfigError(f"S3 option {name!r} is unknown; expected one of {', '.join(sorted(known))}")
         if value != "":
-            checked[plain] = str(value)
+            checked[spelled] = str(value)
     return checked
 
 
 def polars_options(options: Mapping[str, str]) -> dict[str, str]:
-    """The same access, in the words of polars' storage_options."""
+    """Return the same options as polars' storage_options name them."""
     shared = {f"aws_{name}": options[name] for name in (*_CREDENTIALS, "region") if name in options}
     if profile := options.get("profile"):
         frozen = _profile_credentials(profile)()
@@ -49,9 +53,9 @@ def polars_options(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def open_store(name: str, options: Mapping[str, str]) -> S3Store:
-    """obstore's client for one bucket, with a timeout and retries on every request."""
+    """Open obstore's client for one bucket, with a timeout and retries on every request."""
     endpoint = options.get("endpoint", "")
-    config: dict[str, Any] = {k: options[k] for k in _CREDENTIALS | _TEXTS - {"profile"} if k in options}
+    config: dict[str, Any] = {k: options[k] for k in _CREDENTIALS | _STRINGS - {"profile"} if k in options}
     config |= {k: _flag(k, options[k]) for k in _FLAGS - {"allow_http"} if k in options}
     config.setdefault("region", "us-east-1" if endpoint else None)
     seconds = {k: timedelta(seconds=_number(k, v)) for k, v in options.items() if k.endswith("_s")}
@@ -62,7 +66,7 @@ def open_store(name: str, options: Mapping[str, str]) -> S3Store:
         client_options={
             "allow_http": _flag("allow_http", options.get("allow_http", str(endpoint.startswith("http://")))),
             "connect_timeout": seconds.get("connect_timeout_s", timedelta(seconds=5)),
-            # Per read and per answer; the whole transfer of a large part may take far longer.
+            # For each read, not for the whole transfer: a large part may take far longer.
             "read_timeout": seconds.get("read_timeout_s", timedelta(seconds=30)),
             "timeout": seconds.get("timeout_s", timedelta(minutes=10)),
             "pool_max_idle_per_host": "128",
@@ -77,8 +81,8 @@ def open_store(name: str, options: Mapping[str, str]) -> S3Store:
 
 
 def paging_client(options: Mapping[str, str]) -> Any:
-    """botocore's client, for the few listings that obstore can't do."""
-    # 0.3 s to import, and almost never needed.
+    """Open botocore's client, for the few listings that obstore cannot do."""
+    # Takes 0.3 s to import and is almost never needed.
     from botocore.config import Config
     from botocore.session import Session
 
@@ -100,7 +104,7 @@ def paging_client(options: Mapping[str, str]) -> Any:
 
 
 def _profile_credentials(profile: str) -> Any:
-    # boto3 costs 0.3 s to import: only a profile needs it.
+    # botocore takes 0.3 s to import, and only a profile needs it.
     from botocore.session import Session
     from obstore.auth.boto3 import Boto3CredentialProvider
 
@@ -116,5 +120,5 @@ def _number(name: str, value: str) -> float:
 
 def _flag(name: str, value: str) -> bool:
     if value.lower() not in ("true", "false"):
-        raise ConfigError(f"S3 option {name}={value!r} is not a truth value; write true or false")
+        raise ConfigError(f"S3 option {name}={value!r} is not a boolean; write true or false")
     return value.lower() == "true"

@@ -1,7 +1,7 @@
 """Objects in a local folder: every write is durable before it is visible, every swap is exclusive.
 
 obstore's own local store is not used: it has no conditional update, writes without fsync, refuses names
-such as `report#1`, and hides them in its listing. The etag is the same text that obstore makes.
+such as `report#1`, and hides them in its listing. The etag has the same form as obstore's.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from tnt_platform.errors import NotFound, Refused, SwapLost, Unavailable
-from tnt_platform.storage.keys import SIDE_FOLDER
+from tnt_platform.storage.keys import SIDE_FOLDER, Pointer, shown
 from tnt_platform.storage.object_errors import translated
-from tnt_platform.storage.pointer import Pointer, shown
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.005
 
 ListedObject = tuple[str, str, int, datetime]  # key, etag, size_bytes, last_modified
-_FolderToScan = tuple[str, tuple[str, ...]]  # its path under the root, and the linked folders on the way
+_FolderToScan = tuple[str, tuple[str, ...]]  # its path under the root, and the symbolic links on the way
 
 
 class Folder:
@@ -64,7 +63,7 @@ class Folder:
             file.write(data)
 
     def put_file(self, key: str, path: Path) -> int:
-        """Move `path` here when it is on this file system, else copy it."""
+        """Move `path` here if it is on this file system, else copy it."""
         with translated("moving a file to", self.where(key)):
             size_bytes = path.stat().st_size
             with path.open("rb") as file:
@@ -92,7 +91,7 @@ class Folder:
             return Pointer(new, etag_of(self.path(key).stat()))
 
     def walk(self, prefix: str) -> Iterator[list[ListedObject]]:
-        """One batch of objects a folder, unordered; a file that vanishes meanwhile is left out."""
+        """Yield one unordered batch of objects per folder, without files that vanish meanwhile."""
         with translated("listing", self.where(prefix)):
             pending: list[_FolderToScan] = [(prefix.rpartition("/")[0], ())]
             while pending:
@@ -103,13 +102,13 @@ class Folder:
                     yield files
 
     def level(self, prefix: str) -> tuple[list[ListedObject], list[str]]:
-        """The objects directly in one folder, and its folders that hold any, as S3 would answer."""
+        """List one folder as S3 does: the objects directly in it, and its folders that are not empty."""
         with translated("listing", self.where(prefix)):
             files, folders = self._scan(prefix.rstrip("/"), "", ())
             return files, sorted(path.rpartition("/")[2] for path, _ in folders if any(self.walk(f"{path}/")))
 
     def exists(self, key: str) -> bool:
-        with translated("looking for", self.where(key)):
+        with translated("checking for", self.where(key)):
             return self.path(key).is_file()
 
     def delete(self, keys: list[str]) -> None:
@@ -127,7 +126,7 @@ class Folder:
 
     @contextmanager
     def _new_file(self, key: str) -> Iterator[IO[bytes]]:
-        """A file that becomes visible under `key`, whole and on disk, when the block ends well."""
+        """Open a file that becomes visible under `key`, whole and on disk, if the block succeeds."""
         temporary = self._side_path("writing", f"{os.getpid()}-{os.urandom(8).hex()}")
         try:
             with temporary.open("xb") as file:
@@ -145,7 +144,7 @@ class Folder:
                 source.replace(target)
                 break
             except FileNotFoundError:
-                # A delete may have removed the folder, now empty, between our mkdir and our rename.
+                # A delete may have removed the empty folder between our mkdir and our rename.
                 if not source.exists():
                     raise
         _sync_folder(target.parent)
@@ -163,7 +162,7 @@ class Folder:
                     if time.monotonic() > deadline_s:
                         raise Unavailable(
                             f"swapping {self.where(key)}: {path} was locked for {LOCK_TIMEOUT_S:.0f} s; "
-                            "look for a stopped process that holds it"
+                            "find the stopped process that holds it"
                         ) from None
                     time.sleep(_LOCK_POLL_S)
             yield  # closing the file releases the lock
@@ -189,8 +188,8 @@ class Folder:
             _refuse_unreadable_name(entry)
             with suppress(FileNotFoundError):
                 if entry.is_dir():
-                    if (links := _links_followed(entry, seen)) is not None:
-                        folders.append((key, links))
+                    if (symlinks := _symlinks_followed(entry, seen)) is not None:
+                        folders.append((key, symlinks))
                 elif entry.is_file():
                     status = entry.stat()
                     files.append((key, etag_of(status), status.st_size, _modified_at(status)))
@@ -201,12 +200,12 @@ class Folder:
             try:
                 folder.rmdir()
             except OSError:
-                return  # not empty, or somebody else was faster
+                return  # not empty, or already removed
             folder = folder.parent
 
 
 def etag_of(status: os.stat_result) -> str:
-    """inode-mtime-size in hex and in quotes, as obstore's local store writes it."""
+    """Return inode-mtime-size in hex and in quotes, as obstore's local store does."""
     return f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'
 
 
@@ -215,8 +214,8 @@ def _modified_at(status: os.stat_result) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=microseconds)
 
 
-def _links_followed(entry: os.DirEntry[str], seen: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The linked folders on the way to this one, or None when following it would never end."""
+def _symlinks_followed(entry: os.DirEntry[str], seen: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the symbolic links on the way to this folder, or None if following it would never end."""
     if not entry.is_symlink():
         return seen
     real = os.path.realpath(entry.path)

@@ -1,4 +1,4 @@
-"""What a store holds, as one frame."""
+"""Listings: the objects of a bucket or a folder as one frame."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LISTING_SCHEMA = pl.Schema(
 
 
 def folder_listing(batches: Iterable[Sequence[ListedObject]]) -> pl.DataFrame:
-    """A folder's objects as a frame of LISTING_SCHEMA, sorted by key."""
+    """Return a folder's objects (LISTING_SCHEMA), sorted by key."""
     rows = [row for batch in batches for row in batch]
     return pl.DataFrame(rows, schema=LISTING_SCHEMA, orient="row").sort("key")
 
 
 def bucket_listing(batches: Iterable[Sequence[ObjectMeta]], *, root: str, prefix: str) -> pl.DataFrame:
-    """A bucket's objects as a frame of LISTING_SCHEMA, sorted by key, which is relative to `root`."""
+    """Return a bucket's objects (LISTING_SCHEMA), sorted by key, which is relative to `root`."""
     frames = [
         pl.DataFrame(
             {
@@ -52,7 +52,7 @@ def bucket_listing(batches: Iterable[Sequence[ObjectMeta]], *, root: str, prefix
 
 
 def _without_folder_markers(listing: pl.DataFrame, prefix: str) -> pl.DataFrame:
-    """Drop the empty `raw/2026-11-20/` objects that consoles make; obstore lists them without the slash."""
+    """Drop the empty `raw/2026-11-20/` objects that consoles make; obstore lists them without their slash."""
     empty = listing.filter(size_bytes=0)["key"]
     if empty.is_empty():
         return listing

@@ -1,4 +1,4 @@
-"""One bucket prefix or folder: the only door between the lake and stored bytes."""
+"""The objects of one bucket prefix or folder: all access to stored bytes goes through here."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from tnt_platform.errors import ConfigError
 from tnt_platform.storage.bucket import Bucket
 from tnt_platform.storage.bucket_options import polars_options
 from tnt_platform.storage.folder import Folder
-from tnt_platform.storage.keys import SIDE_FOLDER, checked_key, checked_prefix
+from tnt_platform.storage.keys import SIDE_FOLDER, Pointer, checked_key, checked_prefix
 from tnt_platform.storage.listing import LISTING_SCHEMA, bucket_listing, folder_listing
-from tnt_platform.storage.pointer import Pointer
 from tnt_platform.storage.prefetch import MAX_BYTES_AHEAD, read_ahead
 
 __all__ = ["LISTING_SCHEMA", "Objects", "Pointer", "RequestCounts"]
 
-_PAGE_KEYS = 1000  # what one LIST answers and one bulk DELETE takes
+_PAGE_KEYS = 1000  # per LIST response and per bulk DELETE
 _PART_BYTES = 8 * 1024 * 1024
 
 
 @dataclass
 class RequestCounts:
-    """What a caller asked of the store (retries not included), for the cost shown with each publish."""
+    """Requests to the store, without retries, for the cost shown with each publish."""
 
     reads: int = 0
     writes: int = 0
@@ -45,7 +44,7 @@ def _unpredictable() -> float:
 class Objects:
     """The objects of one bucket prefix or folder; safe to share between threads, not across a fork.
 
-    Every call raises NotFound, Refused or Unavailable, naming what was tried, where, and how to mend it.
+    Every call raises NotFound, Refused or Unavailable, which name what was tried, where, and how to fix it.
     A key is a relative path such as `raw/2026-11-20/A 1.txt`, without `..`, leading `/` or empty parts.
     """
 
@@ -63,16 +62,16 @@ class Objects:
         options: Mapping[str, str] | None = None,
         jitter: Callable[[], float] = _unpredictable,
     ) -> Objects:
-        """Open `file:///absolute/folder` or `s3://bucket/prefix`; no request is made yet.
+        """Open `file:///absolute/folder` or `s3://bucket/prefix` without a request yet.
 
         Args:
             options: for S3: endpoint, region, access_key_id, secret_access_key, session_token, profile,
-                virtual_hosted_style_request, timeouts (`read_timeout_s` ...). Without keys the
-                default AWS chain is used.
+                virtual_hosted_style_request, timeouts (`read_timeout_s` ...). Without keys, the
+                default AWS credential chain is used.
             jitter: a number in [0, 1) that spreads retries.
 
         Raises:
-            ConfigError: the URL or an option is not understood.
+            ConfigError: the URL or an option is invalid.
         """
         parts = urlsplit(url.replace("#", "%23").replace("?", "%3F"))
         path = unquote(parts.path).rstrip("/")
@@ -81,20 +80,20 @@ class Objects:
         if parts.scheme == "s3" and parts.netloc:
             return cls(url, Bucket(parts.netloc, path.strip("/"), options or {}, jitter=jitter))
         raise ConfigError(
-            f"lake URL {url!r} is not understood; write file:///absolute/folder or s3://bucket/prefix"
+            f"store URL {url!r} is invalid; write file:///absolute/folder or s3://bucket/prefix"
         )
 
     def __repr__(self) -> str:
         return f"Objects({self.url!r})"
 
     def get(self, key: str) -> bytes:
-        """The whole object."""
+        """Return the whole object."""
         body = self._store.get(checked_key(key))
         self._count(reads=1, bytes_read=len(body))
         return body
 
     def read_pointer(self, key: str) -> Pointer | None:
-        """A pointer with the etag a later swap must still find; None when there is none."""
+        """Return the pointer with the etag that a later swap expects; None if there is none."""
         pointer = self._store.read_pointer(checked_key(key))
         self._count(reads=1, bytes_read=len(pointer.value) if pointer else 0)
         return pointer
@@ -107,7 +106,7 @@ class Objects:
             checked_key(key)
         found: Iterator[tuple[str, bytes]]
         if isinstance(self._store, Folder):
-            found = ((key, self._store.get(key)) for key in keys)  # a local read gains nothing from threads
+            found = ((key, self._store.get(key)) for key in keys)  # threads do not make local reads faster
         else:
             found = read_ahead(keys, self._store.open_body, concurrency=concurrency, max_bytes=max_bytes)
         for key, body in found:
@@ -115,7 +114,7 @@ class Objects:
             yield key, body
 
     def get_to_file(self, key: str, path: Path) -> None:
-        """Stream the object to `path`, which holds all of it or, after an error, does not exist."""
+        """Stream the object to `path`; after an error, `path` does not exist."""
         try:
             size_bytes = self._store.get_to_file(checked_key(key), path)
         except BaseException:
@@ -129,26 +128,27 @@ class Objects:
         self._count(writes=_write_requests(self._store, len(data)), bytes_written=len(data))
 
     def put_file(self, key: str, path: Path) -> None:
-        """Publish a finished local file; don't use `path` afterwards: a folder lake takes the file itself."""
+        """Store a finished local file; don't use `path` afterwards, because a folder lake moves it."""
         size_bytes = self._store.put_file(checked_key(key), path)
         self._count(writes=_write_requests(self._store, size_bytes), bytes_written=size_bytes)
 
     def compare_and_swap(self, key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
         """Replace a pointer if it is still `expected` (None: if there is none); the only way to move one.
 
-        `new` must be unique to this writer, as version ids are: after a lost answer it is recognised by it.
+        `new` must be unique to this writer, as version ids are: after a lost response, that is how the writer
+        recognises its own write.
 
         Raises:
-            SwapLost: the pointer is no longer what the caller read. In the rare case that our write
-                landed unnoticed and another one followed, this is raised too.
-            Unavailable: undecided; read the pointer again.
+            SwapLost: the pointer is no longer what the caller read. Also raised in the rare case that our
+                write landed unnoticed and another one followed.
+            Unavailable: the outcome is unknown; read the pointer again.
         """
         pointer = self._store.compare_and_swap(checked_key(key), expected=expected, new=new)
         self._count(writes=1, bytes_written=len(new))
         return pointer
 
     def list(self, prefix: str) -> pl.DataFrame:
-        """Every object whose key starts with `prefix`, which need not end at a `/`.
+        """List every object whose key starts with `prefix`, which need not end with `/`.
 
         Returns:
             key (String, relative to `url`), etag (String), size_bytes (Int64),
@@ -163,11 +163,11 @@ class Objects:
         return listing
 
     def list_level(self, prefix: str) -> tuple[pl.DataFrame, List[str]]:
-        """One level under the folder `prefix` (empty, or ending with a slash): its objects and its folders.
+        """List one level of the folder `prefix` (empty, or ending with a slash).
 
         Returns:
-            the objects directly in it, as `list` returns them, and the sorted names of the folders
-            in it that hold objects.
+            the objects directly in the folder, as `list` returns them, and the sorted names of its
+            folders that hold objects.
         """
         checked_prefix(prefix)
         if isinstance(self._store, Folder):
@@ -180,27 +180,27 @@ class Objects:
         return files, [name for name in names if prefix or name != SIDE_FOLDER]
 
     def list_folders(self, prefix: str) -> List[str]:
-        """The names of the folders one level under `prefix`, sorted; folders without objects don't count."""
+        """List the names of the folders one level below `prefix` that hold objects, sorted."""
         return self.list_level(prefix)[1]
 
     def exists(self, key: str) -> bool:
-        """Whether the object is there."""
+        """Return whether the object exists."""
         found = self._store.exists(checked_key(key))
         self._count(reads=1)
         return found
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove these objects; one that is gone already is not an error."""
+        """Delete these objects; one that does not exist is not an error."""
         if keys:
             self._store.delete([checked_key(key) for key in keys])
             self._count(writes=1 + len(keys) // _PAGE_KEYS)
 
     def polars_url(self, key: str) -> str:
-        """What polars reads this object by, with `polars_options()`; pass glob=False for odd keys."""
+        """Return the URL by which polars reads this object with `polars_options()`; pass glob=False to polars."""
         return self._store.where(checked_key(key))
 
     def polars_options(self) -> dict[str, str] | None:
-        """storage_options for polars; None where it needs none. They may hold secrets: never log them."""
+        """Return storage_options for polars, or None for a folder. They may hold secrets: never log them."""
         return None if isinstance(self._store, Folder) else polars_options(self._store.options)
 
     def _count(self, **added: int) -> None:

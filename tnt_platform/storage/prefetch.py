@@ -1,4 +1,4 @@
-"""Reading many objects ahead of the caller, bounded in requests and in bytes held."""
+"""Read many objects ahead of the caller, with bounds on requests and on bytes in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES_AHEAD = 64 * 1024 * 1024
 
 
 class OpenBody(Protocol):
-    """An answer whose size is known and whose body was not read yet."""
+    """A response whose size is known and whose body has not been read yet."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -23,7 +23,7 @@ class OpenBody(Protocol):
 
 
 class ByteBudget:
-    """How many bytes may wait for the caller; the object it waits for always gets through."""
+    """Limit the bytes that wait for the caller; the object it waits for is always admitted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -43,7 +43,7 @@ class ByteBudget:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._fits(index, size_bytes))
             if self._closed:
-                raise Unavailable("the reader stopped before this object was read; nothing to mend")
+                raise Unavailable("the reader stopped before this object was read; nothing to fix")
             self._held_bytes += size_bytes
 
     def want(self, index: int) -> None:
@@ -74,8 +74,8 @@ def read_ahead(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield (key, body) in the order of `keys` while at most `concurrency` requests run ahead.
 
-    Bodies held or on their way never exceed `max_bytes`, except that one object larger than that
-    is let through alone when the caller waits for it.
+    Bodies in memory or in flight never exceed `max_bytes`, except that an object larger than that is
+    admitted alone when the caller waits for it.
     """
     budget = ByteBudget(max_bytes)
     pool = ThreadPoolExecutor(
@@ -102,11 +102,11 @@ def read_ahead(
 def _read_within(
     budget: ByteBudget, index: int, key: str, open_body: Callable[[str], OpenBody]
 ) -> tuple[bytes, int]:
-    answer = open_body(key)
-    size_bytes = answer.size_bytes
+    body = open_body(key)
+    size_bytes = body.size_bytes
     if not budget.take_now(index, size_bytes):
-        # An open answer would time out while the caller is busy: let go, and ask again when there is room.
-        del answer
+        # An open response would time out while the caller is busy: drop it, and request it again when there is room.
+        del body
         budget.take(index, size_bytes)
-        answer = open_body(key)
-    return answer.read(), size_bytes
+        body = open_body(key)
+    return body.read(), size_bytes

@@ -7,7 +7,7 @@ from types import TracebackType
 import polars as pl
 
 from tnt_platform.errors import PublishConflict
-from tnt_platform.lake.publishing import CONFLICT_RETRIES, Place
+from tnt_platform.lake.publishing import CONFLICT_RETRIES, Workspace
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.services.http import HttpResponse
 from tnt_platform.transit.transforms.answers import AnswerExpression, read_answer
@@ -64,8 +64,8 @@ def read_again(answers: pl.DataFrame, expression: AnswerExpression) -> pl.DataFr
 class AnswerJournal:
     """Keep one date's answers; leaving the `with` block, even by an error, publishes those still buffered."""
 
-    def __init__(self, place: Place, dataset: str, partition: str, run_id: str) -> None:
-        self._place = place
+    def __init__(self, workspace: Workspace, dataset: str, partition: str, run_id: str) -> None:
+        self._workspace = workspace
         self._dataset = dataset
         self._partition = partition
         self._run_id = run_id
@@ -81,7 +81,7 @@ class AnswerJournal:
 
     def read(self) -> pl.DataFrame:
         """Return every answer of the date (ANSWER_SCHEMA); key: request_id."""
-        snapshot = self._place.store.current(self._dataset)
+        snapshot = self._workspace.store.current(self._dataset)
         if snapshot is None:
             return pl.DataFrame(schema=ANSWER_SCHEMA)
         return snapshot.scan([self._partition]).collect()
@@ -111,13 +111,13 @@ class AnswerJournal:
         self._buffer.clear()
 
     def _publish(self, fresh: pl.DataFrame) -> None:
-        base = self._place.store.current(self._dataset)
+        base = self._workspace.store.current(self._dataset)
         before = base.scan([self._partition]).collect() if base else fresh.clear()
         others = before.join(fresh, on="request_id", how="anti")
         live = base.files.filter(pl.col("partition") == self._partition)["path"].to_list() if base else []
         append = others.height == before.height and len(live) < MAX_PARTS
         rows = others.height + fresh.height
-        self._place.store.publish(
+        self._workspace.store.publish(
             self._dataset,
             base=base,
             changes=[
@@ -125,10 +125,7 @@ class AnswerJournal:
                     partition=self._partition,
                     data=fresh if append else pl.concat([others, fresh]).sort("request_id"),
                     keep=live if append else (),
-                    inputs=pl.DataFrame(),
-                    quarantine=pl.DataFrame(),
                     counts=RowCounts(rows_in=rows, published=rows),
-                    inputs_digest="",
                 )
             ],
             key=KEY,

@@ -6,10 +6,9 @@ import random  # noqa: TID251  (jitter between retries only; no result depends o
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
-from tnt_platform.lake.publishing import Place, Published, retry_conflicts
+from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.services.http import HttpClient
 from tnt_platform.settings import Settings
 from tnt_platform.transit.enrichment import AskAgain, Enrichment
@@ -28,7 +27,7 @@ class Chain(AbstractContextManager["Chain"]):
     """
 
     spec: TransitSpec
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str = ""
     isolate: bool = False
@@ -43,13 +42,13 @@ class Chain(AbstractContextManager["Chain"]):
     def publish(self, step: str, date: str) -> Published:
         """Bring one step of one date up to date; if it is already, this costs a few small reads."""
         publishers: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(self.spec, date, self.place, self.run_id),
+            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
             SHIPMENTS: lambda: publish_shipments(
-                self.spec, date, self.place, self.run_id, isolate=self.isolate, force=self.force
+                self.spec, date, self.workspace, self.run_id, isolate=self.isolate, force=self.force
             ),
             ENRICHED: lambda: self._enrichment(date).publish(),
-            RESULTS: lambda: publish_results(self.spec, date, self.place, self.settings, self.run_id),
-            SUMMARY: lambda: publish_summary(self.spec, date, self.place, self.run_id),
+            RESULTS: lambda: publish_results(self.spec, date, self.workspace, self.settings, self.run_id),
+            SUMMARY: lambda: publish_summary(self.spec, date, self.workspace, self.run_id),
         }
         return retry_conflicts(publishers[step])
 
@@ -59,7 +58,7 @@ class Chain(AbstractContextManager["Chain"]):
             self.spec,
             self.spec.rate_api,
             date,
-            self.place,
+            self.workspace,
             self.settings,
             self.run_id,
             self.ask_again,
@@ -71,4 +70,4 @@ class Chain(AbstractContextManager["Chain"]):
     def _client(self) -> HttpClient:
         # One for all dates of the run: the rate limit and the circuit breaker are the API's, not a date's.
         assert self.spec.rate_api is not None, "only a dataset with an API sends requests"
-        return HttpClient(self.spec.rate_api.limits, clock=lambda: datetime.now(UTC), uniform=random.random)
+        return HttpClient(self.spec.rate_api.limits, clock=self.workspace.clock, uniform=random.random)

@@ -5,30 +5,29 @@ that fails at one step doesn't keep the other dates of a backfill from the next 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 import dagster as dg
 import polars as pl
 
-from tnt_platform.discovery.discovery import partitions_named_by
-from tnt_platform.discovery.survey import Survey
-from tnt_platform.lake.publishing import Place, Published
-from tnt_platform.orchestration.component import DatasetComponent, about
+from tnt_platform.discovery.comparison import Reconciliation
+from tnt_platform.discovery.listing import partitions_named_by
+from tnt_platform.lake.publishing import Published, Workspace
+from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
-from tnt_platform.orchestration.dated import DatedRun
+from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import (
     Attempts,
-    busy_dates,
+    SensorTick,
     content_of,
-    run_history,
-    run_requests,
+    dated_sensor,
+    full_reconciliation_schedule,
 )
 from tnt_platform.orchestration.failures import as_dagster_failure
-from tnt_platform.orchestration.metadata import materialization
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.orchestration.steps import StepChecks, StepStory, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
 from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
@@ -79,6 +78,39 @@ COMPUTED_FROM: Mapping[str, tuple[str, ...]] = {
     "status": ("expected_transit_days", "actual_transit_days", "expected_date", "actual_date"),
     "success": ("expected_transit_days", "actual_transit_days", "expected_date", "actual_date"),
 }
+COLUMNS: Mapping[str, str] = {
+    "problem": "Why the file cannot be read as one of this dataset; empty if it can.",
+    "ship_profile": "Fingerprint of ship date and shipper's package: part of what makes a case.",
+    "request_id": "Fingerprint of the request; identical requests are sent once.",
+    "request_payload": "Body sent to the API.",
+    "response_payload": "Body of the response.",
+    "actual_transit_days": "Transit days the API returned.",
+    "time_taken_ms": "Time until the response, in milliseconds.",
+    "attempts": "Number of attempts until the API answered.",
+    "asked_at": "When the API was asked (UTC).",
+    "test_id": "Id of the case, made of its identity alone: the same in every replay.",
+    "timestamp": "When the API was asked (UTC).",
+    "expected_transit_days": "Transit days the file promises.",
+    "expected_date": "Date the file promises.",
+    "actual_date": "Date the file records.",
+    "lag_days": "Actual minus expected, in days: negative is early, positive late.",
+    "success": "Whether the case passes the dataset's rule.",
+    "group_kind": "What the row sums up: all cases, or those with one value of a column.",
+    "group_value": "That value.",
+    "cases": "Cases in the group.",
+    "passed": "Cases that pass the dataset's rule.",
+    "failed": "Cases that don't.",
+    "early": "Cases with a negative lag.",
+    "on_time": "Cases without lag.",
+    "late": "Cases with a positive lag.",
+    "pass_rate": "Passed cases as a share of all, 0 to 1.",
+    "mean_lag_days": "Mean of the lag, in days.",
+    "latency_p50_ms": "Median time until a response, in milliseconds.",
+    "latency_p95_ms": "95th percentile of the time until a response, in milliseconds.",
+    "latency_p99_ms": "99th percentile of the time until a response, in milliseconds.",
+    "shipper_files.status": "present, or kept: deleted from the bucket, but its rows stay.",
+    "results.status": "early, on_time or late.",
+}
 RETRY_SOON = dg.RetryPolicy(
     max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
@@ -93,12 +125,18 @@ class TransitDataset(DatasetComponent[TransitSpec]):
         """Build the dataset's assets and checks, its sensor, its schedule and its job."""
         assets = transit_assets(self.spec)
         selection = dg.AssetSelection.assets(*assets.keys)
-        schedule = full_reconciliation_schedule(self.spec, selection)
+        name, prefix = self.spec.name, self.spec.source.prefix
+        schedule = full_reconciliation_schedule(
+            self.spec,
+            lambda platform: survey(self.spec, platform.workspace()),
+            description=f"Compares every file below {prefix} with what {name} was published from.",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
         return dg.Definitions(
             assets=[assets],
             sensors=[reconciling_sensor(self.spec, selection)],
             schedules=[schedule],
-            jobs=[schedule.job],
+            jobs=[dg.define_asset_job(f"{name}_job", selection=selection)],
         )
 
 
@@ -116,10 +154,12 @@ def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
     kinds = {**STEP_KINDS, RESULTS: {"parquet"} | ({"dynamodb"} if spec.dynamodb else set())}
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
 
-    @StepStory(DESCRIPTIONS, kinds, about(spec), source).one_op(
-        spec.name,
-        {step: spec.dataset(step) for step in spec.steps},
+    @dataset_op(
+        spec,
         [*checks.specs(spec.name), _crash_check(spec)],
+        descriptions=DESCRIPTIONS,
+        kinds=kinds,
+        metadata=source,
         retry=RETRY_SOON,
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
@@ -143,12 +183,12 @@ def _materialize_dates(
     selected = selected_steps(context, spec.name, spec.steps)
     if not selected:
         raise dg.Failure(f"{spec.name}: {NEEDS_A_DRAFT}", allow_retries=False)
-    run = DatedRun(context, spec.name, checks)
+    run = DatedRun(context, spec.name, checks, COLUMNS)
     dates = sorted(context.partition_keys)
     crashed: dict[str, list[str]] = {}
     chain = Chain(
         spec,
-        platform.place(),
+        platform.workspace(),
         platform.settings(),
         run_id=context.run_id,
         isolate=config.isolate,
@@ -170,19 +210,13 @@ def _materialize_date(
 ) -> None:
     """Take one date through the selected steps, up to the first that fails."""
     for step in selected:
-        meter = Meter.start(chain.place, TaskSize.of(run.context.run.tags, chain.settings))
+        meter = Meter.start(chain.workspace, TaskSize.of(run.context.run.tags, chain.settings))
         try:
             published = chain.publish(step, date)
         except Exception as error:  # noqa: BLE001 - raised with all others at the end of the run
             run.fail(step, date, error)
             return
-        run.add(step, date, published.checks)
-        key = dg.AssetKey([chain.spec.name, step])
-        run.context.log_event(materialization(published, key, _metadata(chain, step, published, meter)))
-        run.context.log.info(
-            f"{date} {step}: {published.counts.rows_in} in, {published.counts.published} published, "
-            f"{published.counts.quarantined} quarantined{'' if published.changed else ' (unchanged)'}"
-        )
+        run.publish(step, published, _metadata(chain, step, published, meter))
         if step == SHIPMENTS:
             crashed[date] = crashed_files(published)
     run.done += 1
@@ -207,7 +241,7 @@ def _metadata(chain: Chain, step: str, published: Published, meter: Meter) -> di
 
 def _file_count(chain: Chain, date: str) -> int:
     """The number of files that the date was published from."""
-    snapshot = chain.place.store.current(chain.spec.dataset(FILES))
+    snapshot = chain.workspace.store.current(chain.spec.dataset(FILES))
     row = snapshot.partition(date) if snapshot else None
     return int(row["published"]) if row else 0
 
@@ -265,72 +299,22 @@ def _crash_results(
 def reconciling_sensor(spec: TransitSpec, selection: dg.AssetSelection) -> dg.SensorDefinition:
     """Every `interval_s`, compare the bucket with the published data and request runs for the difference."""
 
-    @dg.sensor(
-        name=f"{spec.name}_files",
-        asset_selection=selection,
-        minimum_interval_seconds=spec.sensor.interval_s,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Compares the files below {spec.source.prefix} with what {spec.name} was published from.",
-    )
-    def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-        settings, place = platform.settings(), platform.place()
+    def reconcile(tick: SensorTick, platform: Platform) -> Reconciliation:
+        settings, workspace = platform.settings(), platform.workspace()
         queue = _queue(settings)
         visibility_s = int(max(60, 4 * spec.sensor.interval_s))
         messages = queue.receive(100, visibility_s=visibility_s) if queue else []
-        homes = undated_homes(place.store.current(spec.dataset(FILES))) if messages else {}
-        named = _named_dates(spec, place, homes, messages)
-        now = datetime.now(UTC)
+        homes = undated_homes(workspace.store.current(spec.dataset(FILES))) if messages else {}
+        named = _named_dates(spec, workspace, homes, messages)
         window = timedelta(days=spec.sensor.window_days)
-        since = None if queue is None else (now - window).date().isoformat()
-        history = run_history(context.instance, spec.name)
-        busy = busy_dates(context.instance, spec)
-        unfinished = sorted({date for (date, _), attempts in history.items() if attempts.unfinished})
-        found = survey(spec, place, since=since, named=[*named, *unfinished])
-        requests = list(
-            run_requests(spec, spec.sensor, found, history, busy, now.timestamp(), context.log.info)
-        )
+        since = None if queue is None else (tick.now - window).date().isoformat()
+        found = survey(spec, workspace, since=since, named=[*named, *tick.unfinished_dates])
         if queue:
-            _acknowledge(queue, spec, place, homes, messages, found, history)
-        skip = None if requests else dg.SkipReason(_nothing_to_do(spec, found))
-        return dg.SensorResult(run_requests=requests, skip_reason=skip)
+            _acknowledge(queue, spec, workspace, homes, messages, found, tick.history)
+        return found
 
-    return sensor
-
-
-def full_reconciliation_schedule(spec: TransitSpec, selection: dg.AssetSelection) -> dg.ScheduleDefinition:
-    """At `sweep_cron`, compare everything, however old: what an event and the window both missed.
-
-    Dates that the sensor gave up are retried too: the outage may be over, or the shipper reference fixed.
-    """
-
-    @dg.schedule(
-        name=f"{spec.name}_sweep",
-        cron_schedule=spec.sensor.sweep_cron,
-        job=dg.define_asset_job(f"{spec.name}_job", selection=selection),
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Compares every file below {spec.source.prefix} with what {spec.name} was published from.",
-    )
-    def schedule(
-        context: dg.ScheduleEvaluationContext, platform: Platform
-    ) -> list[dg.RunRequest] | dg.SkipReason:
-        history = run_history(context.instance, spec.name)
-        busy = busy_dates(context.instance, spec)
-        found = survey(spec, platform.place())
-        now = datetime.now(UTC).timestamp()
-        requests = run_requests(
-            spec, spec.sensor, found, history, busy, now, context.log.info, given_up_too=True
-        )
-        return list(requests) or dg.SkipReason(_nothing_to_do(spec, found))
-
-    return schedule
-
-
-def _nothing_to_do(spec: TransitSpec, found: Survey) -> str:
-    if found.held_because:
-        return f"paused after a rollback ({found.held_because}); materialize any date to go on"
-    files = f"{found.files_seen} files on {found.dates_seen} dates"
-    waiting = f"; {len(found.work)} dates are in flight, waiting or given up" if found.work else ""
-    return f"nothing to do: {files} below {spec.source.prefix} are all in the published data{waiting}"
+    description = f"Compares the files below {spec.source.prefix} with what {spec.name} was published from."
+    return dated_sensor(spec, selection, reconcile, description=description)
 
 
 def _queue(settings: Settings) -> EventQueue | None:
@@ -340,10 +324,10 @@ def _queue(settings: Settings) -> EventQueue | None:
 
 
 def _named_dates(
-    spec: TransitSpec, place: Place, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
+    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
 ) -> list[str]:
     """The dates of the objects that the messages name."""
-    root = f"{place.raw.url.rstrip('/')}/"
+    root = f"{workspace.raw.url.rstrip('/')}/"
     urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
     keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
     return partitions_named_by(keys, spec.source, homes).partitions
@@ -352,10 +336,10 @@ def _named_dates(
 def _acknowledge(
     queue: EventQueue,
     spec: TransitSpec,
-    place: Place,
+    workspace: Workspace,
     homes: Mapping[str, str],
     messages: Sequence[ObjectEventMessage],
-    found: Survey,
+    found: Reconciliation,
     history: Mapping[tuple[str, str], Attempts],
 ) -> None:
     """Delete the messages whose dates are up to date or have a run; the queue delivers the others again.
@@ -363,10 +347,11 @@ def _acknowledge(
     So a tick that dies after it read a message has lost nothing. A malformed message stays, and the queue's redrive
     policy moves it to the dead-letter queue.
     """
-    pending = {work.date for work in found.work if content_of(work) not in history}
+    pending = {each.partition for each in found.differences if content_of(each) not in history}
     done = [
         message.receipt
         for message in messages
-        if message.poison_reason is None and pending.isdisjoint(_named_dates(spec, place, homes, [message]))
+        if message.poison_reason is None
+        and pending.isdisjoint(_named_dates(spec, workspace, homes, [message]))
     ]
     queue.delete(done)

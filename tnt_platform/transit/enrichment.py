@@ -18,8 +18,8 @@ import polars as pl
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     publish_checked,
     unique_keys,
     values_in_range,
@@ -103,7 +103,7 @@ class Enrichment:
     spec: TransitSpec
     api: RateApi
     date: str
-    place: Place
+    workspace: Workspace
     settings: Settings
     run_id: str
     ask_again: AskAgain
@@ -119,9 +119,9 @@ class Enrichment:
         Raises:
             CheckFailed: fewer than `min_coverage` of the cases were answered.
         """
-        upstream = Upstream.read(self.place.store, self.spec.dataset(SHIPMENTS), self.date)
-        base = self.place.store.current(self.spec.dataset(ENRICHED))
-        shippers = read_shippers(self.place.raw, self.api.reference)
+        upstream = Upstream.read(self.workspace.store, self.spec.dataset(SHIPMENTS), self.date)
+        base = self.workspace.store.current(self.spec.dataset(ENRICHED))
+        shippers = read_shippers(self.workspace.raw, self.api.reference)
         recipe = self._recipe(shippers)
         finished = published_unchanged(base, upstream, self.date, recipe)
         if finished and self.ask_again == "none" and not _awaits_answers(finished.snapshot, self.date):
@@ -132,10 +132,10 @@ class Enrichment:
         rows = _with_answers(prepared, self._answers(prepared.requests, asked), asked)
         coverage = _coverage(rows)
         published = publish_checked(
-            self.place,
+            self.workspace,
+            self.spec.dataset(ENRICHED),
+            self._change(upstream, recipe, cases, prepared, rows),
             base=base,
-            dataset=self.spec.dataset(ENRICHED),
-            change=self._change(upstream, recipe, cases, prepared, rows),
             key=KEY,
             checks=[
                 unique_keys(KEY, self.date),
@@ -222,7 +222,7 @@ class Enrichment:
 
     def _answers(self, requests: pl.DataFrame, asked: AskedCounts) -> pl.DataFrame:
         """Return the answers worth keeping (ANSWER_SCHEMA), after asking for those that are missing."""
-        journal = AnswerJournal(self.place, self.spec.dataset(ANSWERS), self.date, self.run_id)
+        journal = AnswerJournal(self.workspace, self.spec.dataset(ANSWERS), self.date, self.run_id)
         expression = compile_answer(self.api.answer)
         known = read_again(journal.read().join(requests, on="request_id", how="semi"), expression)
         if self.ask_again == "all":

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import inputs_digest, list_partition
-from tnt_platform.lake.publishing import Place, Published, as_ledger, publish_checked, unique_keys
+from tnt_platform.discovery.comparison import inputs_digest
+from tnt_platform.discovery.listing import list_partition
+from tnt_platform.lake.publishing import Published, Workspace, as_ledger, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.transit.spec import FILES, TransitSpec
 
 KEY = ("file_key",)
@@ -50,31 +51,29 @@ def as_compared(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:
     return files.with_columns(etag=pl.concat_str(pl.col("etag").fill_null(""), pl.lit("@"), uploaded))
 
 
-def publish_files(spec: TransitSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """List the date's objects and publish them: file_key, etag, size_bytes, last_modified, status, problem.
 
     `status` is `present`, or `kept` for a file that was deleted from the bucket under `on_delete: keep`.
     `problem` says why a key can't be read as a shipper file; it is null for those that can.
     """
-    base = place.store.current(spec.dataset(FILES))
-    listing = list_partition(place.raw, spec.source, date, undated_homes(base))
+    base = workspace.store.current(spec.dataset(FILES))
+    listing = list_partition(workspace.raw, spec.source, date, undated_homes(base))
     frame = _with_earlier(spec, listing, base.scan([date]).collect() if base else None)
     present = frame.filter(pl.col("status") == "present").rename({"file_key": "key"})
-    change = PartitionChange(
-        partition=date,
-        data=frame,
+    change = PartitionChange.of_rows(
+        date,
+        frame,
         inputs=as_ledger(present.select("key", "etag", "size_bytes", "last_modified")),
-        counts=RowCounts(rows_in=frame.height, published=frame.height),
-        quarantine=pl.DataFrame(),
         inputs_digest=inputs_digest(as_compared(spec, listing)),
         # A kept file keeps its date: it may be uploaded again under the same name.
         watermarks=_undated(spec, frame),
     )
     return publish_checked(
-        place,
+        workspace,
+        spec.dataset(FILES),
+        change,
         base=base,
-        dataset=spec.dataset(FILES),
-        change=change,
         key=KEY,
         checks=[unique_keys(KEY, date)],
         run_id=run_id,

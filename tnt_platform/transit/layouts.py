@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from tnt_platform.readers.column import Column, ColumnSpec
 from tnt_platform.readers.layout import DelimitedFormat, DelimitedLayout, place_mistakes
+from tnt_platform.specs.fields import listed, meant
 from tnt_platform.specs.spec import Mistake, mistake, rule
 
 COMPRESSED = (".gz", ".zip", ".bz2", ".xz")
@@ -53,6 +54,22 @@ class FileLayout(DelimitedFormat):
         ),
     ]
 
+    optional: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Columns that a file may lack; then they are null in its rows. A file without any other "
+            "column is rejected."
+        ),
+    ] = ()
+
+    @rule
+    def _optional_columns_are_placed(self) -> Iterator[Mistake]:
+        for position, name in enumerate(self.optional):
+            if name not in self.columns:
+                wrong = f"optional: {name} is not among this layout's columns"
+                fix = meant(name, self.columns, "place it below `columns`, or delete it here")
+                yield Mistake(wrong, f"one of {listed(self.columns)}", fix, at=("optional", position))
+
     @rule
     def _glob_fits_names(self) -> Iterator[Mistake]:
         at = ("files",)
@@ -74,15 +91,16 @@ class FileLayout(DelimitedFormat):
         """Put the dataset's columns in their places; one that the layout does not place is null in its files."""
         places = {column.name: self.columns[column.name] for column in columns if column.name in self.columns}
         required = [places[column.name] for column in columns if column.required]
+        optional = [self.columns[name] for name in self.optional]
+        if not self.header:
+            # Without a header, nothing tells a short row from one whose last cells were left out.
+            optional = [place for place in self.columns.values() if place not in required]
+        shortest = max((place for place in required if isinstance(place, int)), default=0) + 1
         layout = DelimitedLayout(
-            separator=self.separator,
-            quote=self.quote,
-            header=self.header,
-            encoding=self.encoding,
-            min_columns=max((place for place in required if isinstance(place, int)), default=0) + 1,
-            max_columns=self.max_columns,
+            **{name: getattr(self, name) for name in DelimitedFormat.model_fields if name != "min_columns"},
+            min_columns=shortest if self.min_columns is None and not self.header else self.min_columns,
             columns=tuple(self.columns.values()),
-            optional=frozenset(self.columns.values()) - frozenset(required),
+            optional=frozenset(optional),
         )
         return FileKind(self.files, layout, tuple(_placed(column, places) for column in columns))
 

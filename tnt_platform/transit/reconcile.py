@@ -8,36 +8,35 @@ from itertools import pairwise
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import (
-    differing_partitions,
-    list_all,
-    list_partition,
-    list_since,
-)
-from tnt_platform.discovery.survey import Survey, Work
-from tnt_platform.lake.publishing import Place
+from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
+from tnt_platform.discovery.listing import list_all, list_partition, list_since
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.upstream import digest_after, raw_digest
 from tnt_platform.transit.files import as_compared, undated_homes
 from tnt_platform.transit.spec import SHIPMENTS, TransitSpec
 
 
-def survey(spec: TransitSpec, place: Place, *, since: str | None = None, named: Sequence[str] = ()) -> Survey:
+def survey(
+    spec: TransitSpec, workspace: Workspace, *, since: str | None = None, named: Sequence[str] = ()
+) -> Reconciliation:
     """Find the dates that a run would change.
 
     With `since`, only dates from then on are listed, and those in `named`; without, everything is.
     Dates whose run stopped between two steps are found without any listing.
     """
-    steps = [place.store.current(spec.dataset(step)) for step in spec.steps]
-    paused = next((step.manifest.held_because for step in steps if step and step.manifest.held_because), None)
+    steps = [workspace.store.current(spec.dataset(step)) for step in spec.steps]
+    paused = next(
+        (step.manifest.paused_because for step in steps if step and step.manifest.paused_because), None
+    )
     files, first = steps[0], steps[spec.steps.index(SHIPMENTS)]
-    listing, outside = _listed(spec, place, undated_homes(files), since, named)
+    listing, outside = _listed(spec, workspace, undated_homes(files), since, named)
     seen = listing["partition"].n_unique()
     if paused:
-        return Survey([], listing.height, seen, paused)
+        return Reconciliation([], listing.height, seen, paused)
     found = _differing(spec, listing, first, since, outside)
-    work = {item.date: item for item in (*_half_way(steps), *found)}
-    return Survey([work[date] for date in sorted(work)], listing.height, seen)
+    differences = {difference.partition: difference for difference in (*_half_way(steps), *found)}
+    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, seen)
 
 
 def _differing(
@@ -46,7 +45,7 @@ def _differing(
     first: Snapshot | None,
     since: str | None,
     outside: Sequence[str],
-) -> list[Work]:
+) -> list[PartitionDifference]:
     """Find the dates whose files are not those that shipments were read from."""
     listing = as_compared(spec, listing)
     published = first.partitions if first else None
@@ -63,25 +62,25 @@ def _differing(
         # Each of these dates was listed whole too, so one without any file has lost them all.
         known = published.filter(is_outside) if published is not None else None
         found += differ(listing.filter(is_outside), known, ledgers, complete_since="")
-    return [Work(d.partition, d.digest, d.new, d.changed, d.vanished) for d in found]
+    return found
 
 
 def _listed(
-    spec: TransitSpec, place: Place, homes: Mapping[str, str], since: str | None, named: Sequence[str]
+    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], since: str | None, named: Sequence[str]
 ) -> tuple[pl.DataFrame, list[str]]:
     """List the objects to compare, each with its partition; also return the named dates before the window."""
     if since is None:
-        listing, outside = list_all(place.raw, spec.source, homes), []
+        listing, outside = list_all(workspace.raw, spec.source, homes), []
     else:
         outside = sorted({date for date in named if date < since})
-        listing = list_since(place.raw, spec.source, since, homes)
-    older = [list_partition(place.raw, spec.source, date, homes) for date in outside]
+        listing = list_since(workspace.raw, spec.source, since, homes)
+    older = [list_partition(workspace.raw, spec.source, date, homes) for date in outside]
     return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
 
 
-def _half_way(steps: Sequence[Snapshot | None]) -> list[Work]:
+def _half_way(steps: Sequence[Snapshot | None]) -> list[PartitionDifference]:
     """Find the dates of which a step after shipments was not made from what the step before it holds now."""
-    behind: dict[str, Work] = {}
+    behind: dict[str, PartitionDifference] = {}
     for step, following in pairwise(steps[1:]):
         if step is None:
             break
@@ -94,5 +93,5 @@ def _half_way(steps: Sequence[Snapshot | None]) -> list[Work]:
         for row in ahead.filter(pl.col("wanted").ne_missing(pl.col("made_from"))).iter_rows(named=True):
             # The same files read or answered differently are work of their own.
             digest = row["wanted"] if row["raw"] == row["raw_done"] else row["raw"]
-            behind.setdefault(row["partition"], Work(row["partition"], digest, 0, 0, 0))
+            behind.setdefault(row["partition"], PartitionDifference(row["partition"], digest))
     return list(behind.values())

@@ -11,8 +11,8 @@ import polars as pl
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
-    Place,
     Published,
+    Workspace,
     publish_checked,
     unique_keys,
     values_in_range,
@@ -47,15 +47,17 @@ MAX_LAG_DAYS = 3_660
 PAYLOADS = ("request_payload", "response_payload")
 
 
-def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settings, run_id: str) -> Published:
+def publish_results(
+    spec: TransitSpec, date: str, workspace: Workspace, settings: Settings, run_id: str
+) -> Published:
     """Compare expected with actual for each case of the date and publish one row per case.
 
     Columns: test_id, timestamp (when the API answered; absent without one), the columns of the step before,
     lag_days, status, success. Key: test_id, which depends on no clock and no file, so that a replay overwrites and
     never duplicates.
     """
-    upstream = Upstream.read(place.store, spec.dataset(ENRICHED if spec.rate_api else SHIPMENTS), date)
-    base = place.store.current(spec.dataset(RESULTS))
+    upstream = Upstream.read(workspace.store, spec.dataset(ENRICHED if spec.rate_api else SHIPMENTS), date)
+    base = workspace.store.current(spec.dataset(RESULTS))
     recipe = f"{spec.passes_when} {spec.identity}"
     if unchanged := published_unchanged(base, upstream, date, recipe):
         return unchanged.with_facts(upsert_results(spec, unchanged, settings))
@@ -79,13 +81,7 @@ def publish_results(spec: TransitSpec, date: str, place: Place, settings: Settin
     )
     checks = [unique_keys(RESULTS_KEY, date), values_in_range(date, "lag_days", lowest, highest)]
     published = publish_checked(
-        place,
-        base=base,
-        dataset=spec.dataset(RESULTS),
-        change=change,
-        key=RESULTS_KEY,
-        checks=checks,
-        run_id=run_id,
+        workspace, spec.dataset(RESULTS), change, base=base, key=RESULTS_KEY, checks=checks, run_id=run_id
     )
     # After the publish: if the table fails, running the date again brings it up to date.
     return published.with_facts(upsert_results(spec, published, settings))
@@ -105,28 +101,23 @@ def _compared(
     return compared.insert_column(0, ids.alias("test_id")), distinct.rejected, distinct.deduplicated
 
 
-def publish_summary(spec: TransitSpec, date: str, place: Place, run_id: str) -> Published:
+def publish_summary(spec: TransitSpec, date: str, workspace: Workspace, run_id: str) -> Published:
     """Publish pass rate, counts and latency percentiles by each column of `summary_by`; see `summarise`."""
-    upstream = Upstream.read(place.store, spec.dataset(RESULTS), date)
-    base = place.store.current(spec.dataset(SUMMARY))
+    upstream = Upstream.read(workspace.store, spec.dataset(RESULTS), date)
+    base = workspace.store.current(spec.dataset(SUMMARY))
     recipe = " ".join(spec.summary_by)
     if unchanged := published_unchanged(base, upstream, date, recipe):
         return unchanged
     results = upstream.frame
     frame = summarise(results, spec.summary_by)
-    change = PartitionChange(
-        partition=date,
-        data=frame,
-        inputs=upstream.ledger(recipe),
-        quarantine=pl.DataFrame(),
-        counts=RowCounts(rows_in=frame.height, published=frame.height),
-        inputs_digest=upstream.inputs_digest,
+    change = PartitionChange.of_rows(
+        date, frame, inputs=upstream.ledger(recipe), inputs_digest=upstream.inputs_digest
     )
     return publish_checked(
-        place,
+        workspace,
+        spec.dataset(SUMMARY),
+        change,
         base=base,
-        dataset=spec.dataset(SUMMARY),
-        change=change,
         key=SUMMARY_KEY,
         checks=[unique_keys(SUMMARY_KEY, date), _adds_up(date, spec.summary_by, results.height)],
         run_id=run_id,

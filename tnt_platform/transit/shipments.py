@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.discovery.discovery import FilePlan, plan_files
+from tnt_platform.discovery.comparison import FilePlan, plan_files
 from tnt_platform.lake.publishing import (
-    Place,
     Published,
+    Workspace,
     publish_checked,
     rows_in_file_order,
     values_in_range,
@@ -72,23 +72,29 @@ class ReadPlan:
 
 
 def publish_shipments(
-    spec: TransitSpec, date: str, place: Place, run_id: str, *, isolate: bool = False, force: bool = False
+    spec: TransitSpec,
+    date: str,
+    workspace: Workspace,
+    run_id: str,
+    *,
+    isolate: bool = False,
+    force: bool = False,
 ) -> Published:
     """Read the date's new and changed files and publish the partition.
 
     Columns: file_key, line_no, the fields of the key pattern, the YAML's columns. Key: file_key, line_no.
     """
-    files = place.store.current(spec.dataset(FILES))
+    files = workspace.store.current(spec.dataset(FILES))
     assert files is not None, "shipper_files is published before shipments"
-    base = place.store.current(spec.dataset(SHIPMENTS))
+    base = workspace.store.current(spec.dataset(SHIPMENTS))
     listing = files.scan([date]).collect()
     ledger = _ledger(base, date)
     copies = Copies.read(spec, base, date)
     plan = _with_orphans(copies, listing, plan_reading(spec, listing, ledger, force=force))
-    scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=place.scratch))
+    scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=workspace.scratch))
     try:
         known = copies.published(plan.unread)
-        parsed = _parsed(spec, place, plan.to_read, known, scratch, isolate=isolate)
+        parsed = _parsed(spec, workspace, plan.to_read, known, scratch, isolate=isolate)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, plan, parsed, scratch, upstream["inputs_digest"])
@@ -96,10 +102,10 @@ def publish_shipments(
         if "expected_transit_days" in shipments_schema(spec):
             checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
         return publish_checked(
-            place,
+            workspace,
+            spec.dataset(SHIPMENTS),
+            change,
             base=base,
-            dataset=spec.dataset(SHIPMENTS),
-            change=change,
             key=KEY,
             checks=checks,
             run_id=run_id,
@@ -111,7 +117,7 @@ def publish_shipments(
 
 def _parsed(
     spec: TransitSpec,
-    place: Place,
+    workspace: Workspace,
     to_read: pl.DataFrame,
     known: frozenset[str],
     scratch: Path,
@@ -121,7 +127,7 @@ def _parsed(
     misnamed = to_read.filter(pl.col("problem").is_not_null())
     huge = _too_large(spec, to_read.join(misnamed, on="key", how="anti"))
     readable = to_read.join(pl.concat([misnamed, huge]), on="key", how="anti")
-    contents = place.raw.get_many(readable["key"].to_list())
+    contents = workspace.raw.get_many(readable["key"].to_list())
     parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
     parsed = with_unread_files(parsed, misnamed, "unrecognised_name", scratch)
     return with_unread_files(parsed, huge, "too_large", scratch)

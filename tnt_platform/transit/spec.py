@@ -414,7 +414,7 @@ class TransitSpec(DatasetSpec):
         read_by = [
             (
                 kind.files,
-                kind.layout.model_dump(),
+                kind.layout.as_recipe,
                 [column.model_dump(mode="json") for column in kind.columns],
             )
             for kind in self.file_kinds

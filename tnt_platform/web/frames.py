@@ -122,7 +122,7 @@ def describe(snapshot: Snapshot) -> dict[str, Any]:
         "key": list(manifest.key),
         "columns": manifest.schema,
         "date_range": list(manifest.date_range) if manifest.date_range else None,
-        "held_because": manifest.held_because,
+        "held_because": manifest.paused_because,
     }
 
 

@@ -81,5 +81,5 @@ class _Datasets(Collector):
             gauges["rows"].add_metric([snapshot.dataset], manifest.rows)
             gauges["quarantined"].add_metric([snapshot.dataset], manifest.counts.quarantined)
             gauges["published"].add_metric([snapshot.dataset], manifest.created_at.timestamp())
-            gauges["held"].add_metric([snapshot.dataset], float(manifest.held_because is not None))
+            gauges["held"].add_metric([snapshot.dataset], float(manifest.paused_because is not None))
         return gauges.values()

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import COMMANDS, main
 from tnt_platform.cli.runs import contiguous
-from tnt_platform.lake.publishing import open_place
+from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
 from tnt_platform.settings import Settings
 from tnt_platform_tests.paths import REPOSITORY
@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(home: Path) -> VersionedStore:
-    return open_place(Settings.from_environment()).store
+    return open_workspace(Settings.from_environment()).store
 
 
 def tnt(*arguments: str) -> Result:
@@ -82,7 +82,7 @@ def test_rollback_restores_the_content_and_keeps_the_history(store: VersionedSto
     current = store.current(DATASET)
     assert current is not None
     assert current.scan().collect()["actual_transit_days"].to_list() == [1]
-    assert current.manifest.held_because == "wrong file"
+    assert current.manifest.paused_because == "wrong file"
     assert second in tnt("versions", "transit").output
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import dagster as dg
 import pytest
 
 from tnt_platform.kinds import dataset_spec, load_datasets, validate_datasets
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.orchestration.local_launcher import LocalRunLauncher
 from tnt_platform.records.chain import RecordsChain
 from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY
@@ -63,8 +63,13 @@ class Before:
         return Settings.from_environment(self.environment)
 
     @property
-    def place(self) -> Place:
-        return open_place(self.settings)
+    def workspace(self) -> Workspace:
+        return open_workspace(self.settings)
+
+    @property
+    def later_workspace(self) -> Workspace:
+        """Where a run reads and writes whose captures are later than the recorded ones."""
+        return open_workspace(self.settings, clock=lambda: LATER)
 
     def spec(self, dataset: str) -> Any:
         """Load a dataset from the old YAML."""
@@ -72,27 +77,27 @@ class Before:
 
     def content(self, dataset: str) -> dict[str, Any]:
         """Describe the current version."""
-        snapshot = self.place.store.current(dataset)
+        snapshot = self.workspace.store.current(dataset)
         assert snapshot is not None
         return content(snapshot)
 
     def dated(self, dataset: str) -> Any:
         """Return the chain of a dataset partitioned by date."""
         chain = ReportChain if dataset == "daily_report" else Chain
-        return chain(self.spec(dataset), self.place, self.settings, run_id="after")
+        return chain(self.spec(dataset), self.workspace, self.settings, run_id="after")
 
     def series(self, **options: Any) -> SeriesChain:
         """Return the chain of `brent_oil`."""
-        return SeriesChain(self.spec("brent_oil"), self.place, self.settings, clock=lambda: LATER, **options)
+        return SeriesChain(self.spec("brent_oil"), self.later_workspace, self.settings, **options)
 
     def records(self, **options: Any) -> RecordsChain:
         """Return the chain of `posts`."""
-        return RecordsChain(self.spec("posts"), self.place, self.settings, clock=lambda: LATER, **options)
+        return RecordsChain(self.spec("posts"), self.later_workspace, self.settings, **options)
 
-    def publish(self, dataset: str, *days: str) -> list[bool]:
-        """Run every step for these dates and return whether each changed something."""
+    def publish(self, dataset: str, *days: str, steps: Sequence[str] = ()) -> list[bool]:
+        """Run these steps (all if none is named) for these dates; return whether each changed something."""
         with self.dated(dataset) as chain:
-            return [chain.publish(step, day).changed for day in days for step in chain.spec.steps]
+            return [chain.publish(step, day).changed for day in days for step in steps or chain.spec.steps]
 
 
 @pytest.fixture
@@ -119,7 +124,7 @@ def before(tmp_path: Path) -> Iterator[Before]:
 
 def check_history(before: Before, name: str) -> None:
     """Check that every recorded version of a dataset and its steps reads as recorded."""
-    store = before.place.store
+    store = before.workspace.store
     for dataset, recorded in EXPECTED["datasets"].items():
         if dataset.split("/")[0] == name:
             for version in recorded["versions"]:
@@ -127,7 +132,7 @@ def check_history(before: Before, name: str) -> None:
 
 
 def test_every_version_reads_as_it_did(before: Before) -> None:
-    store = before.place.store
+    store = before.workspace.store
 
     assert store.datasets() == sorted(EXPECTED["datasets"])
     for dataset, recorded in EXPECTED["datasets"].items():
@@ -135,7 +140,7 @@ def test_every_version_reads_as_it_did(before: Before) -> None:
         current = store.current(dataset)
         assert current is not None
         assert current.version == recorded["current"]
-        assert current.manifest.held_because == recorded["held_because"]
+        assert current.manifest.paused_because == recorded["held_because"]
         assert store.tags(dataset) == recorded["tags"]
         assert store.versions(dataset)["version"].to_list() == [v["version"] for v in recorded["versions"]]
         assert store.verify(current) == []
@@ -144,7 +149,7 @@ def test_every_version_reads_as_it_did(before: Before) -> None:
 def test_a_tag_names_the_version_it_named(before: Before) -> None:
     recorded = EXPECTED["datasets"]["brent_oil"]
 
-    assert content(before.place.store.snapshot("brent_oil", TAG)) == recorded["versions"][-1]
+    assert content(before.workspace.store.snapshot("brent_oil", TAG)) == recorded["versions"][-1]
 
 
 def test_refused_rows_keep_file_line_and_reason(before: Before) -> None:
@@ -156,7 +161,7 @@ def test_refused_rows_keep_file_line_and_reason(before: Before) -> None:
         [DAYS[0], f"deliveries/{DAYS[0]}/history.csv", 8, "invalid_integer"],
     ]
     assert before.content("transit/shipments")["quarantine"][0][2:] == [3, "too_few_columns"]
-    found = before.place.store.snapshot("posts", posts).quarantine()
+    found = before.workspace.store.snapshot("posts", posts).quarantine()
     assert found.sort("line_no")["reason_code"].to_list() == ["capture_refused"] * 6 + ["missing_id"]
     assert found["file_key"].n_unique() == 1
 
@@ -164,11 +169,18 @@ def test_refused_rows_keep_file_line_and_reason(before: Before) -> None:
 def test_unchanged_raw_files_are_no_work(before: Before) -> None:
     for dataset, days in (("deliveries", DAYS), ("transit", DAYS[:1]), ("daily_report", DAYS)):
         look = survey_reports if dataset == "daily_report" else survey
-        found = look(before.spec(dataset), before.place)
+        found = look(before.spec(dataset), before.workspace)
 
-        assert (found.work, found.dates_seen) == ([], len(days))
-        # No rate API is running, so this fails unless every answer is found in the lake.
-        assert not any(before.publish(dataset, *days))
+        assert (found.differences, found.dates_seen) == ([], len(days))
+        if dataset == "daily_report":
+            assert not any(before.publish(dataset, *days))
+            continue
+        # Files with a header are read by stricter rules now, so a run reads them once more.
+        content = before.content(f"{dataset}/shipments") | {"version": None}
+        first_steps = before.spec(dataset).steps[:2]
+        assert any(before.publish(dataset, *days, steps=first_steps))
+        assert before.content(f"{dataset}/shipments") | {"version": None} == content
+        assert not any(before.publish(dataset, *days, steps=first_steps))
     with before.series() as chain:
         assert not chain.publish(SERIES).changed
         assert not chain.publish(OBSERVATIONS).changed
@@ -178,14 +190,14 @@ def test_deliveries_go_on(before: Before) -> None:
     before.raw.put(f"deliveries/{DAYS[0]}/history.csv", deliveries(1, faulty=False).encode())
     before.raw.put(f"deliveries/{NEXT_DAY}/history.csv", deliveries(201, faulty=True).encode())
 
-    work = survey(before.spec("deliveries"), before.place).work
-    assert [(w.date, w.new, w.changed) for w in work] == [(DAYS[0], 0, 1), (NEXT_DAY, 1, 0)]
+    work = survey(before.spec("deliveries"), before.workspace).differences
+    assert [(w.partition, w.new, w.changed) for w in work] == [(DAYS[0], 0, 1), (NEXT_DAY, 1, 0)]
     before.publish("deliveries", DAYS[0], NEXT_DAY)
 
     assert before.content("deliveries/results")["rows"] == 15
     refused = before.content("deliveries/shipments")["quarantine"]
     assert [row[0] for row in refused] == [NEXT_DAY, NEXT_DAY]
-    assert survey(before.spec("deliveries"), before.place).work == []
+    assert survey(before.spec("deliveries"), before.workspace).differences == []
     check_history(before, "deliveries")
 
 
@@ -219,7 +231,7 @@ def test_series_keep_their_history_and_take_a_revision(before: Before, tmp_path:
         for step in chain.spec.steps:
             chain.publish(step)
 
-    observations = before.place.store.current("brent_oil")
+    observations = before.workspace.store.current("brent_oil")
     assert observations is not None
     values = dict(observations.scan().sort("period").select("period", "value").collect().iter_rows())
     assert list(values.values()) == [63.5, 64.75, 66.0, 61.5, 60.0]
@@ -233,7 +245,7 @@ def test_records_stay_held_until_somebody_goes_on(before: Before, tmp_path: Path
     with before.records() as chain:
         held = chain.publish(RECORDS)
     assert not held.changed
-    assert held.snapshot.manifest.held_because == HELD_BECAUSE
+    assert held.snapshot.manifest.paused_because == HELD_BECAUSE
     assert before.content("posts")["sha256"] == first
 
     (tmp_path / "posts.json").write_text(json.dumps([*POSTS, {**POSTS[0], "id": 9}]), encoding="utf-8")
@@ -242,20 +254,22 @@ def test_records_stay_held_until_somebody_goes_on(before: Before, tmp_path: Path
         with before.records(by_hand=True) as chain:
             for step in (CAPTURE, RECORDS, SUMMARY):
                 chain.publish(step)
-    after = before.place.store.current("posts")
+    after = before.workspace.store.current("posts")
     assert after is not None
     assert sorted(after.scan().collect()["id"]) == [f"posts:{n}" for n in (1, 2, 3, 4, 5, 6, 8, 9)]
-    assert after.manifest.held_because is None
+    assert after.manifest.paused_because is None
     check_history(before, "posts")
 
 
 def test_reports_go_on(before: Before) -> None:
     before.raw.put(f"raw-data/{NEXT_DAY}/orders.csv", b"order_id,totale_casi,note\n4,1,\n5,2,\n")
 
-    assert [w.date for w in survey_reports(before.spec("daily_report"), before.place).work] == [NEXT_DAY]
+    assert [
+        w.partition for w in survey_reports(before.spec("daily_report"), before.workspace).differences
+    ] == [NEXT_DAY]
     before.publish("daily_report", NEXT_DAY)
 
-    report = json.loads(before.place.lake.get(f"reports/{NEXT_DAY}.json"))
+    report = json.loads(before.workspace.lake.get(f"reports/{NEXT_DAY}.json"))
     assert (report["total_records"], report["totals"]) == (2, {"totale_casi": 3})
     assert report["compared"]["day_before"]["total_records"] == 1
     assert before.content("daily_report")["rows"] == 3

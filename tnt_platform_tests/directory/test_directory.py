@@ -16,7 +16,7 @@ from tnt_platform.directory.chain import DirectoryChain
 from tnt_platform.directory.spec import DirectorySource, DirectorySpec
 from tnt_platform.errors import CheckFailed, InvalidInput, TntError, Unavailable
 from tnt_platform.kinds import DEFS
-from tnt_platform.lake.publishing import Published, open_place
+from tnt_platform.lake.publishing import Published, open_workspace
 from tnt_platform.sandbox.directory_api import (
     APP_CODE,
     PATH,
@@ -45,8 +45,8 @@ class DirectoryScene:
     def sync(self, **options: Any) -> dict[str, Published]:
         """Run all steps."""
         self.runs += 1
-        place = open_place(self.settings)
-        with DirectoryChain(self.spec, place, self.settings, run_id=f"r{self.runs}", **options) as chain:
+        workspace = open_workspace(self.settings)
+        with DirectoryChain(self.spec, workspace, self.settings, run_id=f"r{self.runs}", **options) as chain:
             return {step: chain.publish(step) for step in self.spec.steps}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tnt_platform.directory.pages import PAGE_COLUMNS, page_limits, publish_pages, records_of
 from tnt_platform.directory.spec import STEPS, DirectorySource, DirectorySpec
 from tnt_platform.errors import ConfigError, InvalidInput, PermanentError, Refused, TntError, Unavailable
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.sandbox.directory_api import DirectoryApi, DirectoryFaults, running_directory
 from tnt_platform.sandbox.directory_records import directory_records, next_month
@@ -65,10 +65,10 @@ class Mall:
         limits = replace(page_limits(source), backoff_initial_s=0.01, breaker_cool_down_s=0.05)
         spec = DirectorySpec(source=source).placed_in(self.folder / "mall")
         with HttpClient(limits, clock=lambda: self.now, uniform=self._random.random) as client:
-            return publish_pages(spec, self.place, settings, client, run_id="test")
+            return publish_pages(spec, self.workspace, settings, client, run_id="test")
 
     @property
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         store = VersionedStore(
             self.lake,
             clock=lambda: self.now,
@@ -77,11 +77,13 @@ class Mall:
             scratch=self.folder / "scratch",
             sleep=lambda _: None,
         )
-        return Place(Objects.open((self.folder / "raw").as_uri()), self.lake, store, self.folder / "scratch")
+        return Workspace(
+            Objects.open((self.folder / "raw").as_uri()), self.lake, store, self.folder / "scratch"
+        )
 
     @property
     def current(self) -> Snapshot | None:
-        return self.place.store.current("mall/pages")
+        return self.workspace.store.current("mall/pages")
 
     @property
     def captures(self) -> list[str]:
@@ -148,7 +150,7 @@ def test_every_page_is_captured_and_published_with_its_totals(mall):
         "ids_on_two_pages": 0,
     }
     assert all(check.passed for check in done.checks)
-    assert mall.place.store.verify(done.snapshot) == []
+    assert mall.workspace.store.verify(done.snapshot) == []
 
 
 def test_the_ledger_names_every_page_with_its_records(mall):

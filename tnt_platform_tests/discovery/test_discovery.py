@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -11,20 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tnt_platform.discovery.discovery import (
-    Difference,
+from tnt_platform.discovery.comparison import (
     FilePlan,
-    RawSource,
-    assign_partitions,
-    decoded_event_key,
+    PartitionDifference,
     differing_partitions,
     inputs_digest,
-    list_all,
-    list_partition,
-    list_since,
-    partitions_named_by,
     plan_files,
 )
+from tnt_platform.discovery.listing import list_all, list_partition, list_since, partitions_named_by
+from tnt_platform.discovery.raw_source import RawSource, located
 from tnt_platform.storage.objects import LISTING_SCHEMA, Objects
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
@@ -38,6 +34,22 @@ def source(pattern: re.Pattern[str] | str = DATED, **settings: str) -> RawSource
     """The pattern is of whole keys here, as the tests read best."""
     text = pattern if isinstance(pattern, str) else pattern.pattern
     return RawSource(prefix="raw/", key_pattern=text.removeprefix("raw/"), **settings)
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A listing with partitions; `unmatched` are the objects whose key cannot be read."""
+
+    files: pl.DataFrame
+    unmatched: pl.DataFrame
+
+
+def assign_partitions(
+    listing: pl.DataFrame, source: RawSource, homes: Mapping[str, str] | None = None
+) -> Assigned:
+    everything = located(listing, source, homes or {})
+    readable = everything["problem"].is_null()
+    return Assigned(everything.filter(readable).drop("problem"), everything.filter(~readable))
 
 
 def listed(*rows: tuple[str, str] | tuple[str, str, datetime]) -> pl.DataFrame:
@@ -88,21 +100,21 @@ def test_an_overwritten_key_without_a_date_stays_where_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "reason"),
+    ("key", "named"),
     [
-        ("raw/2026-02-31/A.txt", "'2026-02-31' in the key is no date"),
-        ("raw/2026-13-01/A.txt", "is no date"),
-        ("raw/2026-11-20/A.csv", "does not match"),
-        ("raw/2026-11-20/x/A.txt", "does not match"),
-        ("raw/2026-11-20//A.txt", "can't be read"),
-        ("raw/2026-11-20/A\n.txt", "can't be read"),
+        ("raw/2026-02-31/A.txt", "'2026-02-31'"),
+        ("raw/2026-13-01/A.txt", "'2026-13-01'"),
+        ("raw/2026-11-20/A.csv", repr(DATED.pattern)),
+        ("raw/2026-11-20/x/A.txt", repr(DATED.pattern)),
+        ("raw/2026-11-20//A.txt", "empty"),
+        ("raw/2026-11-20/A\n.txt", "control character"),
     ],
 )
-def test_a_key_that_cannot_be_read_is_told_apart_with_the_reason(key: str, reason: str) -> None:
+def test_a_key_that_cannot_be_read_has_a_problem(key: str, named: str) -> None:
     assigned = assign_partitions(listed((key, "1"), ("raw/2026-11-20/B.txt", "1")), source())
     assert keys(assigned.files) == ["raw/2026-11-20/B.txt"]
     assert keys(assigned.unmatched) == [key]
-    assert reason in assigned.unmatched["reason"][0]
+    assert named in assigned.unmatched["problem"][0]
 
 
 def test_a_leap_day_and_another_date_format_are_read() -> None:
@@ -201,7 +213,7 @@ def plan_of(listing: pl.DataFrame, ledger: pl.DataFrame, **settings: str) -> Fil
     return plan_files(listing, ledger, **{"on_overwrite": "latest", "on_delete": "keep", **settings})
 
 
-def test_new_changed_vanished_and_unchanged_files_are_told_apart() -> None:
+def test_new_changed_vanished_and_unchanged_files_are_distinguished() -> None:
     plan = plan_of(
         listed(("a", "1"), ("b", "2"), ("d", "1")),
         ledger_of(("a", "1", "accepted"), ("b", "1", "accepted"), ("c", "1", "accepted")),
@@ -371,8 +383,8 @@ def test_only_partitions_with_work_are_named_with_their_counts() -> None:
     ledgers = Ledgers(ledger)
     digest = {day: inputs_digest(files) for (day,), files in listing.group_by("partition")}
     assert differing_partitions(listing, published, ledgers) == [
-        Difference("2026-11-19", digest["2026-11-19"], new=1, changed=1, vanished=1),
-        Difference("2026-11-20", digest["2026-11-20"], new=1, changed=0, vanished=0),
+        PartitionDifference("2026-11-19", digest["2026-11-19"], new=1, changed=1, vanished=1),
+        PartitionDifference("2026-11-20", digest["2026-11-20"], new=1, changed=0, vanished=0),
     ]
     assert ledgers.asked == [["2026-11-18", "2026-11-19"]]
 
@@ -435,10 +447,10 @@ def test_three_changes_among_100_000_keys_are_found_in_a_moment() -> None:
 # Events
 
 
-def test_events_name_the_partitions_to_look_at_first() -> None:
+def test_events_name_the_partitions_to_list_first() -> None:
     found = partitions_named_by(
         [
-            decoded_event_key("raw/2026-11-20/A+B%2B%C3%BC.txt"),
+            "raw/2026-11-20/A B+ü.txt",
             "raw/2026-11-18/C.txt",
             "raw/2026-11-20/D.txt",
             "raw/2026-02-31/E.txt",
@@ -449,7 +461,6 @@ def test_events_name_the_partitions_to_look_at_first() -> None:
     assert found.partitions == ["2026-11-18", "2026-11-20"]
     assert found.undated == []
     assert found.foreign == ["raw/2026-02-31/E.txt", "datasets/x/index/current_version.txt"]
-    assert decoded_event_key("raw/2026-11-20/A+B%2B%C3%BC.txt") == "raw/2026-11-20/A B+ü.txt"
 
 
 def test_an_undated_key_of_an_event_names_the_partition_it_was_published_in() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
@@ -33,7 +33,7 @@ class Order:
     def settings(self) -> Settings:
         return Settings.from_environment(self.environment)
 
-    def place(self, *, later: timedelta = timedelta()) -> Place:
+    def workspace(self, *, later: timedelta = timedelta()) -> Workspace:
         """The raw files and the lake, seen by a clock that runs `later`."""
         settings = self.settings
         settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -45,11 +45,11 @@ class Order:
             code_version="test",
             scratch=settings.scratch,
         )
-        return Place(Objects.open(settings.raw_url), lake, store, settings.scratch)
+        return Workspace(Objects.open(settings.raw_url), lake, store, settings.scratch)
 
     def carry_out(self) -> None:
         """Publish every step of every date, as a run does."""
-        chain = Chain(self.spec, self.place(), self.settings)
+        chain = Chain(self.spec, self.workspace(), self.settings)
         for date in self.dates:
             for step in self.spec.steps:
                 chain.publish(step, date)

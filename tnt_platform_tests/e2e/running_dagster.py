@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import psutil
 
 from tnt_platform.cli.serving import process_group, sandbox_environment
-from tnt_platform.lake.publishing import Place, open_place
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.sandbox.generator import FolderSink, SamplePlan, made_files, reference_data
 from tnt_platform.settings import Settings
 from tnt_platform_tests.e2e import questions
@@ -67,9 +67,9 @@ class DagsterHome:
         """The settings a process in this home has."""
         return Settings.from_environment({**os.environ, **self.environment(api_url)})
 
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         """The raw files and the lake of this home."""
-        return open_place(self.settings("http://nowhere.invalid"))
+        return open_workspace(self.settings("http://nowhere.invalid"))
 
     def drop(self, key: str, data: bytes) -> None:
         """Put a file into the raw folder as a whole, as an upload does."""

@@ -154,14 +154,14 @@ def partitions(dagster: RunningDagster, step: str) -> tuple[int, int, set[str]]:
 
 
 def finished_dates(home: DagsterHome) -> set[str]:
-    summary = home.place().store.current(f"transit/{SUMMARY}")
+    summary = home.workspace().store.current(f"transit/{SUMMARY}")
     assert summary is not None
     return set(summary.partitions["partition"])
 
 
 def versions_by_date(home: DagsterHome) -> dict[tuple[str, str], str]:
     """The version that last changed each date of each step."""
-    store = home.place().store
+    store = home.workspace().store
     found = {}
     for step in STEPS:
         snapshot = store.current(f"transit/{step}")

@@ -141,7 +141,7 @@ def test_the_partitions_page_shows_exactly_the_published_dates(visitor: Visitor)
 def test_a_materialization_shows_where_every_row_went_and_why_some_were_refused(
     visitor: Visitor, dagster: RunningDagster
 ) -> None:
-    published = dagster.home.place().store.current("transit/shipments")
+    published = dagster.home.workspace().store.current("transit/shipments")
     assert published is not None
     counts = published.partition(DATE)
     assert counts is not None

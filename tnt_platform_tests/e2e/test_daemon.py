@@ -233,14 +233,14 @@ def dates_of(plan: SamplePlan) -> list[str]:
 
 
 def rows_of(home: DagsterHome, step: str, date: str) -> pl.DataFrame:
-    snapshot = home.place().store.current(f"transit/{step}")
+    snapshot = home.workspace().store.current(f"transit/{step}")
     assert snapshot is not None
     return snapshot.scan([date]).collect()
 
 
 def changed_by(home: DagsterHome) -> dict[str, list[str]]:
     """Which version last changed each date, for every step."""
-    store = home.place().store
+    store = home.workspace().store
     found: dict[str, list[str]] = {}
     for step in (FILES, SHIPMENTS, RESULTS):
         snapshot = store.current(f"transit/{step}")

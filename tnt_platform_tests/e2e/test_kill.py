@@ -112,7 +112,7 @@ class Published:
 def published(order: Order) -> Published:
     """Read everything that is published, as a consumer would."""
     found = Published()
-    store = order.place().store
+    store = order.workspace().store
     for dataset in DATASETS:
         snapshot = store.current(dataset)
         if snapshot is None:
@@ -240,7 +240,7 @@ def kill(order: Order, ground: Ground, chance: float, kills: Kills) -> int:
 
 def links(order: Order) -> int:
     """How many dates are published, over all datasets."""
-    store = order.place().store
+    store = order.workspace().store
     return sum(found.partitions.height for name in DATASETS if (found := store.current(name)))
 
 
@@ -337,20 +337,22 @@ def assert_completed(order: Order, undisturbed: Published, run_again: Callable[[
     redone = {key for key, version in before.changed_by.items() if after.changed_by[key] != version}
     assert {date for dataset, date in redone if dataset != SPEC.dataset(ANSWERS)} == set()
     assert {date for _, date in redone} & before.finished == set()
-    store = order.place().store
+    store = order.workspace().store
     problems = [store.verify(snapshot) for dataset in DATASETS if (snapshot := store.current(dataset))]
     assert problems == [[]] * len(DATASETS)
 
 
 def assert_nothing_is_left_over(order: Order) -> None:
     """Two days later an expiry takes what the killed run wrote and nobody published, and nothing else."""
-    place = order.place(later=timedelta(days=3))
+    workspace = order.workspace(later=timedelta(days=3))
     for dataset in DATASETS:
-        place.store.expire(dataset, keep=1_000, older_than=timedelta())
-        folders = {Path(folder).name for folder in place.lake.list_folders(f"datasets/{dataset}/versions/")}
-        assert folders == set(place.store.versions(dataset)["version"]), "a draft is left"
-        snapshot = place.store.current(dataset)
+        workspace.store.expire(dataset, keep=1_000, older_than=timedelta())
+        folders = {
+            Path(folder).name for folder in workspace.lake.list_folders(f"datasets/{dataset}/versions/")
+        }
+        assert folders == set(workspace.store.versions(dataset)["version"]), "a draft is left"
+        snapshot = workspace.store.current(dataset)
         assert snapshot is not None
-        assert place.store.verify(snapshot) == []
-    stray = [key for key in place.lake.list("")["key"] if not key.startswith("datasets/")]
+        assert workspace.store.verify(snapshot) == []
+    stray = [key for key in workspace.lake.list("")["key"] if not key.startswith("datasets/")]
     assert stray == []

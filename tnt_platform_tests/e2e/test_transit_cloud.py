@@ -17,7 +17,7 @@ import pytest
 
 from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.orchestration.dated_sensor import ATTEMPT_TAG
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.sandbox.reference import reference_csv
@@ -109,11 +109,11 @@ class Cloud:
     def items(self) -> list[dict[str, Any]]:
         return list(self.dynamodb.scan(TableName=TABLE)["Items"])
 
-    def place(self) -> Place:
-        return Platform().place()
+    def workspace(self) -> Workspace:
+        return Platform().workspace()
 
     def versions(self) -> dict[str, str]:
-        current = {step: self.place().store.current(self.spec.dataset(step)) for step in self.spec.steps}
+        current = {step: self.workspace().store.current(self.spec.dataset(step)) for step in self.spec.steps}
         return {step: snapshot.version for step, snapshot in current.items() if snapshot}
 
 
@@ -188,7 +188,7 @@ def test_an_event_becomes_a_run_and_results_in_dynamodb_and_a_second_round_chang
 
     done = cloud.run(request)
     assert done.success
-    results = cloud.place().store.current("transit/results")
+    results = cloud.workspace().store.current("transit/results")
     assert results is not None
     rows = results.scan([OLD]).collect()
     items = {item["test_id"]["S"]: item for item in cloud.items()}

@@ -83,16 +83,16 @@ def quarantine(*raws: str, first_seen_at: datetime = START) -> pl.DataFrame:
 def change(partition: str, values: Mapping[str, int] | pl.DataFrame, **more: Any) -> PartitionChange:
     """A change whose counts fit its rows; `more` overrides any field."""
     data = values if isinstance(values, pl.DataFrame) else rows(values)
-    refused: pl.DataFrame = more.get("quarantine", pl.DataFrame())
+    rejected: pl.DataFrame = more.get("quarantine", pl.DataFrame())
     fields: dict[str, Any] = {
         "data": data,
         "inputs": ledger(f"raw/{partition}/a.txt"),
-        "quarantine": refused,
+        "quarantine": rejected,
         "inputs_digest": f"digest of {partition}",
     }
     if "counts" not in more:
         fields["counts"] = RowCounts(
-            rows_in=data.height + refused.height, published=data.height, quarantined=refused.height
+            rows_in=data.height + rejected.height, published=data.height, quarantined=rejected.height
         )
     return PartitionChange(partition, **(fields | more))
 

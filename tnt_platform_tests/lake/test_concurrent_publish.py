@@ -74,7 +74,7 @@ def read(
 ) -> None:
     """Look again and again; every snapshot must be whole, and none older than the one before."""
     store = open_store(url, options, scratch)
-    seen, looks = "", 0
+    seen, reads = "", 0
     start.wait()
     while not stop.is_set():
         snapshot = store.current(DATASET)
@@ -89,8 +89,8 @@ def read(
         if snapshot.version < seen:
             found.put(f"went back from {seen} to {snapshot.version}")
         seen = snapshot.version
-        looks += 1
-    found.put(looks)
+        reads += 1
+    found.put(reads)
 
 
 def race(url: str, options: Mapping[str, str], scratch: Path, *, workers: int, commits: int) -> None:
@@ -104,13 +104,13 @@ def race(url: str, options: Mapping[str, str], scratch: Path, *, workers: int, c
     for process in writers:
         process.join()
     stop.set()
-    said = []
-    while not said or isinstance(said[-1], str):
-        said.append(found.get(timeout=60))
+    results = []
+    while not results or isinstance(results[-1], str):
+        results.append(found.get(timeout=60))
     reader.join()
     assert [process.exitcode for process in (*writers, reader)] == [0] * (workers + 1)
-    assert len(said) == 1, said
-    assert said[0] > 0, "the reader never looked"
+    assert len(results) == 1, results
+    assert results[0] > 0, "the reader never read"
     _check_nothing_is_lost(open_store(*where), workers, commits)
 
 

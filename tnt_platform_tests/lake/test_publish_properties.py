@@ -78,7 +78,7 @@ class VersionedStoreAgainstADict(RuleBasedStateMachine):
             assert self._publish(base, changes).version == base.snapshot.version
             return
         if newest is not base and newest is not None:
-            held = newest.snapshot.manifest.held_because is not None
+            held = newest.snapshot.manifest.paused_because is not None
             if held or any(newest.stamps.get(name) != stamps.get(name) for name in moved):
                 with pytest.raises(PublishConflict):
                     self._publish(base, changes)
@@ -103,7 +103,7 @@ class VersionedStoreAgainstADict(RuleBasedStateMachine):
         self.clock.advance(minutes=1)
         target = data.draw(st.sampled_from(self.model.versions))
         snapshot = self.store.rollback(DATASET, target.snapshot.version, reason="model")
-        assert snapshot.manifest.held_because == "model"
+        assert snapshot.manifest.paused_because == "model"
         self.model.versions.append(Kept(snapshot, dict(target.state), dict(target.stamps)))
 
     @precondition(lambda self: self.model.versions)
@@ -325,14 +325,14 @@ def test_a_swap_that_landed_unnoticed_below_another_is_not_repeated(
     first = store.publish(DATASET, base=None, changes=[change(PARTITIONS[0], {"a": 1})], key=KEY)
     swap = folder_objects.compare_and_swap
 
-    def lose_the_answer(key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
+    def lose_the_response(key: str, *, expected: Pointer | None, new: bytes) -> Pointer:
         monkeypatch.setattr(folder_objects, "compare_and_swap", swap)
         swap(key, expected=expected, new=new)
         later = [change(PARTITIONS[2], {"c": 3})]
         store.publish(DATASET, base=store.current(DATASET), changes=later, key=KEY)
         raise SwapLost("another writer was first")
 
-    monkeypatch.setattr(folder_objects, "compare_and_swap", lose_the_answer)
+    monkeypatch.setattr(folder_objects, "compare_and_swap", lose_the_response)
     second = store.publish(DATASET, base=first, changes=[change(PARTITIONS[1], {"b": 2})], key=KEY)
     history = store.versions(DATASET)["version"].to_list()
     assert history[1:] == [second.version, first.version]

@@ -1,4 +1,4 @@
-"""The versioned store: what a publish makes visible, and what it refuses."""
+"""The versioned store: what a publish makes visible, and what it rejects."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def test_a_dataset_without_a_publish_has_no_current_version(store: VersionedStor
 
 
 def test_a_published_partition_is_read_back_with_its_evidence(store: VersionedStore) -> None:
-    refused = quarantine("10022|abc")
+    rejected = quarantine("10022|abc")
     published = store.publish(
         DATASET,
         base=None,
-        changes=[change(D1, {"a": 1}, quarantine=refused)],
+        changes=[change(D1, {"a": 1}, quarantine=rejected)],
         key=KEY,
         run_id="r1",
         note="first",
@@ -71,7 +71,7 @@ def test_a_published_partition_is_read_back_with_its_evidence(store: VersionedSt
     assert content(current) == {"a": 1}
     assert current.inputs(D1).equals(ledger(f"raw/{D1}/a.txt"))
     assert current.all_inputs().columns[0] == "partition"
-    assert current.quarantine().drop("partition").equals(refused)
+    assert current.quarantine().drop("partition").equals(rejected)
     assert current.manifest.counts == RowCounts(rows_in=2, published=1, quarantined=1)
     assert current.partition(D1)["inputs_digest"] == f"digest of {D1}"  # type: ignore[index] # it is there
     assert current.partition(D2) is None
@@ -113,9 +113,9 @@ def test_an_unchanged_partition_is_shared_with_the_older_version(store: Versione
 
 
 def test_equal_content_writes_nothing_and_returns_the_base(store: VersionedStore, objects: Objects) -> None:
-    refused = quarantine("10022|abc")
+    rejected = quarantine("10022|abc")
     first = store.publish(
-        DATASET, base=None, changes=[change(D1, {"a": 1, "b": 2}, quarantine=refused)], key=KEY
+        DATASET, base=None, changes=[change(D1, {"a": 1, "b": 2}, quarantine=rejected)], key=KEY
     )
     before = written(objects)
     seen_again = quarantine("10022|abc", first_seen_at=datetime(2026, 11, 21, tzinfo=UTC))
@@ -188,9 +188,9 @@ def test_rows_are_appended_without_rewriting_what_is_there(store: VersionedStore
     assert diff(first, second)["id"].to_list() == ["b"]
 
 
-def test_keeping_a_file_that_is_not_live_is_refused(store: VersionedStore) -> None:
+def test_keeping_a_file_that_is_not_live_is_rejected(store: VersionedStore) -> None:
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
-    with pytest.raises(PermanentError, match="not live in the base"):
+    with pytest.raises(PermanentError, match="nowhere"):
         store.draft(DATASET, base=first, changes=[change(D1, {"a": 1}, keep=["nowhere"])], key=KEY)
 
 
@@ -198,10 +198,10 @@ def test_parquet_parts_on_disk_are_moved_into_the_version(store: VersionedStore,
     parts = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
     for path, values in zip(parts, ({"a": 1}, {"b": 2}), strict=True):
         rows(values).write_parquet(path)
-    refused = tmp_path / "refused.parquet"
-    quarantine("bad").write_parquet(refused)
+    rejected = tmp_path / "rejected.parquet"
+    quarantine("bad").write_parquet(rejected)
     given = PartitionChange(
-        D1, parts, ledger("k"), [refused], RowCounts(rows_in=3, published=2, quarantined=1), "digest"
+        D1, parts, ledger("k"), [rejected], RowCounts(rows_in=3, published=2, quarantined=1), "digest"
     )
     first = store.publish(DATASET, base=None, changes=[given], key=KEY)
     assert content(first) == {"a": 1, "b": 2}
@@ -251,10 +251,10 @@ def test_a_wider_number_type_reads_old_partitions_too(store: VersionedStore) -> 
     assert second.manifest.schema["value"] == "Float64"
 
 
-def test_text_beside_numbers_in_one_column_is_refused(store: VersionedStore) -> None:
+def test_text_beside_numbers_in_one_column_is_rejected(store: VersionedStore) -> None:
     first = store.publish(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     text = rows({"b": 2}).with_columns(pl.col("value").cast(pl.String))
-    with pytest.raises(PermanentError, match="value has types that don't go together"):
+    with pytest.raises(PermanentError, match=r"column value .*Int64.*String"):
         store.publish(DATASET, base=first, changes=[change(D2, text)], key=KEY)
     replaced = store.publish(DATASET, base=first, changes=[change(D1, text)], key=KEY)
     assert replaced.manifest.schema["value"] == "String"
@@ -287,28 +287,28 @@ def test_asking_for_an_unknown_column_names_the_known_ones(store: VersionedStore
 
 
 @pytest.mark.parametrize(
-    ("counts", "says"),
+    ("counts", "numbers"),
     [
-        (RowCounts(rows_in=5, published=1), "not the sum"),
-        (RowCounts(rows_in=2, published=2), "1 rows were given and 2 counted"),
-        (RowCounts(rows_in=3, published=1, quarantined=2), "2 rows were counted as quarantined"),
+        (RowCounts(rows_in=5, published=1), "rows_in=5, published=1"),
+        (RowCounts(rows_in=2, published=2), "1 rows.* 2 counted"),
+        (RowCounts(rows_in=3, published=1, quarantined=2), "2 rows .* has 0"),
     ],
 )
-def test_counts_that_lose_rows_are_refused(
-    store: VersionedStore, objects: Objects, counts: RowCounts, says: str
+def test_counts_that_lose_rows_are_rejected(
+    store: VersionedStore, objects: Objects, counts: RowCounts, numbers: str
 ) -> None:
-    with pytest.raises(PermanentError, match=says):
+    with pytest.raises(PermanentError, match=numbers):
         store.publish(DATASET, base=None, changes=[change(D1, {"a": 1}, counts=counts)], key=KEY)
     assert written(objects) == set()
 
 
-def test_the_same_partition_twice_is_refused(store: VersionedStore) -> None:
-    with pytest.raises(PermanentError, match="changed twice"):
+def test_the_same_partition_twice_is_rejected(store: VersionedStore) -> None:
+    with pytest.raises(PermanentError, match=D1):
         store.draft(DATASET, base=None, changes=[change(D1, {"a": 1}), change(D1, {"b": 1})], key=KEY)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a//b", "a b", "a%20", "/a"])
-def test_odd_partition_and_dataset_names_are_refused(store: VersionedStore, name: str) -> None:
+def test_invalid_partition_and_dataset_names_are_rejected(store: VersionedStore, name: str) -> None:
     with pytest.raises(ConfigError):
         store.draft(DATASET, base=None, changes=[change(name, {"a": 1})], key=KEY)
     with pytest.raises(ConfigError):
@@ -382,10 +382,10 @@ def test_a_child_sorts_after_its_parent_when_the_clock_steps_back(
     assert naming.is_version_id(second.version)
 
 
-def test_a_draft_too_old_to_be_safe_from_the_sweep_is_refused(store: VersionedStore, clock: Clock) -> None:
+def test_a_draft_too_old_to_be_safe_from_expiry_is_rejected(store: VersionedStore, clock: Clock) -> None:
     draft = store.draft(DATASET, base=None, changes=[change(D1, {"a": 1})], key=KEY)
     clock.advance(days=2)
-    with pytest.raises(PublishConflict, match="old"):
+    with pytest.raises(PublishConflict, match=f"{draft.version}.*2 days"):
         store.commit(draft)
 
 
@@ -413,7 +413,7 @@ def test_a_damaged_list_is_noticed_before_it_is_believed(store: VersionedStore, 
         naming.files_key(DATASET, first.version), objects.get(naming.files_key("other", other.version))
     )
     damaged = store.snapshot(DATASET, first.version)
-    with pytest.raises(PermanentError, match="not the table its manifest names"):
+    with pytest.raises(PermanentError, match=r"files\.parquet"):
         damaged.scan()
     assert store.verify(damaged) != []
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnt_platform.lake.publishing import Published, open_place
+from tnt_platform.lake.publishing import Published, open_workspace
 from tnt_platform.orchestration.compute import (
     CPU_TAG,
     MEMORY_TAG,
@@ -41,7 +41,7 @@ def test_the_smallest_and_largest_tasks_that_aws_documents_are_allowed(cpu: int,
 @pytest.mark.parametrize(
     ("cpu", "memory_mb"), [(256, 1536), (256, 3072), (1024, 1024), (4096, 31744), (8192, 20000), (0, 512)]
 )
-def test_what_fargate_lacks_is_refused_with_what_it_has(cpu: int, memory_mb: int) -> None:
+def test_what_fargate_lacks_is_rejected_with_what_it_has(cpu: int, memory_mb: int) -> None:
     with pytest.raises(ValueError, match=r"Fargate has no .*expected .*"):
         Compute(cpu=cpu, memory_mb=memory_mb)
 
@@ -92,12 +92,12 @@ def test_a_step_costs_its_seconds_once_and_its_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seconds were once charged twice."""
-    place = open_place(Settings.from_environment({"TNT_HOME": str(tmp_path)}))
+    workspace = open_workspace(Settings.from_environment({"TNT_HOME": str(tmp_path)}))
     clock = iter([100.0, 3700.0])
     monkeypatch.setattr("tnt_platform.orchestration.cost.time.monotonic", lambda: next(clock))
-    meter = Meter.start(place, TaskSize(1, 2, "x86_spot"))
-    place.raw.requests.reads += 1000
-    place.lake.requests.writes += 10
+    meter = Meter.start(workspace, TaskSize(1, 2, "x86_spot"))
+    workspace.raw.requests.reads += 1000
+    workspace.lake.requests.writes += 10
     hour = Prices.load().fargate.x86_spot
     facts = meter.cost(_nothing(), files=500)
     expected = hour.vcpu_hour + 2 * hour.memory_gb_hour + 0.0004 + 10 * 0.005 / 1000

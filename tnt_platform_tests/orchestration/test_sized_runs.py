@@ -70,7 +70,7 @@ def _tag(request: Mapping[str, Any], name: str) -> str:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[tuple[str, dict[str, str]]]:
-    """A stand-in with a cluster, and what the launcher is told of it."""
+    """An AWS emulator with a cluster, and the environment that names it to the launcher."""
     with running_stand_in() as url:
         yield url, _made_in_aws(url, {})
 
@@ -79,9 +79,9 @@ def aws() -> Iterator[tuple[str, dict[str, str]]]:
 def platform(
     aws: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Platform]:
-    url, told = aws
+    url, cluster = aws
     sizes = {"TNT_RUN_CPU": "512", "TNT_RUN_MEMORY": "3072"}
-    for name, value in {**ADMINISTRATOR, "AWS_ENDPOINT_URL": url, **told, **sizes}.items():
+    for name, value in {**ADMINISTRATOR, "AWS_ENDPOINT_URL": url, **cluster, **sizes}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TNT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TNT_RAW_URL", (tmp_path / "raw").as_uri())
@@ -126,7 +126,7 @@ def assert_as_the_yaml_says(request: Mapping[str, Any], provider: str = "FARGATE
     [container] = overrides["containerOverrides"]
     assert (container["cpu"], container["memory"]) == (1024, 2048)
     assert request["capacityProviderStrategy"] == [{"capacityProvider": provider, "weight": 1}]
-    assert "launchType" not in request, "ECS refuses both"
+    assert "launchType" not in request, "ECS rejects both"
     assert request["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] == "DISABLED"
     assert len(json.dumps(overrides)) < MOST_CHARACTERS
 
@@ -145,9 +145,9 @@ def materialize(platform: Platform, *keys: str, **tags: str) -> str:
         "mode": "default",
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
     }
-    answer = platform.ask(questions.LAUNCH_RUN, params=params)["launchRun"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
-    return str(answer["run"]["runId"])
+    response = platform.ask(questions.LAUNCH_RUN, params=params)["launchRun"]
+    assert response["__typename"] == "LaunchRunSuccess", response
+    return str(response["run"]["runId"])
 
 
 def test_materialize_in_the_ui_launches_the_size_and_spot_of_the_yaml(platform: Platform) -> None:
@@ -216,8 +216,8 @@ def test_the_runs_of_a_backfill_from_the_ui_launch_the_size_and_spot_of_the_yaml
         "assetSelection": [{"path": ["transit", step]} for step in STEPS],
         "partitionNames": [f"2026-01-{day:02}" for day in range(1, 13)],
     }
-    answer = platform.ask(questions.LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
-    assert answer["__typename"] == "LaunchBackfillSuccess", answer
+    response = platform.ask(questions.LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+    assert response["__typename"] == "LaunchBackfillSuccess", response
     with ThreadPoolExecutor() as pool:
         list(execute_backfill_iteration(platform.workspace, LOG, None, pool))
     platform.launched()

@@ -197,7 +197,7 @@ def test_rows_under_a_header_have_its_width_unless_declared():
 
 
 def test_skipped_lines_and_comments_are_no_rows():
-    layout = DelimitedLayout(skip_rows=1, comment_prefix="#")
+    layout = DelimitedLayout(skip_rows=1, comment="#")
     rows = read(b'made "by hand\n# a "comment\nid,name\n1,a\n#x\n2,b\n', layout)
     assert rows.good.drop("file_key", "raw").rows() == [(4, "1", "a"), (6, "2", "b")]
     assert rows.files["rows_in"].to_list() == [2]
@@ -267,7 +267,10 @@ def test_files_come_out_in_the_order_given():
     "options",
     [
         {},
-        {"max_columns": 2, "separator": "||"},
+        {"max_columns": 2, "separator": ""},
+        {"max_columns": 2, "escape": "|"},
+        {"max_columns": 2, "header_row": 1},
+        {"header": True, "header_row": 2, "skip_rows": 1},
         {"max_columns": 2, "separator": "\n"},
         {"max_columns": 2, "quote": "|"},
         {"max_columns": 2, "min_columns": 3},
@@ -276,7 +279,7 @@ def test_files_come_out_in_the_order_given():
         {"max_columns": 2, "encoding": "base64"},
         {"max_columns": 2, "columns": ("name",)},
         {"max_columns": 2, "columns": (2,)},
-        {"max_columns": 2, "comment_prefix": ""},
+        {"max_columns": 2, "comment": ""},
         {"header": True, "columns": ("a", "A ")},
         {"header": True, "columns": ("raw",)},
         {"header": True, "columns": ("a",), "optional": frozenset({"b"})},
@@ -312,12 +315,14 @@ LAYOUTS = st.sampled_from(
         pipes(max_columns=1),
         pipes(min_columns=1, max_columns=3, quote=None),
         pipes(separator=",", min_columns=1, max_columns=2, max_line_bytes=5),
-        pipes(separator=" ", max_columns=2, comment_prefix="#", skip_rows=1),
+        pipes(separator=" ", max_columns=2, comment="#", skip_rows=1),
         CSV,
         DelimitedLayout(separator="|", header=True, min_columns=1, max_columns=3),
         DelimitedLayout(columns=("a", 1), optional=frozenset({1})),
         pipes(max_columns=2, encoding="cp1252"),
         pipes(max_columns=2, encoding="utf-16-le"),
+        pipes(separator="||", min_columns=1, max_columns=3),
+        DelimitedLayout(columns=("a",), escape="#", footer="^b"),
     ]
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.records.chain import RecordsChain
 from tnt_platform.records.spec import RecordsSpec
@@ -68,7 +68,7 @@ class RecordsScene:
         self._random = random.Random(7)
 
     @property
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         assert self.raw is not None
         store = VersionedStore(
             self.lake,
@@ -78,19 +78,17 @@ class RecordsScene:
             scratch=self.folder / "scratch",
             sleep=lambda _: None,
         )
-        return Place(self.raw, self.lake, store, self.folder / "scratch")
+        return Workspace(self.raw, self.lake, store, self.folder / "scratch")
 
     def run(self, *steps: str, **options: Any) -> dict[str, Published]:
         """All steps, or those given, in order."""
         self.now += timedelta(minutes=5)
-        chain = RecordsChain(
-            self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now, **options
-        )
+        chain = RecordsChain(self.spec, self.workspace, self.settings, run_id="test", **options)
         with chain:
             return {step: chain.publish(step) for step in steps or self.spec.steps}
 
     def current(self, step: str = "records") -> Snapshot:
-        snapshot = self.place.store.current(self.spec.dataset(step))
+        snapshot = self.workspace.store.current(self.spec.dataset(step))
         assert snapshot is not None
         return snapshot
 
@@ -99,7 +97,7 @@ class RecordsScene:
         return self.current(step).scan().collect()
 
     def versions(self, step: str = "records") -> int:
-        return self.place.store.versions(self.spec.dataset(step)).height
+        return self.workspace.store.versions(self.spec.dataset(step)).height
 
     def raw_keys(self) -> list[str]:
         assert self.raw is not None

@@ -149,7 +149,7 @@ def test_messages_that_nobody_can_settle_stop_no_run(
     scene: RecordsScene, environment: dict[str, str]
 ) -> None:
     sqs = client("sqs", environment["AWS_ENDPOINT_URL"])
-    odd = CaptureMessage("../x", "capture", scene.place.raw.url, "raw/k", "2026-11-21T00:00:00", "h", 1)
+    odd = CaptureMessage("../x", "capture", scene.workspace.raw.url, "raw/k", "2026-11-21T00:00:00", "h", 1)
     for body in ("poison", json.dumps(vars(odd))):
         sqs.send_message(QueueUrl=environment["TNT_CAPTURE_QUEUE_URL"], MessageBody=body)
     assert scene.run()["records"].facts["messages_settled"] == 1

@@ -53,14 +53,14 @@ def test_every_item_of_a_capture_is_a_record_with_its_provenance(scene: RecordsS
     one = rows.row(by_predicate=pl.col("id") == "posts:7", named=True)
     assert (one["source"], one["item_id"], one["userId"], one["item_index"]) == ("posts", "7", 1, 6)
     assert one["first_seen_at"] == one["captured_at"] == one["processed_at"] == scene.now
-    items = json.loads(scene.place.raw.get(one["raw_s3_key"]))
+    items = json.loads(scene.workspace.raw.get(one["raw_s3_key"]))
     assert items[one["item_index"]]["title"] == one["title"]
 
 
 def test_a_capture_lies_where_the_seed_put_it_under_its_time_and_hash(scene: RecordsScene) -> None:
     scene.run()
     [key] = scene.raw_keys()
-    digest = hashlib.sha256(scene.place.raw.get(key)).hexdigest()
+    digest = hashlib.sha256(scene.workspace.raw.get(key)).hexdigest()
     assert key == f"raw/source=posts/date=2026-11-21/20261121T120500Z-{digest[:16]}.json"
 
 
@@ -224,9 +224,9 @@ def test_captures_that_were_not_curated_are_curated_in_order_of_time(
     done = scene.run("records", "summary")
     assert done["records"].facts["captures_curated"] == 3
     assert scene.versions() == 3
-    history = scene.place.store.versions("posts").sort("version")["version"]
+    history = scene.workspace.store.versions("posts").sort("version")["version"]
     titles = [
-        scene.place.store.snapshot("posts", version).scan().filter(pl.col("id") == "posts:1").collect()
+        scene.workspace.store.snapshot("posts", version).scan().filter(pl.col("id") == "posts:1").collect()
         for version in history
     ]
     assert [frame["title"][0] for frame in titles] == ["one", "two", "three"]
@@ -261,7 +261,7 @@ def test_a_curation_that_died_half_way_goes_on_where_it_stopped(
 
 def test_a_raw_object_that_is_gone_is_in_quarantine_and_captured_anew(scene: RecordsScene) -> None:
     scene.run("capture")
-    scene.place.raw.delete(scene.raw_keys())
+    scene.workspace.raw.delete(scene.raw_keys())
     scene.run("records")
     assert scene.current().quarantine()["reason_code"].to_list() == ["capture_gone"]
     scene.run()
@@ -284,7 +284,7 @@ def test_after_a_rollback_nothing_is_curated_until_somebody_says_so(
     first = scene.current().version
     api[1].posts = api[1].posts[:50] + [changed(post, title="bad") for post in api[1].posts[50:]]
     scene.run()
-    scene.place.store.rollback("posts", first, reason="bad titles")
+    scene.workspace.store.rollback("posts", first, reason="bad titles")
     paused = scene.run()["records"]
     assert "bad titles" in str(paused.facts["nothing_to_do"])
     assert scene.rows().filter(title="bad").is_empty()

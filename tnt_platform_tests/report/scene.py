@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.report.chain import ReportChain
 from tnt_platform.report.reconcile import survey_reports
@@ -42,7 +42,7 @@ class ReportScene:
         self._random = random.Random(7)
 
     @property
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         assert self.lake is not None
         assert self.raw is not None
         store = VersionedStore(
@@ -53,23 +53,23 @@ class ReportScene:
             scratch=self.folder / "scratch",
             sleep=lambda _: None,
         )
-        return Place(self.raw, self.lake, store, self.folder / "scratch")
+        return Workspace(self.raw, self.lake, store, self.folder / "scratch")
 
     def put(self, name: str, body: bytes | str, day: str = DAY) -> None:
         """Deliver a file on a day."""
-        self.place.raw.put(f"raw-data/{day}/{name}", body.encode() if isinstance(body, str) else body)
+        self.workspace.raw.put(f"raw-data/{day}/{name}", body.encode() if isinstance(body, str) else body)
 
     def run(self, day: str = DAY) -> dict[str, Published]:
         """Both steps of a date."""
         self.now += timedelta(hours=1)
-        chain = ReportChain(self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now)
+        chain = ReportChain(self.spec, self.workspace, self.settings, run_id="test")
         with chain:
             return {step: chain.publish(step, day) for step in self.spec.steps}
 
     def settle(self) -> list[str]:
         """Run what the sensor would, until nothing differs; the dates in the order they were run."""
         done: list[str] = []
-        while work := survey_reports(self.spec, self.place).work:
+        while work := survey_reports(self.spec, self.workspace).differences:
             assert len(done) < 100, "the dates never come to rest"
             for one in work:
                 self.run(one.date)
@@ -78,10 +78,10 @@ class ReportScene:
 
     def report(self, day: str = DAY) -> dict[str, Any]:
         """The object that consumers read."""
-        found: dict[str, Any] = json.loads(self.place.lake.get(f"reports/{day}.json"))
+        found: dict[str, Any] = json.loads(self.workspace.lake.get(f"reports/{day}.json"))
         return found
 
     def current(self, step: str = "report") -> Snapshot:
-        snapshot = self.place.store.current(self.spec.dataset(step))
+        snapshot = self.workspace.store.current(self.spec.dataset(step))
         assert snapshot is not None
         return snapshot

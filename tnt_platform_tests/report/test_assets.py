@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from tnt_platform.orchestration.platform import Platform
-from tnt_platform.report.component import CHECKS, daily_schedule, report_assets, report_sensor, sweep_schedule
+from tnt_platform.report.component import CHECKS, DailyReportDataset, report_assets
 from tnt_platform.report.spec import ReportSpec
 from tnt_platform_tests.report.scene import report_spec
 
@@ -92,8 +92,7 @@ def test_where_days_without_files_are_normal_the_check_passes(raw: Path) -> None
 def test_the_sensor_asks_for_each_date_that_differs_and_then_for_nothing(raw: Path) -> None:
     put(raw, DAY)
     put(raw, NEXT)
-    spec = report_spec()
-    sensor = report_sensor(spec, dg.AssetSelection.assets(*assets(spec).keys))
+    (sensor,) = DailyReportDataset(report_spec()).definitions().sensors or []
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick() -> dg.SensorResult:
@@ -115,13 +114,9 @@ def test_the_sensor_asks_for_each_date_that_differs_and_then_for_nothing(raw: Pa
 
 
 def test_the_daily_schedule_asks_for_the_day_before_also_without_files(raw: Path) -> None:
-    spec = report_spec()
-    schedules = [daily_schedule(spec, "0 6 * * *"), sweep_schedule(spec)]
-    job = dg.define_asset_job(f"{spec.name}_job", dg.AssetSelection.assets(*assets(spec).keys))
-    definitions = dg.Definitions(
-        [assets(spec)], schedules=schedules, jobs=[job], resources={"platform": Platform()}
-    )
-    repository = definitions.get_repository_def()
+    spec = report_spec(cron="0 6 * * *")
+    resources = dg.Definitions(resources={"platform": Platform()})
+    repository = dg.Definitions.merge(DailyReportDataset(spec).definitions(), resources).get_repository_def()
     at = datetime(2026, 11, 20, 6, tzinfo=UTC)
     with dg.instance_for_test() as instance:
         for name, wanted in ((f"{spec.name}_schedule", [NEXT]), (f"{spec.name}_sweep", [])):

@@ -125,23 +125,23 @@ def test_reprocessing_the_same_content_rewrites_nothing(scene: ReportScene, lake
     scene.lake = lake_objects
     scene.put("orders.csv", ORDERS)
     scene.run()
-    body, version = scene.place.lake.get(f"reports/{DAY}.json"), scene.current().version
-    written = scene.place.lake.requests.writes
+    body, version = scene.workspace.lake.get(f"reports/{DAY}.json"), scene.current().version
+    written = scene.workspace.lake.requests.writes
     done = scene.run()
     assert not done["files"].changed
     assert not done["report"].changed
-    assert scene.place.lake.requests.writes == written
+    assert scene.workspace.lake.requests.writes == written
     assert scene.current().version == version
-    assert scene.place.lake.get(f"reports/{DAY}.json") == body
+    assert scene.workspace.lake.get(f"reports/{DAY}.json") == body
 
 
 def test_the_same_file_uploaded_again_keeps_the_report_and_its_time(scene: ReportScene) -> None:
     scene.put("orders.csv", ORDERS)
     scene.run()
-    body = scene.place.lake.get(f"reports/{DAY}.json")
+    body = scene.workspace.lake.get(f"reports/{DAY}.json")
     scene.put("orders.csv", ORDERS)
     scene.settle()
-    assert scene.place.lake.get(f"reports/{DAY}.json") == body
+    assert scene.workspace.lake.get(f"reports/{DAY}.json") == body
 
 
 def test_another_content_is_another_report(scene: ReportScene) -> None:
@@ -171,8 +171,8 @@ def test_a_day_without_files_has_no_report(scene: ReportScene) -> None:
     with pytest.raises(EmptyDay, match="2026-11-20") as raised:
         scene.run()
     assert not raised.value.is_normal
-    assert scene.place.store.current("daily") is None
-    assert not scene.place.lake.exists(f"reports/{DAY}.json")
+    assert scene.workspace.store.current("daily") is None
+    assert not scene.workspace.lake.exists(f"reports/{DAY}.json")
     scene.spec = report_spec(empty_days="normal")
     with pytest.raises(EmptyDay) as raised:
         scene.run()
@@ -182,8 +182,8 @@ def test_a_day_without_files_has_no_report(scene: ReportScene) -> None:
 def test_files_that_leave_the_bucket_leave_the_report(scene: ReportScene) -> None:
     scene.put("orders.csv", ORDERS)
     scene.run()
-    scene.place.raw.delete([f"raw-data/{DAY}/orders.csv"])
-    assert survey_reports(scene.spec, scene.place).work == []
+    scene.workspace.raw.delete([f"raw-data/{DAY}/orders.csv"])
+    assert survey_reports(scene.spec, scene.workspace).differences == []
     with pytest.raises(EmptyDay):
         scene.run()
     assert scene.report()["total_records"] == 3
@@ -249,7 +249,7 @@ def test_a_run_that_dies_between_object_and_row_leaves_a_date_that_is_behind(
         patched.setattr(report_module, "publish_checked", dying)
         with pytest.raises(OSError, match="went away"):
             scene.run()
-    assert [work.date for work in survey_reports(scene.spec, scene.place).work] == [DAY]
+    assert [each.partition for each in survey_reports(scene.spec, scene.workspace).differences] == [DAY]
     scene.settle()
     row = scene.current().scan().collect().row(0, named=True)
     assert json.loads(row["report"]) == scene.report()
@@ -275,7 +275,7 @@ def test_a_total_that_no_file_has_is_null_not_zero(scene: ReportScene) -> None:
 def test_a_report_without_its_files_says_what_to_do_first(scene: ReportScene) -> None:
     chain = report_module.publish_report
     with pytest.raises(NotFound, match="daily/files"):
-        chain(scene.spec, DAY, scene.place, clock=lambda: scene.now, run_id="")
+        chain(scene.spec, DAY, scene.workspace, run_id="")
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ def test_the_days_of_a_real_delivery_have_the_figures_of_an_independent_count(sc
 
 
 def test_objects_without_a_date_in_their_key_are_in_quarantine_and_in_no_report(scene: ReportScene) -> None:
-    scene.place.raw.put("raw-data/notes.txt", b"hello")
-    scene.place.raw.put("raw-data/2026-13-45/a.csv", b"id\n1\n")
-    assert survey_reports(scene.spec, scene.place).work == []
-    today = f"{scene.place.raw.list('raw-data/notes.txt')['last_modified'][0]:%Y-%m-%d}"
+    scene.workspace.raw.put("raw-data/notes.txt", b"hello")
+    scene.workspace.raw.put("raw-data/2026-13-45/a.csv", b"id\n1\n")
+    assert survey_reports(scene.spec, scene.workspace).differences == []
+    today = f"{scene.workspace.raw.list('raw-data/notes.txt')['last_modified'][0]:%Y-%m-%d}"
     with pytest.raises(EmptyDay, match=r"\b2 objects"):
         scene.run(today)
     scene.put("a.csv", "id\n1\n", day=today)
@@ -332,7 +332,7 @@ def test_objects_without_a_date_in_their_key_are_in_quarantine_and_in_no_report(
     assert scene.report(today)["file_count"] == 1
     quarantine = scene.current("files").quarantine([today])
     assert quarantine["reason_code"].to_list() == ["misplaced_key"] * 2
-    assert survey_reports(scene.spec, scene.place).work == []
+    assert survey_reports(scene.spec, scene.workspace).differences == []
 
 
 def test_a_run_that_dies_at_any_write_is_behind_and_the_next_one_finishes(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_run_that_dies_at_any_write_is_behind_and_the_next_one_finishes(tmp_pa
                 died = True
         if not died:
             break
-        assert [work.date for work in survey_reports(scene.spec, scene.place).work] == [DAY]
+        assert [each.partition for each in survey_reports(scene.spec, scene.workspace).differences] == [DAY]
         scene.settle()
         report = scene.report()
         assert (report["total_records"], report["bad_records"]) == (4, 1)

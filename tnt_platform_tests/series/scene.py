@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.spec import SeriesSpec
@@ -61,7 +61,7 @@ class SeriesScene:
         self._random = random.Random(7)
 
     @property
-    def place(self) -> Place:
+    def workspace(self) -> Workspace:
         assert self.lake is not None
         store = VersionedStore(
             self.lake,
@@ -71,7 +71,7 @@ class SeriesScene:
             scratch=self.folder / "scratch",
             sleep=lambda _: None,
         )
-        return Place(self.raw, self.lake, store, self.folder / "scratch")
+        return Workspace(self.raw, self.lake, store, self.folder / "scratch")
 
     def publish(self, body: bytes, **options: Any) -> dict[str, Published]:
         """Put a new file at the source and run all steps."""
@@ -81,9 +81,7 @@ class SeriesScene:
     def run(self, **options: Any) -> dict[str, Published]:
         """All steps, in order."""
         self.now += timedelta(hours=1)
-        chain = SeriesChain(
-            self.spec, self.place, self.settings, run_id="test", clock=lambda: self.now, **options
-        )
+        chain = SeriesChain(self.spec, self.workspace, self.settings, run_id="test", **options)
         with chain:
             done = {step: chain.publish(step) for step in self.spec.steps}
             chain.send_notice()
@@ -95,7 +93,7 @@ class SeriesScene:
 
     @property
     def current(self) -> Snapshot:
-        snapshot = self.place.store.current(self.spec.name)
+        snapshot = self.workspace.store.current(self.spec.name)
         assert snapshot is not None
         return snapshot
 

@@ -80,7 +80,7 @@ def deliver(scene: SeriesScene, body: bytes, **options: Any) -> dict[str, Any]:
 
 def rejected(scene: SeriesScene) -> list[tuple[str, str]]:
     """(place, reason_code) of the newest reading."""
-    series = scene.place.store.current("prices/series")
+    series = scene.workspace.store.current("prices/series")
     assert series is not None
     rows = pl.concat(
         [pl.DataFrame(schema=REJECTED_CELLS), series.quarantine([NEWEST])], how="diagonal_relaxed"
@@ -101,14 +101,14 @@ def unharmed(
     scene: SeriesScene, body: bytes, *, error: type[TntError] = InvalidInput, match: str
 ) -> TntError:
     """Deliver `body`, which must fail; what was published stays to the row, and a good file makes it well again."""
-    series = scene.place.store.current("prices/series")
+    series = scene.workspace.store.current("prices/series")
     before, version = scene.published, scene.current.version
     assert series is not None
     with pytest.raises(error, match=match) as caught:
         deliver(scene, body)
     assert scene.current.version == version
     assert scene.published.equals(before)
-    assert scene.place.store.verify(scene.current) == []
+    assert scene.workspace.store.verify(scene.current) == []
     return caught.value
 
 
@@ -449,7 +449,7 @@ def test_lines_in_latin_1_below_a_plain_header_are_quarantined_and_what_they_sai
     scene.publish(text.encode())
     # Whose line it was can't be told, so the months it held are missing: nothing is published.
     unharmed(scene, text.encode("latin-1"), error=CheckFailed, match="history_not_shrinking")
-    series = scene.place.store.current("prices/series")
+    series = scene.workspace.store.current("prices/series")
     assert series is not None
     assert series.quarantine([NEWEST])["reason_code"].unique().to_list() == ["undecodable"]
     recovers(scene, text.encode())
@@ -534,7 +534,7 @@ def test_records_that_are_no_objects_are_quarantined_one_by_one(tmp_path: Path) 
         scene, json.dumps({"data": odd}).encode(), error=CheckFailed, match="history_not_shrinking"
     )
     assert "from 2025-02-01" in str(error)
-    series = scene.place.store.current("prices/series")
+    series = scene.workspace.store.current("prices/series")
     assert series is not None
     codes = series.quarantine([NEWEST]).sort("line_no").select("line_no", "reason_code").rows()
     assert codes == [(2, "not_an_object"), (3, "not_an_object"), (4, "not_an_object"), (5, "nested_value")]

@@ -116,10 +116,10 @@ def content(scene: SeriesScene) -> dict[str, pl.DataFrame]:
     """What a reader finds under each step, every object verified; when it was captured doesn't count."""
     found = {}
     for dataset in STEPS:
-        snapshot = scene.place.store.current(dataset)
+        snapshot = scene.workspace.store.current(dataset)
         if snapshot is None:
             continue
-        assert scene.place.store.verify(snapshot) == []
+        assert scene.workspace.store.verify(snapshot) == []
         rows = snapshot.scan().collect()
         if dataset == "prices/capture":
             rows = rows.drop("captured_at")
@@ -143,7 +143,7 @@ def test_a_run_that_dies_at_any_operation_leaves_old_or_new_and_the_next_one_con
     if published == "a version":
         before.publish(FIRST)
     old = content(before)
-    versions_before = before.place.store.versions("prices").height if old else 0
+    versions_before = before.workspace.store.versions("prices").height if old else 0
     topic.received()
     lakes.copy("before", "undisturbed")
     whole = scene_on(lakes, "undisturbed", tmp_path, topic, DyingObjects)
@@ -187,7 +187,7 @@ def _check_converged(
     found = content(scene)
     for dataset in STEPS:
         assert same(found, new, dataset), f"{where}: {dataset} did not converge"
-    assert scene.place.store.versions("prices").height == versions_before + 1, where
+    assert scene.workspace.store.versions("prices").height == versions_before + 1, where
     told = [notice["version_id"] for _, notice in topic.received()]
     assert set(told) == {scene.current.version}, f"{where}: told {told}"
     assert len(told) <= 2, where

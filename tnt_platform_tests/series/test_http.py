@@ -170,7 +170,7 @@ def test_a_template_that_no_month_fits_says_what_was_tried(tmp_path: Path, site:
         NotFound, match=r"x_2026-11.csv, .*x_2026-10.csv, .*x_2026-09.csv; check `source.url`"
     ):
         scene.run()
-    assert scene.place.store.datasets() == []
+    assert scene.workspace.store.datasets() == []
 
 
 # --- a site with faults ------------------------------------------------------------------------------

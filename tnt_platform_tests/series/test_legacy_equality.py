@@ -174,7 +174,7 @@ def test_every_published_observation_is_the_cell_that_it_names(tmp_path: Path, s
         assert book[sheet][cell].value == value
         assert book[sheet][f"A{''.join(filter(str.isdigit, cell))}"].value.date() == day
         assert (code, unit) == (code_of(sheet, "".join(filter(str.isalpha, cell))), "ARS")
-    quarantine = scene.place.store.current("prices/series").quarantine([NEWEST])
+    quarantine = scene.workspace.store.current("prices/series").quarantine([NEWEST])
     for place in quarantine["place"]:
         sheet, _, cell = place.rpartition("!")
         value, day = book[sheet][cell].value, book[sheet][f"A{''.join(filter(str.isdigit, cell))}"].value

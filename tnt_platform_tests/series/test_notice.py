@@ -19,7 +19,7 @@ import pytest
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.lake import naming
-from tnt_platform.lake.publishing import Place
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.spec import SeriesSpec
@@ -55,7 +55,7 @@ def test_each_version_that_changed_data_is_told_once_in_the_old_words(
     assert first == {
         "event": "projection_update",
         "dataset_id": "prices",
-        "bucket": scene.place.lake.url,
+        "bucket": scene.workspace.lake.url,
         "version_id": scene.current.version,
         "version_manifest_path": f"datasets/prices/versions/{scene.current.version}/manifest.json",
         "projections_path": f"datasets/prices/versions/{scene.current.version}/files.parquet",
@@ -67,8 +67,8 @@ def test_each_version_that_changed_data_is_told_once_in_the_old_words(
             "updated_series": [],
         },
     }
-    assert scene.place.lake.exists(first["version_manifest_path"])
-    assert scene.place.lake.exists(first["projections_path"])
+    assert scene.workspace.lake.exists(first["version_manifest_path"])
+    assert scene.workspace.lake.exists(first["projections_path"])
     scene.publish(csv_of(SECOND))
     ((_, second),) = topic.received()
     assert second["version_id"] == scene.current.version != first["version_id"]
@@ -100,7 +100,7 @@ def test_a_dataset_without_a_topic_is_published_without_a_word(tmp_path: Path, t
     scene = SeriesScene(tmp_path)
     scene.publish(csv_of(FIRST))
     assert topic.received() == []
-    assert not scene.place.lake.exists(NOTIFIED)
+    assert not scene.workspace.lake.exists(NOTIFIED)
     told = SeriesScene(tmp_path, environment=topic.environment, now=scene.now)
     told.run()
     assert [message["version_id"] for _, message in topic.received()] == [scene.current.version]
@@ -191,11 +191,11 @@ def run_apart(
         code_version="test",
         scratch=settings.scratch,
     )
-    place = Place(Objects.open(settings.raw_url), lake, store, settings.scratch)
+    workspace = Workspace(Objects.open(settings.raw_url), lake, store, settings.scratch)
     parent.send("ready")
     parent.recv()
     try:
-        with SeriesChain(spec, place, settings, run_id=f"process {os.getpid()}") as chain:
+        with SeriesChain(spec, workspace, settings, run_id=f"process {os.getpid()}") as chain:
             done = [step for step in spec.steps if chain.publish(step).changed]
             told = chain.send_notice()
         parent.send((done, told))
@@ -237,7 +237,7 @@ def real_time(scene: SeriesScene, *, lock_timeout_s: float = 60.0) -> SeriesScen
 
 def run_now(scene: SeriesScene, run_id: str = "here") -> dict[str, Any]:
     """A run in this process, by the real clock, that waits for a lease as a scheduled run does."""
-    with SeriesChain(scene.spec, scene.place, scene.settings, run_id=run_id) as chain:
+    with SeriesChain(scene.spec, scene.workspace, scene.settings, run_id=run_id) as chain:
         done = {step: chain.publish(step) for step in scene.spec.steps}
         chain.send_notice()
     return done
@@ -267,13 +267,13 @@ def test_a_run_killed_around_its_notice_is_followed_by_one_that_sends_it(
         pipe.send("go")
         child.join(PATIENCE_S)
         assert child.exitcode == -signal.SIGKILL
-    committed = scene.place.store.current("prices") is not None
+    committed = scene.workspace.store.current("prices") is not None
     assert committed is not (then == "killed before" and at[1] == POINTER)
     run_now(scene)
     assert len(scene.values()) == 3
     told = [message["version_id"] for _, message in topic.received()]
     assert told == [scene.current.version] * messages
-    assert scene.place.store.versions("prices").height == 1
+    assert scene.workspace.store.versions("prices").height == 1
     run_now(scene)
     assert topic.received() == []
 
@@ -295,7 +295,7 @@ def test_two_processes_that_run_one_dataset_at_once_both_end_well_with_one_versi
     everything = ["capture", "series", "observations"]
     assert sorted(outcomes) == [([], None), (everything, published)]
     for step in scene.spec.steps:
-        assert scene.place.store.versions(scene.spec.dataset(step)).height == 1
+        assert scene.workspace.store.versions(scene.spec.dataset(step)).height == 1
     assert [message["version_id"] for _, message in topic.received()] == [published]
 
 

@@ -1,6 +1,6 @@
 """From a published file to a history of observations: additions, corrections, withdrawals, and what is rejected."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -36,12 +36,12 @@ def test_a_file_becomes_observations_with_their_place_and_capture(scene):
 def test_the_same_file_again_changes_nothing(scene):
     scene.publish(csv_of(FIRST))
     before = {
-        name: scene.place.store.current(name).version
+        name: scene.workspace.store.current(name).version
         for name in ("prices", "prices/series", "prices/capture")
     }
     again = scene.publish(csv_of(FIRST))
     assert not any(step.changed for step in again.values())
-    after = {name: scene.place.store.current(name).version for name in before}
+    after = {name: scene.workspace.store.current(name).version for name in before}
     assert after == before
 
 
@@ -124,7 +124,7 @@ def test_each_way_to_cut_partitions_holds_the_same_observations(tmp_path, strate
     scene.publish(csv_of(FIRST))
     scene.publish(csv_of({**FIRST, "2026-01": (5, 50)}))
     assert scene.values("B_M") == {"2025-01-01": 10.0, "2025-02-01": 20.0, "2026-01-01": 50.0}
-    assert scene.place.store.verify(scene.current) == []
+    assert scene.workspace.store.verify(scene.current) == []
 
 
 def test_another_partition_strategy_moves_every_observation_once(tmp_path):
@@ -144,7 +144,7 @@ def test_after_a_rollback_the_schedule_leaves_the_dataset_alone_until_somebody_s
     scene.publish(csv_of(FIRST))
     first = scene.current.version
     scene.publish(csv_of({**FIRST, "2025-04": (4, 40)}))
-    scene.place.store.rollback("prices", first, reason="wrong file")
+    scene.workspace.store.rollback("prices", first, reason="wrong file")
     done = scene.run()
     assert "wrong file" in done["observations"].facts["nothing_to_do"]
     assert "2025-04-01" not in scene.values()
@@ -154,10 +154,10 @@ def test_after_a_rollback_the_schedule_leaves_the_dataset_alone_until_somebody_s
 
 def test_a_reading_of_an_older_capture_is_left_alone(scene):
     scene.publish(csv_of(FIRST))
-    old = scene.place.store.current("prices/series")
+    old = scene.workspace.store.current("prices/series")
     scene.publish(csv_of({**FIRST, "2025-04": (4, 40)}))
-    scene.place.store.rollback("prices/series", old.version, reason="as if this run were the slower one")
-    chain = SeriesChain(scene.spec, scene.place, scene.settings, run_id="slow", clock=lambda: scene.now)
+    scene.workspace.store.rollback("prices/series", old.version, reason="as if this run were the slower one")
+    chain = SeriesChain(scene.spec, scene.workspace, scene.settings, run_id="slow")
     with chain:
         done = chain.publish("observations")
     assert done.facts["nothing_to_do"] == "a newer capture is published"
@@ -168,7 +168,8 @@ def test_a_run_that_lost_its_lease_publishes_nothing(scene):
     scene.publish(csv_of(FIRST))
     version = scene.current.version
     scene.raw.put("prices.csv", csv_of({**FIRST, "2025-04": (4, 40)}))
-    with SeriesChain(scene.spec, scene.place, scene.settings, run_id="paused") as chain:
+    scene.now += timedelta(hours=1)
+    with SeriesChain(scene.spec, scene.workspace, scene.settings, run_id="paused") as chain:
         chain.publish("capture")
         chain.publish("series")
         assert chain._lease is not None
@@ -185,7 +186,7 @@ def test_a_web_page_in_place_of_the_file_is_rejected_and_not_captured(scene, bod
     scene.publish(csv_of(FIRST))
     with pytest.raises(InvalidInput, match="web page titled 'Not here'"):
         scene.publish(body)
-    assert scene.place.store.current("prices/capture").manifest.rows == 1
+    assert scene.workspace.store.current("prices/capture").manifest.rows == 1
 
 
 def test_a_template_takes_the_newest_month_and_never_goes_back(tmp_path):
@@ -208,7 +209,7 @@ def test_old_versions_are_read_by_id_tag_and_time(tmp_path):
     scene.publish(csv_of(FIRST))
     first, moment = scene.current.version, scene.current.manifest.created_at
     scene.publish(csv_of({**FIRST, "2025-02": (2.5, 20), "2026-04": (4, 40)}))
-    scene.place.store.tag("prices", first, "audited")
+    scene.workspace.store.tag("prices", first, "audited")
     environment = {"TNT_HOME": str(tmp_path)}
 
     def values(**how: object) -> list[float]:

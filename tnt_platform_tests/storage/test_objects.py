@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.errors import ConfigError, NotFound, Refused, SwapLost, Unavailable
+from tnt_platform.storage.bucket import SWAP_ATTEMPTS
 from tnt_platform.storage.objects import LISTING_SCHEMA, Objects
 from tnt_platform.storage.prefetch import read_ahead
 from tnt_platform_tests.paths import REPOSITORY
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.s3_server import S3Server
 
-ODD_KEYS = [
+UNUSUAL_KEYS = [
     "a b/ü#%+.txt",
     "report#1",
     "x%20y",
@@ -45,8 +47,8 @@ def impatient(server: S3Server, **options: str) -> Objects:
 # What both kinds of store promise
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
-def test_keys_with_odd_characters_round_trip(lake_objects: Objects, key: str) -> None:
+@pytest.mark.parametrize("key", UNUSUAL_KEYS)
+def test_keys_with_special_characters_round_trip(lake_objects: Objects, key: str) -> None:
     lake_objects.put(key, key.encode())
     assert lake_objects.get(key) == key.encode()
     assert lake_objects.list("")["key"].to_list() == [key]
@@ -80,10 +82,10 @@ def test_any_printable_key_round_trips(lake_objects: Objects, parts: list[str]) 
 @pytest.mark.parametrize(
     "key", ["", "/a", "a/../b", "..", "a//b", "a/", "./a", "a\nb", "a\x00b", ".tnt/locks/x", ".tnt"]
 )
-def test_a_key_that_could_leave_the_lake_is_refused(lake_objects: Objects, key: str) -> None:
-    with pytest.raises(Refused, match="is not usable"):
+def test_a_key_that_could_leave_the_lake_is_rejected(lake_objects: Objects, key: str) -> None:
+    with pytest.raises(Refused, match=re.escape(repr(key))):
         lake_objects.put(key, b"")
-    with pytest.raises(Refused, match="is not usable"):
+    with pytest.raises(Refused, match=re.escape(repr(key))):
         lake_objects.get(key)
 
 
@@ -163,7 +165,7 @@ def test_deleting_what_is_gone_is_no_error(lake_objects: Objects) -> None:
     assert lake_objects.list_folders("") == []
 
 
-def test_polars_reads_what_was_put_even_under_odd_names(lake_objects: Objects, tmp_path: Path) -> None:
+def test_polars_reads_what_was_put_even_under_unusual_names(lake_objects: Objects, tmp_path: Path) -> None:
     frame = pl.DataFrame({"a": [1, 2, 3]})
     frame.write_parquet(tmp_path / "part")
     for key in ("data/2026-11-20/part-0.parquet", "data/a b#1+%20ü.parquet"):
@@ -193,7 +195,7 @@ def test_a_pointer_moves_only_from_what_was_read(lake_objects: Objects) -> None:
     second = lake_objects.compare_and_swap("index/current", expected=first, new=b"v2")
     assert lake_objects.read_pointer("index/current") == second
     for stale in (first, None):
-        with pytest.raises(SwapLost, match=r"v2.*another writer was first"):
+        with pytest.raises(SwapLost, match=r"index/current.*v2"):
             lake_objects.compare_and_swap("index/current", expected=stale, new=b"v3")
     assert lake_objects.get("index/current") == b"v2"
 
@@ -201,7 +203,7 @@ def test_a_pointer_moves_only_from_what_was_read(lake_objects: Objects) -> None:
 def test_a_swap_expecting_a_pointer_that_was_removed_is_lost(lake_objects: Objects) -> None:
     first = lake_objects.compare_and_swap("p", expected=None, new=b"v1")
     lake_objects.delete(["p"])
-    with pytest.raises(SwapLost, match="holds nothing"):
+    with pytest.raises(SwapLost, match=r"nothing.*v1"):
         lake_objects.compare_and_swap("p", expected=first, new=b"v2")
 
 
@@ -248,7 +250,7 @@ def test_no_swap_is_lost_while_the_server_fails_before_and_after_the_effect(s3_s
 
 
 def _append_until_seen(objects: Objects, writer: int, swaps: int) -> None:
-    """As a careful publisher does: after a lost swap, look whether one's own line is there already."""
+    """Retry as a publisher does: after a lost swap, check whether its own line is there already."""
     for number in range(swaps):
         line = f"{writer}.{number}\n".encode()
         while True:
@@ -286,7 +288,7 @@ def test_no_swap_of_racing_processes_on_a_folder_is_lost(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_swap_that_landed_though_the_answer_was_an_error_counts_as_won(
+def test_a_swap_that_landed_though_the_response_was_an_error_counts_as_won(
     s3_server: S3Server, status: int
 ) -> None:
     objects = impatient(s3_server)
@@ -300,7 +302,7 @@ def test_a_swap_that_landed_though_the_answer_was_an_error_counts_as_won(
 @pytest.mark.parametrize("kind", ["reset", "hang"])
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("created", [True, False])
-def test_a_swap_whose_answer_never_came_is_settled_by_reading_again(
+def test_a_swap_whose_response_never_came_is_settled_by_reading_again(
     s3_server: S3Server, kind: str, when: str, created: bool
 ) -> None:
     objects = impatient(s3_server)
@@ -328,13 +330,13 @@ def test_a_conflict_in_flight_is_tried_again_while_nobody_moved_the_pointer(
 def test_a_swap_that_stays_undecided_is_unavailable_not_lost(s3_server: S3Server) -> None:
     objects = impatient(s3_server, max_retries="0")
     s3_server.faults.add("status", op="PutObject", status=503)
-    with pytest.raises(Unavailable, match="undecided"):
+    with pytest.raises(Unavailable, match=f"{SWAP_ATTEMPTS}"):
         objects.compare_and_swap("p", expected=None, new=b"v1")
 
 
-def test_a_swap_without_permission_is_refused_at_once(s3_server: S3Server) -> None:
+def test_a_swap_without_permission_is_rejected_at_once(s3_server: S3Server) -> None:
     s3_server.faults.add("status", op="PutObject", status=403, code="AccessDenied")
-    with pytest.raises(Refused, match="access was denied"):
+    with pytest.raises(Refused, match="AccessDenied"):
         impatient(s3_server).compare_and_swap("p", expected=None, new=b"v1")
     assert s3_server.counts["PutObject"] == 1
 
@@ -354,7 +356,7 @@ def test_a_swap_without_permission_is_refused_at_once(s3_server: S3Server) -> No
         (503, "SlowDown", Unavailable),
     ],
 )
-def test_each_kind_of_answer_becomes_the_platforms_error(
+def test_each_kind_of_response_becomes_the_platforms_error(
     s3_server: S3Server, status: int, code: str, expected: type[Exception]
 ) -> None:
     s3_server.faults.add("status", status=status, code=code)
@@ -363,7 +365,7 @@ def test_each_kind_of_answer_becomes_the_platforms_error(
         objects.get("raw/a")
     message = str(failure.value)
     assert "s3://lake/some/prefix/raw/a" in message
-    assert ";" in message  # how to mend it follows
+    assert ";" in message  # followed by how to fix it
     assert "Debug source" not in message
 
 
@@ -404,7 +406,9 @@ def test_a_server_that_falls_silent_is_unavailable_after_the_timeout(s3_server: 
     assert time.monotonic() - started < 4
 
 
-def test_a_multipart_upload_completed_without_an_answer_is_whole(s3_server: S3Server, tmp_path: Path) -> None:
+def test_a_multipart_upload_completed_without_a_response_is_whole(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
     body = os.urandom(1024) * (10 * 1024)
     (tmp_path / "f").write_bytes(body)
     s3_server.faults.add("status", op="CompleteMultipartUpload", when="after", status=500, times=1)
@@ -414,13 +418,13 @@ def test_a_multipart_upload_completed_without_an_answer_is_whole(s3_server: S3Se
     assert s3_server.bucket.uploads == {}
 
 
-def test_one_odd_key_of_an_uploader_does_not_stop_the_listing(
+def test_one_invalid_key_of_an_uploader_does_not_stop_the_listing(
     s3_server: S3Server, s3_objects: Objects
 ) -> None:
-    odd = ["raw//slip.txt", "raw/dot/../x", "raw/tab\tname"]
-    for key in ["raw/a", "raw/z", *odd]:
+    invalid = ["raw//slip.txt", "raw/dot/../x", "raw/tab\tname"]
+    for key in ["raw/a", "raw/z", *invalid]:
         s3_server.put(f"some/prefix/{key}", b"1")
-    assert s3_objects.list("raw/")["key"].to_list() == sorted(["raw/a", "raw/z", *odd])
+    assert s3_objects.list("raw/")["key"].to_list() == sorted(["raw/a", "raw/z", *invalid])
     assert s3_objects.list_folders("") == ["raw"]
 
 
@@ -516,13 +520,13 @@ def test_a_file_of_another_file_system_is_copied(folder_objects: Objects) -> Non
         source.unlink(missing_ok=True)
 
 
-def test_a_key_that_needs_a_file_as_folder_is_refused(folder_objects: Objects) -> None:
+def test_a_key_that_needs_a_file_as_folder_is_rejected(folder_objects: Objects) -> None:
     folder_objects.put("a", b"")
-    with pytest.raises(Refused, match="rename one of the two"):
+    with pytest.raises(Refused, match="a/b"):
         folder_objects.put("a/b", b"")
 
 
-def test_a_link_that_points_above_itself_does_not_hang_the_listing(
+def test_a_symlink_that_points_above_itself_does_not_hang_the_listing(
     folder_objects: Objects, tmp_path: Path
 ) -> None:
     folder_objects.put("raw/a", b"")
@@ -535,7 +539,7 @@ def test_a_link_that_points_above_itself_does_not_hang_the_listing(
 
 @pytest.mark.parametrize("url", ["", "lake", "file://relative/x", "http://x/y", "s3://", "s3:///x"])
 def test_a_url_that_is_not_understood_is_a_config_error(url: str) -> None:
-    with pytest.raises(ConfigError, match="write file:///absolute/folder or s3://bucket/prefix"):
+    with pytest.raises(ConfigError, match=re.escape(repr(url))):
         Objects.open(url)
 
 

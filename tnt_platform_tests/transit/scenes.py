@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import polars as pl
 
-from tnt_platform.discovery.survey import Survey
-from tnt_platform.lake.publishing import Place, Published
+from tnt_platform.discovery.comparison import Reconciliation
+from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
@@ -108,7 +108,7 @@ class Scene:
             scratch=scratch,
             concurrency=2,
         )
-        self.place = Place(self.raw, self.lake, store, scratch)
+        self.workspace = Workspace(self.raw, self.lake, store, scratch)
         self.settings = Settings.from_environment({"TNT_HOME": str(self.home), **self.environment})
 
     def described_by(self, spec: TransitSpec) -> Self:
@@ -117,7 +117,7 @@ class Scene:
         return self
 
     def chain(self, **options: Any) -> Chain:
-        return Chain(self.spec, self.place, self.settings, **options)
+        return Chain(self.spec, self.workspace, self.settings, **options)
 
     def run(
         self, date: str = DAY, *, steps: Sequence[str] | None = None, **options: Any
@@ -126,12 +126,12 @@ class Scene:
         chain = self.chain(**options)
         return {step: chain.publish(step, date) for step in steps or self.spec.steps}
 
-    def survey(self, **window: Any) -> Survey:
-        return survey(self.spec, self.place, **window)
+    def survey(self, **window: Any) -> Reconciliation:
+        return survey(self.spec, self.workspace, **window)
 
     def tick(self, **options: Any) -> list[str]:
         """What the sensor and its runs do: look, and take each date that differs through the chain."""
-        dates = [work.date for work in self.survey().work]
+        dates = [each.partition for each in self.survey().differences]
         for date in dates:
             self.run(date, **options)
         return dates
@@ -141,10 +141,10 @@ class Scene:
         for _ in range(REST_TICKS):
             if not self.tick():
                 return
-        raise AssertionError(f"still not at rest: {self.survey().work}")
+        raise AssertionError(f"still not at rest: {self.survey().differences}")
 
     def snapshot(self, step: str) -> Snapshot:
-        snapshot = self.place.store.current(self.spec.dataset(step))
+        snapshot = self.workspace.store.current(self.spec.dataset(step))
         assert snapshot is not None, f"{step} was never published"
         return snapshot
 
@@ -161,14 +161,14 @@ class Scene:
         """The published version of every step, answers included."""
         found = {}
         for step in (*self.spec.steps, "answers"):
-            snapshot = self.place.store.current(self.spec.dataset(step))
+            snapshot = self.workspace.store.current(self.spec.dataset(step))
             found[step] = snapshot.version if snapshot else None
         return found
 
     def check_conservation(self) -> None:
         """No published partition has lost a row, and what it counts is what it holds."""
         for step in self.spec.steps:
-            snapshot = self.place.store.current(self.spec.dataset(step))
+            snapshot = self.workspace.store.current(self.spec.dataset(step))
             if snapshot is None:
                 continue
             held = dict(snapshot.files.group_by("partition").agg(pl.col("rows").sum()).iter_rows())
@@ -182,7 +182,7 @@ class Scene:
 
     def check_at_rest(self) -> None:
         """Nothing is left to do, and doing it all again publishes nothing."""
-        assert self.survey().work == []
+        assert self.survey().differences == []
         before = self.versions()
         for date in self.snapshot("shipments").partitions["partition"]:
             outcomes = self.run(date)

@@ -95,6 +95,16 @@ FILES = {
     "header.csv": text(HEADER, 0),
     "headed.csv": text(f"{HEADER.upper()}52881,10001,NY,3,,\n", 1),
     "otherheader.csv": text("from,to\n52881,10001\n", 0, (0, "missing_column", "")),
+    "shifted.csv": text(
+        f"{HEADER}10022,00501,NY,12,2\n52881,10001,NY,3,2,4\n",
+        1,
+        (2, "too_few_columns", "10022,00501,NY,12,2"),
+    ),
+    "renamed.csv": text(
+        f"{HEADER.replace('zone', 'area')}52881,10001,NY,3,2,4\n", 0, (0, "missing_column", "")
+    ),
+    "titled.csv": text(f"Zones of January\n\n{HEADER}52881,10001,NY,3,2,4\n", 1),
+    "joined.csv": text(f"{HEADER}52881,10001,NY,3,2,4\n" * 2, 2, (3, "repeated_header", HEADER[:6])),
     "quotes.csv": text(f'{HEADER}52881,"10001,NY,3,,\n', 0, (2, "malformed_quotes", "52881")),
     "good.txt.gz": Dropped(gzip.compress(GOOD.encode()), 1),
     "cut.txt.gz": Dropped(
@@ -179,7 +189,7 @@ def test_a_name_that_gives_no_date_is_filed_under_the_day_it_arrived_and_stays_t
     put(made, "otherteam/report.txt", GOOD)
 
     def work() -> list[str]:
-        return [work.date for work in made.survey().work]
+        return [each.partition for each in made.survey().differences]
 
     assert work() == [DAY]
     made.run(steps=steps)
@@ -380,7 +390,7 @@ def test_an_outage_publishes_nothing_and_the_answers_it_still_gave_are_answered(
     }
     answered = made.rows("answers").height - 6
     assert 0 < answered < 20
-    assert [work.date for work in made.survey().work] == [DAY]
+    assert [each.partition for each in made.survey().differences] == [DAY]
 
     well_api.set_faults(error_rate=0.0)
     well_api.reset()

@@ -34,7 +34,7 @@ LAYOUTS = {
     "pipe": DelimitedLayout(separator="|", header=False, quote=None, min_columns=3, max_columns=8),
     "comma": DelimitedLayout(header=False, min_columns=3, max_columns=8),
     "tab": DelimitedLayout(separator="\t", header=False, min_columns=3, max_columns=8),
-    "space": DelimitedLayout(separator=" ", header=False, min_columns=3, max_columns=8, comment_prefix="#"),
+    "space": DelimitedLayout(separator=" ", header=False, min_columns=3, max_columns=8, comment="#"),
     "one": DelimitedLayout(separator="|", header=False, quote=None, max_columns=1),
 }
 SOUND = ["10022", "NY", "3", "1.5", "x", "Y", "2026-01-12", "A"]

@@ -3,14 +3,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tnt_platform.lake.publishing import CheckOutcome, open_place, rows_in_file_order
+from tnt_platform.lake.publishing import CheckOutcome, open_workspace, rows_in_file_order
 from tnt_platform.lake.versions import PartitionChange, RowCounts
 from tnt_platform.settings import Settings
 
 
 def checked(folder: Path, parts: list[list[tuple[str, int]]]) -> CheckOutcome:
     """The outcome for a draft with these parts of (file_key, line_no)."""
-    place = open_place(
+    workspace = open_workspace(
         Settings.from_environment({"TNT_HOME": str(folder / "home"), "TNT_RAW_URL": folder.as_uri()})
     )
     paths = []
@@ -28,7 +28,7 @@ def checked(folder: Path, parts: list[list[tuple[str, int]]]) -> CheckOutcome:
         counts=RowCounts(rows_in=height, published=height),
         inputs_digest="",
     )
-    draft = place.store.draft("t", base=None, changes=[change], key=("file_key", "line_no"), run_id="r")
+    draft = workspace.store.draft("t", base=None, changes=[change], key=("file_key", "line_no"), run_id="r")
     return rows_in_file_order("2026-01-12")(draft)
 
 

@@ -130,16 +130,16 @@ def test_a_poison_file_is_published_as_such_and_read_again_once_it_is_replaced(
         made.raw.put(f"in/{DAY}/{name}.csv", ROWS)
     with pytest.raises(ZeroDivisionError):
         made.tick()
-    assert [work.date for work in made.survey().work] == [DAY]
+    assert [each.partition for each in made.survey().differences] == [DAY]
 
     made.tick(isolate=True)
-    assert made.survey().work == []
+    assert made.survey().differences == []
     assert made.rows().height == 1
     assert made.rejected() == [("fails.csv", 0, READER_CRASHED)]
     assert crashed_files(made.run()["shipments"]) == [f"in/{DAY}/fails.csv"]
     made.check_conservation()
 
     made.described_by(parcels(tmp_path))
-    published = publish_shipments(made.spec, DAY, made.place, "", force=True)
+    published = publish_shipments(made.spec, DAY, made.workspace, "", force=True)
     assert published.counts.published == 2
     assert crashed_files(published) == []

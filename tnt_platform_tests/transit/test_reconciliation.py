@@ -150,7 +150,7 @@ class Story:
         self.files |= {key: replace(self.files[key], rejected=self.rejected) for key in self.bucket}
 
     def published(self) -> dict[tuple[str, str], int]:
-        results = self.scene.place.store.current(self.scene.spec.dataset("results"))
+        results = self.scene.workspace.store.current(self.scene.spec.dataset("results"))
         if results is None:
             return {}
         return {
@@ -371,10 +371,10 @@ def test_a_rollback_is_left_alone_until_somebody_publishes_again(server: S3Serve
     story.put("2026-01-08", "anna", 1, 1)
     story.put("2026-01-09", "anna", 1, 1)
     story.tick()
-    story.scene.place.store.rollback("parcels/results", first, reason="anna sent nonsense")
+    story.scene.workspace.store.rollback("parcels/results", first, reason="anna sent nonsense")
     story.put("2026-01-10", "anna", 1, 1)
     found = story.scene.survey()
-    assert (found.work, found.held_because) == ([], "anna sent nonsense")
+    assert (found.differences, found.paused_because) == ([], "anna sent nonsense")
     assert story.published() == good
 
     story.scene.run("2026-01-10")
@@ -388,13 +388,13 @@ def test_a_window_lists_its_dates_and_the_named_ones_and_finds_half_way_dates_wi
     for day in ("2026-01-01", "2026-01-02", "2026-01-03", *DATES):
         story.put(day, "anna", 0, 1)
     story.tick()
-    assert [work.date for work in story.scene.survey().work] == []
+    assert [each.partition for each in story.scene.survey().differences] == []
     for day in ("2026-01-01", "2026-01-02", "2026-01-09"):
         story.put(day, "bert", 1, 1)
     asyncio.run_coroutine_threadsafe(story._remove("in/2026-01-03/anna.csv"), server._loop).result()
 
     def found(**window: object) -> list[str]:
-        return [work.date for work in story.scene.survey(**window).work]
+        return [each.partition for each in story.scene.survey(**window).differences]
 
     lists = story.scene.raw.requests.lists
     assert found(since="2026-01-09") == ["2026-01-09"]

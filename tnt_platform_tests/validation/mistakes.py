@@ -167,7 +167,14 @@ SOURCE_FAULTS = {
     "a date format without a day": ("on_overwrite: latest", '§date_format: "%Y-%m"', "date_format", "%Y-%m"),
 }
 LAYOUT_FAULTS = {
-    "a separator of two characters": ('separator: "|"', "§separator: '||'", "layouts[0].separator", "'||'"),
+    "a separator with a line end": ('separator: "|"', '§separator: "|\\n"', "layouts[0].separator"),
+    "an escape that is the separator": ("quote: null", "quote: null\n      §escape: '|'", "'|'"),
+    "a header row without a header": ("quote: null", "quote: null\n      §header_row: 3", "header_row"),
+    "an optional column that is not placed": (
+        "quote: null",
+        "quote: null\n      optional:\n        - §zome",
+        "zome",
+    ),
     "a separator that is no character": ('separator: "|"', '§separator: ""', "layouts[0].separator"),
     "a quote of two characters": ("quote: null", "§quote: \"''\"", "layouts[0].quote"),
     "a separator that is the quote": ("quote: null", "quote: '|' §", "'|'"),

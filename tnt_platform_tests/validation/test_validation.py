@@ -126,7 +126,7 @@ def test_a_broken_part_does_not_hide_faults_elsewhere(tmp_path: Path) -> None:
         "- {name: origin, type: zip, required: true}",
     )
     text = spoilt(text, "summary_by: [state]", "summary_by: [stat]")
-    text = spoilt(text, 'separator: "|"', 'separator: "||"')
+    text = spoilt(text, 'separator: "|"', 'separator: ""')
     write_dataset(tmp_path, "rates", text)
     wrong = [fault.wrong for fault in only_faults(tmp_path, 3)]
     assert any("columns[0].type" in one and "'zip'" in one for one in wrong)

@@ -78,7 +78,7 @@ def test_every_version_has_the_counts_of_a_scan_from_its_own_summary(
         scene.now += timedelta(hours=11)
         change(api[1], title=f"changed {number}", ids=range(1, 20 * number))
         scene.run()
-    store = scene.place.store
+    store = scene.workspace.store
     versions = store.versions("posts")
     assert versions.height == 4
     with running(serving(scene)) as url, httpx.Client(base_url=url) as client:
@@ -141,10 +141,10 @@ def test_a_version_of_the_records_that_expired_is_410_and_one_without_its_summar
     change(api[1], title="changed", ids=range(1, 30))
     scene.run()
     scene.now += timedelta(days=30)
-    scene.place.store.expire("posts/summary", keep=1, older_than=timedelta(days=1))
+    scene.workspace.store.expire("posts/summary", keep=1, older_than=timedelta(days=1))
     with running(serving(scene)) as url, httpx.Client(base_url=url) as client:
         assert told(client, source="posts", version=first.version) == (before, None)
-    scene.place.store.expire("posts", keep=1, older_than=timedelta(days=1))
+    scene.workspace.store.expire("posts", keep=1, older_than=timedelta(days=1))
     with running(serving(scene)) as url, httpx.Client(base_url=url) as client:
         gone = client.get("/analytics", params={"source": "posts", "version": first.version})
         assert gone.status_code == 410
@@ -159,7 +159,7 @@ def test_after_a_rollback_the_counts_are_those_of_the_older_records(
     change(api[1], title="changed", ids=range(1, 30))
     scene.now += timedelta(days=1)
     scene.run()
-    scene.place.store.rollback("posts", old.version, reason="wrong")
+    scene.workspace.store.rollback("posts", old.version, reason="wrong")
     with running(serving(scene)) as url, httpx.Client(base_url=url) as client:
         found, summary = told(client)
         assert found == counted(scene.rows())

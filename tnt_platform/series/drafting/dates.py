@@ -1,12 +1,15 @@
-"""Which texts are dates, how they are printed, and how often they come."""
+"""Recognise dates: which strings are dates, in which order of day and month, and how often they come."""
 
 from __future__ import annotations
 
+import csv
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from importlib.resources import files
 from statistics import median
 from typing import Final
 
@@ -14,161 +17,181 @@ import polars as pl
 
 from tnt_platform.readers.printed_dates import DateOrder, dates_of
 from tnt_platform.readers.printed_marks import parted
-from tnt_platform.series.drafting.numbers import commonest_marks
+from tnt_platform.series.drafting.numbers import commonest
+from tnt_platform.series.readers.cells import slug
 
 FREQUENCIES: Final = ("D", "W", "M", "Q", "A")
+FREQUENCY_NAMES: Final = {"D": "daily", "W": "weekly", "M": "monthly", "Q": "quarterly", "A": "yearly"}
 MIN_DATES: Final = 3
+# How much of a column must be dates, or of the steps between dates alike.
+MOSTLY: Final = 0.9
 _ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy", "ymd")
-NAMES: Final = {"D": "daily", "W": "weekly", "M": "monthly", "Q": "quarterly", "A": "yearly"}
-# The longest step, in days, of each frequency; a half-year step is nearest to quarters.
-_STEPS: Final = (("D", 4), ("W", 15), ("M", 60), ("Q", 200))
-# A finer reading is right if it explains nearly as many texts as a coarser one, which explains them all.
+# The longest step of each frequency but years; half a year is nearest to quarters.
+_LONGEST_STEP_DAYS: Final = {"D": 4, "W": 15, "M": 60, "Q": 200}
+# A finer frequency is right if it reads nearly as many strings as a coarser one, which reads them all.
+_FINEST_FIRST: Final = ("D", "M", "Q", "A", "W")
 _NEARLY: Final = 0.8
-_MOSTLY: Final = 0.9
-_HALF: Final = 0.5
-_CANDIDATE: Final = r"^.*[0-9].*$"
-_NO_DATE: Final = r"^[+-]?[0-9]*[.,][0-9]+$|^[+-]?[0-9]{7}$|^[+-]?[0-9]{9,}$|^-"
-_DATE_WITH_POINT: Final = r"^(?:[0-9]{1,2}[.](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[.]0+)$"
-_IN_DIGITS: Final = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}"
-_IN_DIGITS_ALONE: Final = r"^[+-]?[0-9.,]+$"
 _MAX_CHARS: Final = 40
+_NOT_A_DATE: Final = r"^[+-]?[0-9]*[.,][0-9]+$|^[+-]?[0-9]{7}$|^[+-]?[0-9]{9,}$|^-"
+_DATE_WITH_POINT: Final = r"^(?:[0-9]{1,2}[.](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[.]0+)$"
+_NEEDS_ORDER: Final = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}"
+_NUMBER: Final = r"^[+-]?[0-9.,]+$"
+_YEAR: Final = r"^(?:19|20)[0-9]{2}(?:[.]0+)?$"
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Texts read as dates, in order, None where a text is none.
+    """The cells of a row or column, read as dates; None where a cell is not a date.
 
-    regular: nearly all steps are alike. digits: they are plain numbers, such as years, which may mean anything.
-    marks: what stands at the ends of some, such as "(p)".
+    regular: nearly all steps are alike. are_numbers: most are plain numbers, such as years, which may mean anything.
+    marks: what is printed beside some of them, such as "(p)".
     """
 
     days: tuple[date | None, ...]
     frequency: str
     order: DateOrder | None
     regular: bool
-    digits: bool = False
+    are_numbers: bool = False
     marks: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
-        """How many of the texts are dates."""
-        return sum(day is not None for day in self.days)
+        """The number of dates."""
+        return len(self.positions)
 
     @property
-    def places(self) -> list[int]:
-        """Where the dates stand."""
+    def positions(self) -> list[int]:
+        """The positions of the dates."""
         return [at for at, day in enumerate(self.days) if day is not None]
 
 
-class DateTexts:
-    """Every text of a sheet or table that may be a date, read once in each way."""
+class DateReadings:
+    """The days that the strings of a grid mean, by frequency and by order of day and month."""
 
-    def __init__(self, texts: pl.Series) -> None:
-        kept = (
-            pl.col("text").str.contains(_CANDIDATE)
-            & (pl.col("text").str.len_chars() <= _MAX_CHARS)
-            & (~pl.col("text").str.contains(_NO_DATE) | pl.col("text").str.contains(_DATE_WITH_POINT))
-        )
-        plain = texts.rename("text").drop_nulls().unique(maintain_order=True)
-        odd = plain.filter((plain.str.len_chars() <= _MAX_CHARS) & ~plain.str.contains(_IN_DIGITS_ALONE))
-        marked = {text: parts for text in odd if (parts := parted(text))[1]}
+    def __init__(self, strings: pl.Series) -> None:
+        distinct = strings.rename("text").drop_nulls().unique(maintain_order=True)
+        worded = distinct.filter((distinct.str.len_chars() <= _MAX_CHARS) & ~distinct.str.contains(_NUMBER))
+        marked = {text: parts for text in worded if (parts := parted(text))[1]}
         bare = pl.Series("text", [rest for rest, _ in marked.values()], pl.String)
-        unique = pl.concat([plain, bare]).unique(maintain_order=True).to_frame().filter(kept)
-        self._read: dict[tuple[str, DateOrder | None], dict[str, date]] = {
-            (frequency, None): _days(unique, frequency, None) for frequency in FREQUENCIES
+        candidates = _candidates(pl.concat([distinct, bare]).unique(maintain_order=True))
+        self._days: dict[tuple[str, DateOrder | None], dict[str | None, date]] = {
+            (frequency, None): _days(candidates, frequency, None) for frequency in FREQUENCIES
         }
         self._orders: tuple[DateOrder | None, ...] = (None,)
-        known = {text for days in self._read.values() for text in days}
-        in_digits = unique.filter(pl.col("text").str.contains(_IN_DIGITS))
-        if set(in_digits["text"]) - known:
+        known = set().union(*self._days.values())
+        need_order = candidates.filter(pl.col("text").str.contains(_NEEDS_ORDER))
+        if set(need_order["text"]) - known:
             self._orders = (None, *_ORDERS)
-            for order, frequency in itertools.product(_ORDERS, FREQUENCIES):
-                others = {
-                    text: day for text, day in self._read[frequency, None].items() if not _has_order(text)
+            for frequency, order in itertools.product(FREQUENCIES, _ORDERS):
+                need_none = {
+                    text: day
+                    for text, day in self._days[frequency, None].items()
+                    if not re.match(_NEEDS_ORDER, text or "")
                 }
-                self._read[frequency, order] = others | _days(in_digits, frequency, order)
+                self._days[frequency, order] = need_none | _days(need_order, frequency, order)
         marked = {text: parts for text, parts in marked.items() if text not in known}
-        for days in self._read.values():
+        for days in self._days.values():
             days |= {text: days[rest] for text, (rest, _) in marked.items() if rest in days}
         self._marks = {text: marks for text, (_, marks) in marked.items()}
-        self._known = known.union(*self._read.values())
+        self._known = known.union(*self._days.values())
 
-    def is_date(self, text: str | None) -> bool:
-        """Whether any reading takes the text for a date."""
-        return text in self._known
+    def timeline(self, cells: Sequence[str | None], *, repeats: bool = False) -> Timeline | None:
+        """Read the cells of a row or column as dates; None if they aren't dates.
 
-    def timeline(self, texts: Sequence[str | None], *, repeats: bool = False) -> Timeline | None:
-        """Read texts as one column or row of dates; None if they are none.
-
-        Plain numbers must come one after the other like dates; with `repeats`, each may occur several times.
+        Plain numbers must follow each other as dates do; with `repeats`, each may occur several times.
         """
-        some = [text for text in texts if text is not None and self.is_date(text)]
-        if len(some) < MIN_DATES:
+        dates = [text for text in cells if text is not None and text in self._known]
+        if len(dates) < MIN_DATES:
             return None
-        order = self._order(some)
-        counts = {
-            frequency: sum(text in self._read[frequency, order] for text in some) for frequency in FREQUENCIES
-        }
-        most = max(counts.values())
-        printed = next(
-            frequency for frequency in ("D", "M", "Q", "A", "W") if counts[frequency] >= _NEARLY * most
-        )
-        days = tuple(self._read[printed, order].get(text) if text is not None else None for text in texts)
-        found = [day for day in days if day is not None]
-        if len(found) < MIN_DATES:
+        order = max(self._orders, key=lambda order: max(self._counts(dates, order).values()))
+        counts = self._counts(dates, order)
+        printed = next(name for name in _FINEST_FIRST if counts[name] >= _NEARLY * max(counts.values()))
+        found = [day for text in dates if (day := self._days[printed, order].get(text))]
+        step, regular = _usual_step(found)
+        are_numbers = 2 * sum(parted(text)[0].removesuffix(".0").isdecimal() for text in dates) > len(dates)
+        if are_numbers and not (regular and _follow_each_other(sorted(set(found)) if repeats else found)):
             return None
-        step, regular = _step(found)
+        # Among days there may be months in words, which only the coarser frequency reads.
         frequency = max(printed, step, key=FREQUENCIES.index)
-        is_digits = sum(_in_digits(text) for text in some) > _HALF * len(some)
-        line = sorted(set(found)) if repeats else found
-        if is_digits and not (regular and _in_order(line) and len(line) >= MIN_DATES):
-            return None
-        # A column of days may have months in words among them, which the coarser reading knows.
-        days = tuple(self._read[frequency, order].get(text) if text is not None else None for text in texts)
-        marks = commonest_marks(
-            self._marks.get(text, ()) for text in some if text in self._read[frequency, order]
-        )
-        return Timeline(days, frequency, order, regular, is_digits, marks)
+        days = self._days[frequency, order]
+        marks = commonest(self._marks.get(text, ()) for text in dates if text in days)
+        line = Timeline(tuple(map(days.get, cells)), frequency, order, regular, are_numbers, marks)
+        return line if min(len(found), line.count) >= MIN_DATES else None
 
-    def _order(self, texts: Sequence[str]) -> DateOrder | None:
-        """The order of day and month that reads most; None if every text says it itself."""
-        counts: dict[DateOrder | None, int] = {
-            order: max(
-                sum(text in self._read[frequency, order] for text in texts) for frequency in FREQUENCIES
-            )
-            for order in self._orders
-        }
-        return max(counts, key=lambda order: counts[order])
+    def _counts(self, dates: Sequence[str], order: DateOrder | None) -> dict[str, int]:
+        """Count the strings that each frequency reads."""
+        return {name: sum(text in self._days[name, order] for text in dates) for name in FREQUENCIES}
 
 
-def surest(lines: Mapping[int, Timeline]) -> dict[int, Timeline]:
-    """The lines that are dates for sure; those of plain numbers only where there are no others."""
-    sure = {at: line for at, line in lines.items() if not line.digits}
-    return sure or dict(lines)
+def surest(timelines: Mapping[int, Timeline]) -> dict[int, Timeline]:
+    """Return those that are certainly dates; those of plain numbers only where there are no others."""
+    sure = {at: line for at, line in timelines.items() if not line.are_numbers}
+    return sure or dict(timelines)
 
 
-def _days(texts: pl.DataFrame, frequency: str, order: DateOrder | None) -> dict[str, date]:
+def are_years(strings: pl.Series) -> bool:
+    """Tell whether nearly all strings are years."""
+    return len(strings) >= MIN_DATES and strings.str.contains(_YEAR).sum() >= MOSTLY * len(strings)
+
+
+def split_date_template(strings: pl.Series, header: str) -> str | None:
+    """Return the template of `{year}` and `{part}` by which nearly all strings are months or quarters of a year.
+
+    Digits may mean anything, so the header must name what they are.
+    """
+    parts = strings.drop_nulls().unique()
+    in_digits = bool(parts.str.contains("^[0-9]").any())
+    for row in _split_dates():
+        if in_digits and slug(header) not in row["digits_need_name"].split():
+            continue
+        printed = pl.concat_str(pl.lit(row["template"].removesuffix("{part}").format(year=2024)), "part")
+        days = parts.to_frame("part").select(day=dates_of(printed, row["frequency"]))["day"]
+        if len(days) and days.count() >= MOSTLY * len(days):
+            return row["template"]
+    return None
+
+
+def months_across_years(frequency: str, headers: Iterable[str | None]) -> list[str]:
+    """Return the headers that are months or quarters, if most are, under years that run down.
+
+    Each month as a series of its own years is not what the publisher means, and no reader combines them.
+    """
+    named = list(headers)
+    months = [name for name in named if name and split_date_template(pl.Series([name]), "") is not None]
+    return months if frequency == "A" and len(months) >= max(MIN_DATES, len(named) / 2) else []
+
+
+@cache
+def _split_dates() -> tuple[dict[str, str], ...]:
+    with (files(__package__) / "split_dates.csv").open(encoding="utf-8") as file:
+        return tuple(csv.DictReader(file))
+
+
+def _candidates(distinct: pl.Series) -> pl.DataFrame:
+    text = pl.col("text")
+    is_date_like = ~text.str.contains(_NOT_A_DATE) | text.str.contains(_DATE_WITH_POINT)
+    return distinct.to_frame("text").filter(
+        text.str.contains("[0-9]"), text.str.len_chars() <= _MAX_CHARS, is_date_like
+    )
+
+
+def _days(texts: pl.DataFrame, frequency: str, order: DateOrder | None) -> dict[str | None, date]:
     return dict(texts.with_columns(day=dates_of(pl.col("text"), frequency, order)).drop_nulls().iter_rows())
 
 
-def _in_digits(text: str) -> bool:
-    return parted(text)[0].removesuffix(".0").isdecimal()
+def _usual_step(days: Sequence[date]) -> tuple[str, bool]:
+    """Return the frequency of the median step between dates, and whether nearly all steps have it."""
+    steps = [(later - earlier).days for earlier, later in itertools.pairwise(sorted(set(days)))] or [1]
+    usual = _frequency_of(median(steps))
+    return usual, sum(_frequency_of(step) == usual for step in steps) >= MOSTLY * len(steps)
 
 
-def _has_order(text: str) -> bool:
-    return re.match(_IN_DIGITS, text) is not None
+def _frequency_of(step_days: float) -> str:
+    return next((name for name, longest in _LONGEST_STEP_DAYS.items() if step_days <= longest), "A")
 
 
-def _step(days: Sequence[date]) -> tuple[str, bool]:
-    """The frequency of the usual step between dates, and whether nearly all steps are like it."""
-    sorted_days = sorted(set(days))
-    steps = [(later - earlier).days for earlier, later in itertools.pairwise(sorted_days)] or [1]
-    usual = median(steps)
-    frequency = next((name for name, longest in _STEPS if usual <= longest), "A")
-    like = [step for step in steps if next((n for n, most in _STEPS if step <= most), "A") == frequency]
-    return frequency, len(like) >= _MOSTLY * len(steps)
-
-
-def _in_order(days: Sequence[date]) -> bool:
+def _follow_each_other(days: Sequence[date]) -> bool:
+    """Tell whether nearly all dates rise, or nearly all fall, and none occurs twice."""
     up = sum(later > earlier for earlier, later in itertools.pairwise(days))
-    return max(up, len(days) - 1 - up) >= _MOSTLY * (len(days) - 1) and len(set(days)) == len(days)
+    steps = len(days) - 1
+    return steps + 1 >= MIN_DATES and max(up, steps - up) >= MOSTLY * steps and len(set(days)) == len(days)

@@ -1,8 +1,7 @@
-"""Which texts are numbers, by which marks, and what stands beside them."""
+"""Recognise numbers: which strings are numbers, in which format, and what is printed beside them."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,11 +13,12 @@ from tnt_platform.readers.printed_marks import parted
 from tnt_platform.readers.printed_numbers import numbers_of
 from tnt_platform.series.transforms.conventions import DEFAULT_NA
 
-_NUMBER: Final = re.compile(
-    r"[+\u2212\u2013-]?[0-9.,' \u00a0\u202f\u2019]*[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?|\([0-9.,' \u00a0]*[0-9][0-9.,]*\)"
+_NUMBER: Final = (
+    r"^(?:[+\u2212\u2013-]?[0-9.,' \u00a0\u202f\u2019]*[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?"
+    r"|\([0-9.,' \u00a0]*[0-9][0-9.,]*\))$"
 )
-# The plainest first: a tie is decided for it.
-_MARKS: Final = (
+# Decimal and thousands mark, the plainest first: it wins a tie.
+_FORMATS: Final = (
     (".", None),
     (",", None),
     (".", ","),
@@ -29,97 +29,97 @@ _MARKS: Final = (
     (",", "'"),
 )
 _PLAIN: Final = r"^[+-]?[0-9.,]+$"
-_GROUPS: Final = r"^-?[1-9][0-9]{0,2}(?:[.,][0-9]{3})+$"
+_GROUPED: Final = r"^-?[1-9][0-9]{0,2}(?:[.,][0-9]{3})+$"
 _LISTED: Final = 6
-_DECLARE: Final = "they are left out as notes or units; look at what they mean"
 
 
-def looks_numeric(text: str) -> bool:
-    """Whether a text is a number in some convention, with or without notes beside it."""
-    return _NUMBER.fullmatch(text) is not None or _NUMBER.fullmatch(parted(text)[0]) is not None
+def numbers_among(strings: pl.Series) -> set[str | None]:
+    """Return the strings that are numbers in some format, with or without marks beside them."""
+    distinct = strings.drop_nulls().unique()
+    is_number = distinct.str.contains(_NUMBER)
+    bare = {text: parted(text)[0] for text in distinct.filter(~is_number & distinct.str.contains("[0-9]"))}
+    marked = pl.Series(bare.values(), dtype=pl.String).str.contains(_NUMBER)
+    return {*distinct.filter(is_number), *(text for text, found in zip(bare, marked, strict=True) if found)}
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The decimal and thousands mark, whether other marks would read as much, and texts that are no numbers.
+class NumberFormat:
+    """How values are printed.
 
-    `beside`: what stands at the ends of some numbers, such as "(p)". `negative_parentheses`: (1.5) occurs.
+    ambiguous: other decimal and thousands marks read as much. unreadable: the commonest strings that no format reads.
+    marks: what is printed beside some, such as "(p)". negative_parentheses: (1.5) occurs.
     """
 
     decimal: str = "."
     thousands: str | None = None
     ambiguous: bool = False
-    others: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
     negative_parentheses: bool = False
 
-    def numbers(self, texts: pl.Series) -> pl.Series:
-        """The texts as numbers, null where they are none."""
+    def read(self, strings: pl.Series) -> pl.Series:
+        """Read strings as numbers, null where they aren't."""
         number = numbers_of(
             pl.col("text"), self.decimal, self.thousands, negative_parentheses=self.negative_parentheses
         )
-        return texts.to_frame("text").select(number).to_series()
+        return strings.to_frame("text").select(number).to_series()
 
     def options(self, *, is_text: bool) -> dict[str, Any]:
-        """What the YAML must say of them; only in a file of text can a point be a thousands mark."""
-        said: dict[str, Any] = {"decimal": self.decimal} if self.decimal != "." else {}
+        """Return the fields of a `defs.yaml` for it; only a text file can have a point as thousands mark."""
+        options: dict[str, Any] = {"decimal": self.decimal} if self.decimal != "." else {}
         if self.thousands is not None and (is_text or self.thousands != "."):
-            said["thousands"] = self.thousands
-        if self.beside:
-            said["marks"] = list(self.beside)
-        return said | ({"negative_parentheses": True} if self.negative_parentheses else {})
+            options["thousands"] = self.thousands
+        if self.marks:
+            options["marks"] = list(self.marks)
+        return options | ({"negative_parentheses": True} if self.negative_parentheses else {})
 
-    def with_dates(self, beside: Iterable[str]) -> Marks:
-        """These, and what stands beside dates."""
-        return replace(self, beside=tuple(dict.fromkeys((*self.beside, *beside))))
+    def with_marks(self, marks: Iterable[str]) -> NumberFormat:
+        """Return the same format with further marks: those beside dates."""
+        return replace(self, marks=tuple(dict.fromkeys((*self.marks, *marks))))
 
     @property
     def checks(self) -> list[str]:
-        """What a person must look at."""
-        said = []
-        if self.beside:
-            said.append(f"beside some values or dates stand {', '.join(map(repr, self.beside))}: {_DECLARE}")
+        """What a person must check."""
+        checks = []
+        if self.marks:
+            listed = ", ".join(map(repr, self.marks))
+            checks.append(
+                f"{listed} beside values or dates are ignored as notes or units: check what they mean"
+            )
         if self.ambiguous:
-            said.append("every value has one mark before three digits: check decimal and thousands")
+            checks.append("every value has one mark before three digits: check decimal and thousands")
         if self.negative_parentheses:
-            said.append("values in brackets are taken as below zero")
-        if self.others:
-            listed = ", ".join(map(repr, self.others))
-            said.append(f"values that are no numbers: {listed}; add them to not_available if that is meant")
-        return said
+            checks.append("values in parentheses are read as negative")
+        if self.unreadable:
+            listed = ", ".join(map(repr, self.unreadable))
+            checks.append(f"not numbers: {listed}; add them to not_available if they mean that")
+        return checks
 
 
-def marks_of(texts: pl.Series) -> Marks:
-    """Find the marks of value texts; `others` are the most common texts that no marks make numbers."""
-    known = texts.drop_nulls().rename("text")
+def number_format(strings: pl.Series) -> NumberFormat:
+    """Find the format that reads most of the strings."""
+    known = strings.drop_nulls().rename("text")
     if known.is_empty():
-        return Marks()
-    unknown = [token.casefold() for token in DEFAULT_NA]
-    unique = known.unique(maintain_order=True)
-    odd = unique.filter(~unique.str.contains(_PLAIN))
-    parts = {text: parted(text) for text in odd if text.casefold() not in unknown}
-    bare = known.replace({text: rest for text, (rest, beside) in parts.items() if beside})
-    ways = [Marks(decimal, thousands, negative_parentheses=True) for decimal, thousands in _MARKS]
-    likeliest = max(ways, key=lambda way: way.numbers(bare).count())
-    decimal, thousands = likeliest.decimal, likeliest.thousands
-    in_brackets = bool(bare.str.contains(r"^\(.*\)$").any())
-    best = Marks(decimal, thousands, negative_parentheses=in_brackets)
-    unread = best.numbers(bare).is_null()
-    rest = known.filter(
-        unread & ~known.str.to_lowercase().is_in(unknown) & ~bare.str.to_lowercase().is_in(unknown)
-    )
-    common = rest.value_counts(sort=True)["text"].head(_LISTED).to_list()
-    marked = known.filter(~unread & best.numbers(known).is_null())
-    return Marks(
-        decimal,
-        thousands,
-        ambiguous=bool(known.str.contains(_GROUPS).all()),
-        others=tuple(common),
-        beside=commonest_marks(parts[text][1] for text in marked),
-        negative_parentheses=in_brackets,
+        return NumberFormat()
+    not_available = [token.casefold() for token in DEFAULT_NA]
+    unusual = known.unique(maintain_order=True)
+    unusual = unusual.filter(~unusual.str.contains(_PLAIN))
+    parts = {text: parted(text) for text in unusual if text.casefold() not in not_available}
+    bare = known.replace({text: rest for text, (rest, marks) in parts.items() if marks})
+    formats = [NumberFormat(decimal, thousands, negative_parentheses=True) for decimal, thousands in _FORMATS]
+    best = max(formats, key=lambda one: one.read(bare).count())
+    best = replace(best, negative_parentheses=bool(bare.str.contains(r"^\(.*\)$").any()))
+    unread = best.read(bare).is_null()
+    missing = known.str.to_lowercase().is_in(not_available) | bare.str.to_lowercase().is_in(not_available)
+    marked = known.filter(~unread & best.read(known).is_null())
+    return replace(
+        best,
+        ambiguous=bool(known.str.contains(_GROUPED).all()),
+        unreadable=tuple(known.filter(unread & ~missing).value_counts(sort=True)["text"].head(_LISTED)),
+        marks=commonest(parts[text][1] for text in marked),
     )
 
 
-def commonest_marks(found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Marks by how often they occur."""
+def commonest(found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return marks, the most frequent first."""
     return tuple(mark for mark, _ in Counter(mark for marks in found for mark in marks).most_common())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.series.drafting.drafted import UNIT
+from tnt_platform.series.drafting.draft import UNIT
 from tnt_platform.series.legacy.fields import OldFields, number
 from tnt_platform.series.readers.layouts import column_letters
 

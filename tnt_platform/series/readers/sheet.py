@@ -54,25 +54,25 @@ class Cells:
     def __init__(self, first_row: int, columns: dict[int, pl.Series], headers: dict[int, str]) -> None:
         self.first_row = first_row
         self.headers = headers
-        self._columns = columns
+        self.columns = columns
 
     def column(self, index: int) -> pl.Series | None:
         """Return the text of a column from row `first_row` on; blank cells are null."""
-        return self._columns.get(index)
+        return self.columns.get(index)
 
     def without_headers(self) -> Cells:
         """Return the same cells without their headers."""
-        return Cells(self.first_row, self._columns, {})
+        return Cells(self.first_row, self.columns, {})
 
     @property
     def used(self) -> list[int]:
         """The used columns, in order."""
-        return sorted(self._columns)
+        return sorted(self.columns)
 
     @property
     def height(self) -> int:
         """The number of rows."""
-        return max((len(column) for column in self._columns.values()), default=0)
+        return max((len(column) for column in self.columns.values()), default=0)
 
 
 class Sheet:

@@ -43,7 +43,7 @@ def _overview(web: Web) -> dict[str, Any]:
         "groups": grouped(snapshots),
         "rows": sum(snapshot.manifest.rows for snapshot in snapshots),
         "quarantined": sum(snapshot.manifest.counts.quarantined for snapshot in snapshots),
-        "held": [snapshot for snapshot in snapshots if snapshot.manifest.held_because],
+        "held": [snapshot for snapshot in snapshots if snapshot.manifest.paused_because],
         "newest": max((snapshot.manifest.created_at for snapshot in snapshots), default=None),
         "count": len(snapshots),
         "records": records,
@@ -77,7 +77,7 @@ def _published(web: Web) -> dict[str, Any]:
     return {
         "by_age": sorted(snapshots, key=lambda found: found.manifest.created_at),
         "published": {found.dataset for found in snapshots},
-        "held": [found for found in snapshots if found.manifest.held_because],
+        "held": [found for found in snapshots if found.manifest.paused_because],
         "quarantined": sum(found.manifest.counts.quarantined for found in snapshots),
         "refused": _rejected(web, newest),
         "more_refusing": len(rejecting) - len(newest),

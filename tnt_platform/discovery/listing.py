@@ -1,0 +1,96 @@
+"""List a dataset's raw files, each with the partition it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import polars as pl
+
+from tnt_platform.discovery.raw_source import RawSource, located
+from tnt_platform.storage.objects import Objects
+
+_NO_HOMES: Mapping[str, str] = {}
+_FOLDERS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class EventKeys:
+    """What the keys of S3 events refer to: partitions, new keys without a date, and keys of no concern."""
+
+    partitions: list[str]
+    undated: list[str]
+    foreign: list[str]
+
+
+def list_all(
+    objects: Objects, source: RawSource, undated_homes: Mapping[str, str] = _NO_HOMES
+) -> pl.DataFrame:
+    """List every object under the source's prefix, for the full reconciliation.
+
+    Returns:
+        key, etag, size_bytes, last_modified, partition (String, ISO date), problem (String, null if the key is as
+        expected) and the pattern's groups; sorted by key. A key outside every date folder has no partition, because
+        no other listing would find it again.
+    """
+    return located(objects.list(source.prefix), source, undated_homes)
+
+
+def list_since(
+    objects: Objects, source: RawSource, first_date: str, undated_homes: Mapping[str, str] = _NO_HOMES
+) -> pl.DataFrame:
+    """List the partitions from `first_date` (ISO) on, as `list_all` does; earlier date folders are not listed."""
+    listing = _list_folders_where(objects, source, lambda day: day >= first_date)
+    return located(listing, source, undated_homes).filter(pl.col("partition") >= first_date)
+
+
+def list_partition(
+    objects: Objects, source: RawSource, partition: str, undated_homes: Mapping[str, str] = _NO_HOMES
+) -> pl.DataFrame:
+    """List one partition; the rows are those that `list_all` returns for it."""
+    listing = _list_folders_where(objects, source, lambda day: day == partition)
+    return located(listing, source, undated_homes).filter(pl.col("partition") == partition)
+
+
+def _list_folders_where(objects: Objects, source: RawSource, wanted: Callable[[str], bool]) -> pl.DataFrame:
+    """List the wanted date folders; folders that belong to others are not listed."""
+    layout = source.date_folders
+    if layout is None:
+        return objects.list(source.prefix)
+    files, folders = objects.list_level(source.prefix)
+    prefixes = []
+    for folder in folders:
+        name = source.folder_of(f"{source.prefix}{folder}/")
+        day = source.day(name) if name is not None else None
+        misspelt = name is not None and day is None and layout.spelling.fullmatch(name) is not None
+        if (day is not None and wanted(day)) or misspelt or (day is None and layout.optional):
+            prefixes.append(f"{source.prefix}{folder}/")
+    with ThreadPoolExecutor(_FOLDERS_AT_ONCE) as pool:
+        return pl.concat([files, *pool.map(objects.list, prefixes)]).sort("key")
+
+
+def partitions_named_by(
+    keys: Iterable[str],
+    source: RawSource,
+    undated_homes: Mapping[str, str] = _NO_HOMES,
+) -> EventKeys:
+    """Find the partitions that these keys (decoded, relative to the raw store's URL) belong to.
+
+    An event only says where to look first: the listing decides. A new key without a date has no known partition yet;
+    `list_since` of the event's day finds it.
+    """
+    partitions: set[str] = set()
+    undated: list[str] = []
+    foreign: list[str] = []
+    for key in dict.fromkeys(keys):
+        match = source.whole_key.fullmatch(key) if key.startswith(source.prefix) else None
+        text = match.groupdict().get("date") if match else None
+        home = source.day(text) if text is not None else undated_homes.get(key)
+        if home is not None:
+            partitions.add(home)
+        elif match is not None and text is None:
+            undated.append(key)
+        else:
+            foreign.append(key)
+    return EventKeys(sorted(partitions), undated, foreign)

@@ -1,0 +1,49 @@
+"""`<dataset>/capture`: one row per poll of a source, appended to the partition of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from tnt_platform.lake.manifest import PartitionChange
+from tnt_platform.lake.publishing import Published, Workspace, publish_checked, unique_keys
+from tnt_platform.lake.snapshot import Snapshot
+
+CAPTURE_KEY = ("captured_at",)
+
+
+def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
+    """Return the row of the last capture; None before the first."""
+    if snapshot is None or snapshot.partitions.is_empty():
+        return None
+    last = str(snapshot.partitions["partition"].max())
+    rows = snapshot.scan([last]).sort("captured_at").tail(1).collect()
+    return rows.row(0, named=True) if rows.height else None
+
+
+def append_capture(
+    workspace: Workspace,
+    dataset: str,
+    row: Mapping[str, Any],
+    *,
+    partition: str,
+    schema: Mapping[str, pl.DataType],
+    base: Snapshot | None,
+    digest: Callable[[pl.DataFrame], str],
+    run_id: str,
+) -> Published:
+    """Publish `partition` with one more row; `digest` computes the inputs_digest from all of its rows.
+
+    Raises:
+        PublishConflict: another run captured meanwhile.
+    """
+    added = pl.DataFrame([row], schema=schema)
+    before = base.scan([partition]).collect() if base and base.partition(partition) else added.clear()
+    rows = pl.concat([before, added]).sort("captured_at")
+    change = PartitionChange.of_rows(partition, rows, inputs_digest=digest(rows))
+    checks = [unique_keys(CAPTURE_KEY, partition)]
+    return publish_checked(
+        workspace, dataset, change, base=base, key=CAPTURE_KEY, checks=checks, run_id=run_id
+    )
