@@ -1,4 +1,4 @@
-"""`tnt`: the platform from a terminal."""
+"""The command `tnt`."""
 
 from tnt_platform.cli.main import main
 

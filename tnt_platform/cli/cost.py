@@ -1,4 +1,4 @@
-"""`tnt cost`: what each environment on AWS costs in a month in which nothing arrives."""
+"""`tnt cost`: the monthly cost of each AWS environment when it is idle."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tnt_platform.services.cost import TOGETHER, Environments, Prices, idle_usd
 
 @click.command()
 def cost() -> None:
-    """Price what each environment keeps running, as a Markdown table (prices.yaml, environments.yaml)."""
+    """Print the monthly cost of each idle environment as a Markdown table (from prices.yaml and environments.yaml)."""
     click.echo(idle_table())
 
 
 def idle_table() -> str:
-    """The table of docs/operations.md: a row a kind of cost, a column an environment, whole dollars."""
+    """Return the table of docs/operations.md: one row per kind of cost, one column per environment."""
     prices, environments = Prices.load(), Environments.load()
     named = environments.by_name()
     costs = [idle_usd(environment, environments.polling, prices) for environment in named.values()]
     heading = f"US dollars a month, {prices.region}, {prices.as_of}"
     lines = [_row(heading, list(named)), "|---|" + "---:|" * len(named)]
-    for what in costs[0]:
-        cells = [f"${one[what]:,.0f}" if one[what] else "" for one in costs]
-        bold = "**" if what == TOGETHER else ""
-        lines.append(_row(f"{bold}{what}{bold}", [f"{bold}{cell}{bold}" for cell in cells]))
+    for item in costs[0]:
+        cells = [f"${cost[item]:,.0f}" if cost[item] else "" for cost in costs]
+        bold = "**" if item == TOGETHER else ""
+        lines.append(_row(f"{bold}{item}{bold}", [f"{bold}{cell}{bold}" for cell in cells]))
     return "\n".join(lines)
 
 

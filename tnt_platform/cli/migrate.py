@@ -1,4 +1,4 @@
-"""`tnt migrate`: the schema of the platform's PostgreSQL database, brought to what this version needs."""
+"""`tnt migrate`: migrate the schema of the PostgreSQL database to what this version needs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from tnt_platform.settings import Settings
 
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if the schema is behind.")
-@click.option("--down-to", metavar="STEP", help="Go back to this step, before an older version is deployed.")
+@click.option(
+    "--down-to", metavar="REVISION", help="Downgrade to this revision, before an older version is deployed."
+)
 def migrate(check: bool, down_to: str | None) -> None:
-    """Bring the schema of DATABASE_URL (default: the embedded server) to the newest step, in one transaction.
+    """Migrate the schema of DATABASE_URL (default: the embedded server) to the latest revision, in one transaction.
 
-    A schema that a newer version of the platform made is left alone: only that version knows the way back.
+    A schema of a newer version of the platform is left alone, since only that version can downgrade it.
     Dagster's own tables are migrated by `dagster instance migrate`.
     """
     if check and down_to:
-        raise click.UsageError("--check changes nothing; give either it or --down-to")
+        raise click.UsageError("--check changes nothing; give either --check or --down-to")
     settings = Settings.from_environment()
     url = settings.resolve("${DATABASE_URL:-}")
     with open_database(url, folder=settings.home / "postgres") as database:
         before = revisions(database)
-        click.echo(f"{database.engine.url.render_as_string()}: {_said(before)}")
+        click.echo(f"{database.engine.url.render_as_string()}: {_describe(before)}")
         if down_to:
-            migrate_down(database, _step(down_to, before))
+            migrate_down(database, _known_revision(down_to, before))
         elif before.is_behind and not check:
             upgrade(database)
         if (after := revisions(database)) != before:
@@ -37,16 +39,18 @@ def migrate(check: bool, down_to: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _said(found: Revisions) -> str:
-    at = f"at {found.current}" if found.current else "empty"
+def _describe(found: Revisions) -> str:
+    current = f"at {found.current}" if found.current else "empty"
     if not found.known:
-        return f"{at}, made by a newer version than this one, which ends at {found.target}; left as it is"
-    return f"{at}, wanted {found.target}" if found.is_behind else f"{at}, the newest; nothing to do"
+        return (
+            f"{current}, which is newer than the latest revision of this version ({found.target}); left alone"
+        )
+    return f"{current}, needs {found.target}" if found.is_behind else f"{current}, up to date"
 
 
-def _step(wanted: str, found: Revisions) -> str:
-    """Only a step below the current one: Alembic would take `base`, which drops every table."""
-    if wanted not in found.below:
+def _known_revision(revision: str, found: Revisions) -> str:
+    """Accept only earlier revisions; Alembic would also take `base`, which drops every table."""
+    if revision not in found.below:
         known = ", ".join(found.below) or "none"
-        raise NotFound(f"there is no step {wanted!r} below {found.current}; known: {known}")
-    return wanted
+        raise NotFound(f"{revision!r} is not a revision before {found.current}; choose one of: {known}")
+    return revision

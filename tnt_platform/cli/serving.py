@@ -1,4 +1,4 @@
-"""Commands that start servers: the web UI with its daemon, and the stand-in for the outside world."""
+"""`tnt dev`, `tnt serve` and `tnt sandbox`: start the servers of the platform and emulators of its sources."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from tnt_platform.cli.tables import console
+from tnt_platform.errors import ConfigError
 from tnt_platform.settings import Settings
 
 STOP_TIMEOUT_S = 15
-DEV_NOTE = "dev.pid"
+DEV_PID_FILE = "dev.pid"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DEFAULT_DAGSTER_URL = "http://127.0.0.1:3000"
 
 
 @click.command()
 @click.option("--port", default=3000, show_default=True, help="Port of the web UI.")
 @click.option("--api-port", default=8800, show_default=True, help="Port of the dashboard and REST API.")
-@click.option("--sandbox-port", default=8900, show_default=True, help="Port of the stand-in rate API.")
+@click.option("--sandbox-port", default=8900, show_default=True, help="Port of the emulated rate API.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--real-sources", is_flag=True, help="Series from their publishers instead of the samples.")
+@click.option(
+    "--real-sources", is_flag=True, help="Use the real sources of series and records instead of samples."
+)
 def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bool) -> None:
-    """Start the web UI, the daemon (sensors run), the dashboard and, unless their URLs are set, stand-in APIs."""
+    """Start the web UI, the daemon with its sensors, and the dashboard; emulate the APIs whose URLs are not set."""
     settings = Settings.from_environment()
-    # A supervisor's SIGTERM takes everything down too, as Ctrl-C does.
+    # Stop everything on a supervisor's SIGTERM too, as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with contextlib.ExitStack() as started:
         environment: dict[str, str] = {}
@@ -44,47 +50,115 @@ def dev(port: int, api_port: int, sandbox_port: int, host: str, real_sources: bo
             environment |= sandbox_environment(api.url)
         if not settings.environment.get("TNT_DAGSTER_URL"):
             environment["TNT_DAGSTER_URL"] = f"http://{host}:{port}"
-        _say_where(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
+        _print_addresses(settings, f"http://{host}:{port}", environment.get("TNT_RATE_API_URL"))
         console.print(f"Dashboard   http://{host}:{api_port}")
         command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port), *workspace()]
         settings.home.mkdir(parents=True, exist_ok=True)
         api_command = [sys.executable, "-m", "tnt_platform", "serve", "--host", host, "--port", str(api_port)]
         started.enter_context(process_group(api_command, environment, log=settings.home / "serve.log"))
-        with _noted(settings), process_group(command, environment) as process:
+        with _pid_file(settings), process_group(command, environment) as process:
             with contextlib.suppress(KeyboardInterrupt):
                 process.wait()
             console.print("stopping ...")
 
 
 @contextlib.contextmanager
-def _noted(settings: Settings) -> Iterator[None]:
-    """Leave word that this process runs the daemon: two daemons on one instance would ask for runs twice."""
-    note = settings.home / DEV_NOTE
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(str(os.getpid()))
+def _pid_file(settings: Settings) -> Iterator[None]:
+    """Record that this process runs the daemon: two daemons on one instance would request every run twice."""
+    path = settings.home / DEV_PID_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def dev_is_running(settings: Settings) -> bool:
-    """Whether a `tnt dev` of this home is alive (heartbeats outlive their daemon, so they can't tell)."""
+    """Whether a `tnt dev` of this home is running; heartbeats can't tell, since they outlive their daemon."""
     try:
-        os.kill(int((settings.home / DEV_NOTE).read_text()), 0)
+        os.kill(int((settings.home / DEV_PID_FILE).read_text()), 0)
     except (OSError, ValueError):
         return False
     return True
 
 
-def _say_where(settings: Settings, ui: str, sandbox_url: str | None) -> None:
+def _print_addresses(settings: Settings, ui: str, sandbox_url: str | None) -> None:
     console.print(f"Web UI      {ui}")
     console.print(f"Rate API    {sandbox_url or settings.environment.get('TNT_RATE_API_URL')}")
     console.print(f"Drop files  {settings.raw_url}/transit/YYYY-MM-DD/<shipper_id>.txt")
     console.print(f"            {settings.raw_url}/deliveries/<any name>.csv")
-    console.print("Series      samples of five publishers (--real-sources asks the publishers)")
+    console.print("Series      samples of five publishers (--real-sources uses the publishers)")
     console.print(f"Published   {settings.lake_url}/datasets")
-    console.print("The sensors look every 30 s. Stop with Ctrl-C.")
+    console.print("The sensors check every 30 s. Stop with Ctrl-C.")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8800, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Serve the REST API and the dashboard over the published data until Ctrl-C."""
+    from tnt_platform.web.app import create_app
+    from tnt_platform.web.server import allow_many_connections, listening_socket, log_to_stdout, server_of
+
+    settings = with_local_dagster(Settings.from_environment(), host)
+    app = create_app(settings, readiness_checks(settings))
+    try:
+        listener = listening_socket(host, port)
+    except OSError as error:
+        raise ConfigError(
+            f"can't listen on {host}:{port} ({error.strerror}); choose another port with --port"
+        ) from error
+    allow_many_connections()
+    log_to_stdout()
+    console.print(f"Dashboard  http://{host}:{listener.getsockname()[1]}/")
+    console.print(f"API        http://{host}:{listener.getsockname()[1]}/docs")
+    server_of(app).run(sockets=[listener])
+
+
+def with_local_dagster(settings: Settings, host: str) -> Settings:
+    """Default TNT_DAGSTER_URL to where `tnt dev` starts Dagster, if only this machine is served."""
+    if host not in LOOPBACK or "TNT_DAGSTER_URL" in settings.environment:
+        return settings
+    return replace(settings, environment={**settings.environment, "TNT_DAGSTER_URL": DEFAULT_DAGSTER_URL})
+
+
+def readiness_checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """Return what `/health/ready` checks besides the lake: only what is configured."""
+    checks: dict[str, Callable[[], str]] = {"configuration": lambda: _check_configuration(settings)}
+    queue_url = settings.event_queue_url
+    if queue_url is not None:
+        checks["queue"] = lambda: _check_queue(settings, queue_url)
+    if settings.environment.get("DATABASE_URL"):
+        checks["database"] = lambda: _check_database(settings)
+    return checks
+
+
+def _check_configuration(settings: Settings) -> str:
+    from tnt_platform.storage.objects import Objects
+
+    Objects.open(settings.raw_url, options=settings.s3_options())
+    return f"lake {settings.lake_url}, raw files {settings.raw_url}"
+
+
+def _check_queue(settings: Settings, url: str) -> str:
+    from tnt_platform.services.queue import EventQueue, sqs_client
+
+    return str(EventQueue(url, sqs_client(settings.aws_options("sqs"))).depth())
+
+
+def _check_database(settings: Settings) -> str:
+    from sqlalchemy import text
+
+    from tnt_platform.services.postgres import open_database
+
+    url, folder = settings.environment["DATABASE_URL"], settings.home
+    with (
+        open_database(url, folder=folder, application_name="tnt-serve") as database,
+        database.transaction() as connection,
+    ):
+        connection.execute(text("SELECT 1"))
+    return "OK"
 
 
 @click.command()
@@ -92,7 +166,7 @@ def _say_where(settings: Settings, ui: str, sandbox_url: str | None) -> None:
 @click.option("--latency-ms", default=20.0, show_default=True)
 @click.option("--faults", default="{}", help='JSON, such as \'{"error_rate": 0.1, "throttle_rate": 0.05}\'.')
 def sandbox(port: int, latency_ms: float, faults: str) -> None:
-    """Serve the stand-in carrier rate API until Ctrl-C."""
+    """Emulate the carrier's rate API until Ctrl-C."""
     from tnt_platform.sandbox.running import rate_api_process
 
     arguments = ("--port", str(port), "--latency-ms", str(latency_ms), "--faults", faults)
@@ -104,7 +178,7 @@ def sandbox(port: int, latency_ms: float, faults: str) -> None:
 
 
 def sandbox_environment(url: str) -> dict[str, str]:
-    """The variables by which a run finds the stand-in; its token is no secret."""
+    """Return the variables that point runs to the emulated rate API; its token is not a secret."""
     return {"TNT_RATE_API_URL": url, "TNT_RATE_API_CLIENT": "sandbox", "TNT_RATE_API_TOKEN": "sandbox"}
 
 
@@ -119,7 +193,7 @@ SAMPLE_FILES = {
 
 @contextlib.contextmanager
 def sample_sources() -> Iterator[dict[str, str]]:
-    """Serve the sample files of series; the variables by which their datasets find them, unless they are set."""
+    """Serve sample files of series; yield the variables that point the datasets there, unless they are set."""
     from tnt_platform.sandbox.downloads import running_downloads
     from tnt_platform.sandbox.series_samples import SAMPLES
 
@@ -131,17 +205,17 @@ def sample_sources() -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def sample_records() -> Iterator[dict[str, str]]:
-    """Serve made-up posts and people; the variables by which their datasets find them, unless they are set."""
+    """Serve generated posts and users; yield the variables that point the datasets there, unless they are set."""
     from tnt_platform.sandbox.records_api import POSTS, USERS, running_records_api
 
     with running_records_api() as (url, _):
-        found = {"TNT_POSTS_URL": f"{url}{POSTS}", "TNT_USERS_URL": f"{url}{USERS}?results=10"}
-        yield {name: address for name, address in found.items() if not os.environ.get(name)}
+        urls = {"TNT_POSTS_URL": f"{url}{POSTS}", "TNT_USERS_URL": f"{url}{USERS}?results=10"}
+        yield {name: url for name, url in urls.items() if not os.environ.get(name)}
 
 
 @contextlib.contextmanager
 def sample_directory() -> Iterator[dict[str, str]]:
-    """Serve a made-up mall; the variables by which its dataset finds it."""
+    """Serve a generated mall directory; yield the variables that point the dataset there."""
     from tnt_platform.sandbox.directory_api import APP_CODE, DirectoryApi, running_directory
     from tnt_platform.sandbox.directory_records import sample_mall
 
@@ -150,7 +224,7 @@ def sample_directory() -> Iterator[dict[str, str]]:
 
 
 def workspace() -> list[str]:
-    """The workspace argument for Dagster's commands."""
+    """Return the workspace argument of Dagster's commands."""
     return ["-w", str(Path(os.environ["DAGSTER_HOME"]) / "workspace.yaml")]
 
 
@@ -158,14 +232,13 @@ def workspace() -> list[str]:
 def process_group(
     command: list[str], environment: Mapping[str, str], *, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` with everything it starts, and take all of it down at the end.
+    """Run `command`, and stop it with everything it started at the end.
 
-    A Dagster code server may outlive the daemon that started it by more than a minute; killing the
-    group does not.
+    The whole group is stopped because a Dagster code server may outlive its daemon by more than a minute.
     """
     with contextlib.ExitStack() as opened:
         output = opened.enter_context(log.open("ab")) if log else None
-        process = subprocess.Popen(  # noqa: S603  (our own commands)
+        process = subprocess.Popen(  # noqa: S603  (the platform's own commands)
             command,
             env={**os.environ, **environment},
             stdout=output,
@@ -184,4 +257,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
-    # Children that ignored the first signal are gone with the second.
+    # SIGKILL also ends children that ignored SIGTERM.

@@ -1,4 +1,4 @@
-"""Frames as readable tables in a terminal."""
+"""Print frames as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-# A pipe or a log has no width of its own; 80 columns would break every row.
+# Pipes and logs have no width; at the default of 80 columns every row would wrap.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def show_frame(
     frame: pl.DataFrame, *, title: str | None = None, columns: Sequence[str] | None = None
 ) -> None:
-    """Print a frame; numbers right-aligned with thousands marks, nulls empty."""
+    """Print a frame, with numbers right-aligned and nulls empty."""
     chosen = frame.select(columns) if columns else frame
     show_rows(
         chosen.columns, chosen.iter_rows(), title=title, numeric=[t.is_numeric() for t in chosen.dtypes]
@@ -30,7 +30,7 @@ def show_rows(
     title: str | None = None,
     numeric: Sequence[bool] = (),
 ) -> None:
-    """Print rows under a header."""
+    """Print rows under a header; columns that are not `numeric` are left-aligned."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, name in enumerate(header):
         right = bool(numeric) and numeric[number]

@@ -1,37 +1,59 @@
-"""`tnt validate`: every fault of every dataset's YAML at once, with file and line."""
+"""`tnt validate` and `tnt schema`: what the YAML of a dataset may hold, and what is wrong with it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from tnt_platform.kinds import DEFS, validate_datasets
+from tnt_platform.kinds import DEFS, KINDS, validate_datasets
 from tnt_platform.settings import Settings
 from tnt_platform.validation.validate import Fault
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=DEFS)
-@click.option("--strict-env", is_flag=True, help="An environment variable that is not set is a fault.")
+@click.option("--strict-env", is_flag=True, help="Treat unset environment variables as faults.")
 def validate(folder: Path, strict_env: bool) -> None:
-    """Check every dataset below FOLDER (default: the package's defs/) and print each fault with file and line."""
+    """Check every dataset below FOLDER (default: the package's defs/); print each fault with file and line."""
     report = validate_datasets(folder, Settings.from_environment(), strict_env=strict_env)
     for fault in sorted([*report.faults, *report.warnings]):
-        click.echo(str(_from_here(fault)))
+        click.echo(str(_relative(fault)))
     if report.faults:
         files = len({fault.path for fault in report.faults})
-        click.echo(f"{_counted(len(report.faults), 'fault')} in {_counted(files, 'file')}", err=True)
+        click.echo(f"{_plural(len(report.faults), 'fault')} in {_plural(files, 'file')}", err=True)
         raise click.exceptions.Exit(1)
-    click.echo(f"{_counted(report.datasets, 'dataset')} in order")
+    click.echo(f"{_plural(report.datasets, 'dataset')} OK")
 
 
-def _from_here(fault: Fault) -> Fault:
-    """The path as an editor or a terminal opens it with a click."""
+def _relative(fault: Fault) -> Fault:
+    """Shorten the path, so that terminals and editors make it a link."""
     path, here = fault.path.absolute(), Path.cwd()
     return replace(fault, path=path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@click.option(
+    "--docs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Update the field tables of the pages in this folder.",
+)
+def schema(docs: Path | None) -> None:
+    """Print the JSON Schema of `defs.yaml`, or update the field tables of the docs."""
+    from tnt_platform.validation.documentation import json_schema, with_field_tables
+
+    if docs is None:
+        click.echo(json.dumps(json_schema(KINDS), indent=1, sort_keys=True, ensure_ascii=False))
+        return
+    for page in sorted(docs.rglob("*.md")):
+        before = page.read_text(encoding="utf-8")
+        after = with_field_tables(before, list(KINDS.values()))
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            click.echo(f"updated {page}")

@@ -1,1 +1,1 @@
-"""Curated records: a JSON API becomes captures, records that change only when their content does, and a summary."""
+"""Curate the records of a JSON API: capture its responses, update records whose content changed, and summarize them."""

@@ -1,28 +1,30 @@
-"""`<dataset>/capture`: what the source answered, kept once per content, and when it was looked at."""
+"""`<dataset>/capture`: poll the API, and store its response once per content."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from tnt_platform.errors import NotFound, Unavailable
+from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import append_capture, newest_capture
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import RowCounts
-from tnt_platform.records.reading import read_capture
+from tnt_platform.readers.served_page import first_text
+from tnt_platform.records.readers.items import read_items
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
-from tnt_platform.records.transforms.records import content_digest
+from tnt_platform.records.transforms.records import REJECTED, MappedItems, content_digest, map_items
 from tnt_platform.services.download import Download, Downloader
 from tnt_platform.settings import Settings
 
-# `status`: captured (another content), refused (another content, which can't be taken whole), unchanged (the records of
-# the look before), still_refused (the refused bytes again). The first two are curated.
-# `item_ids` names the items of a captured content; those of an unchanged look are those of the capture before it.
+# One row per poll. `status`: captured (new content), refused (new content, rejected whole), unchanged (the records of
+# the previous poll), still_refused (the rejected bytes again). Only the first two are curated.
+# `item_ids` are the items of a captured response; an unchanged poll has those of the capture before it.
 CAPTURES: dict[str, pl.DataType] = {
     "captured_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
@@ -37,6 +39,47 @@ CAPTURES: dict[str, pl.DataType] = {
     "item_ids": pl.List(pl.String()),
 }
 CAPTURED, REFUSED, UNCHANGED, STILL_REFUSED = "captured", "refused", "unchanged", "still_refused"
+_RAW_CHARS = 2_000
+
+
+@dataclass(frozen=True)
+class ParsedCapture:
+    """The items of one capture. A response without readable items counts as one rejected item."""
+
+    item_count: int
+    mapped: MappedItems
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the capture was accepted; otherwise all of it was rejected."""
+        return self.mapped.rejected.is_empty()
+
+    @property
+    def counts(self) -> RowCounts:
+        """Items in = records + rejected + repeated."""
+        mapped = self.mapped
+        return RowCounts(
+            rows_in=self.item_count,
+            published=mapped.records.height,
+            quarantined=mapped.rejected.height,
+            deduplicated=mapped.deduplicated,
+        )
+
+
+def parse_capture(spec: RecordsSpec, body: bytes) -> ParsedCapture:
+    """Map the items of a response to records, or reject all of it; no content makes this raise."""
+    try:
+        items = read_items(body, spec.items, spec.count)
+    except InvalidInput as error:
+        return rejected_whole(spec, error, first_text(body)[:_RAW_CHARS])
+    return ParsedCapture(len(items), map_items(items, spec, spec.name))
+
+
+def rejected_whole(spec: RecordsSpec, error: InvalidInput, raw: str) -> ParsedCapture:
+    """Reject a capture whose items can't be told apart: one row in, one rejected."""
+    row = (0, raw, error.reason_code, str(error))
+    rejected = pl.DataFrame([row], schema=dict(REJECTED), orient="row")
+    return ParsedCapture(1, MappedItems(pl.DataFrame(schema=spec.schema_of_records), rejected))
 
 
 def publish_capture(
@@ -47,64 +90,67 @@ def publish_capture(
     *,
     run_id: str,
 ) -> Published:
-    """Look at the source once and note what was found; a new content is stored before the row that names it.
+    """Poll the API and publish one row about the poll; new content is stored before the row that names it.
 
-    A look that finds the bytes captured last stores no object and asks for no curation: it is a row that says when
-    the records were last seen. If that object is gone, it is captured anew. Partitions are the UTC days of capture.
+    A poll that finds the latest captured bytes stores no object and leaves nothing to curate: its row only says when
+    the records were last seen. If that object was deleted, it is captured anew. Partitions are UTC days.
 
     Raises:
-        NotFound: there is nothing at the url.
-        TntError: the source can't be had; see `Downloader.fetch`.
+        NotFound: the url does not exist.
+        TntError: the download failed; see `Downloader.fetch`.
     """
-    newest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
-    found = _fetched(spec, settings, downloader, newest if _is_kept(workspace, newest) else None)
+    latest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
+    download = _download(spec, settings, downloader, latest if _is_stored(workspace, latest) else None)
     now = workspace.clock()
-    return retry_conflicts(lambda: _noted(spec, workspace, found, now, run_id))
+    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id))
 
 
-def _newest_content(snapshot: Snapshot | None) -> str | None:
-    """The digest of the records that the source held when it could be read last, as far as that day's looks tell."""
+def _latest_content(snapshot: Snapshot | None) -> str | None:
+    """Return the digest of the records that the API last showed, as far as the polls of the latest day know."""
     if snapshot is None or snapshot.partitions.is_empty():
         return None
-    last = str(snapshot.partitions["partition"].max())
-    looks = snapshot.scan([last], columns=["captured_at", "content_digest"]).drop_nulls("content_digest")
-    rows = looks.sort("captured_at").tail(1).collect()
+    polls = snapshot.scan([str(snapshot.partitions["partition"].max())], ["captured_at", "content_digest"])
+    rows = polls.drop_nulls("content_digest").sort("captured_at").tail(1).collect()
     return str(rows["content_digest"][0]) if rows.height else None
 
 
-def to_curate(rows: pl.DataFrame) -> pl.DataFrame:
-    """The captures (CAPTURES) with a content that was not there at the look before, in order of time."""
-    return rows.filter(pl.col("status").is_in([CAPTURED, REFUSED])).sort("captured_at")
+def to_curate(polls: pl.DataFrame) -> pl.DataFrame:
+    """Keep the polls (CAPTURES) that brought new content, oldest first."""
+    return polls.filter(pl.col("status").is_in([CAPTURED, REFUSED])).sort("captured_at")
 
 
-def captures_digest(object_keys: list[str]) -> str:
-    """What tells whether the captures of a day were all curated: a digest of their keys; empty for none."""
-    return hashlib.sha256("\n".join(sorted(object_keys)).encode()).hexdigest() if object_keys else ""
+def captures_digest(object_keys: Iterable[str]) -> str:
+    """Return a digest of a day's captures, which tells whether all were curated; it is empty for none."""
+    keys = sorted(object_keys)
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest() if keys else ""
 
 
-def _fetched(
-    spec: RecordsSpec, settings: Settings, downloader: Downloader, newest: dict[str, Any] | None
+def _download(
+    spec: RecordsSpec, settings: Settings, downloader: Downloader, latest: dict[str, Any] | None
 ) -> Download:
     url = settings.resolve(spec.source.url)
-    same = newest if newest and newest["url"] == url else None
-    found = downloader.fetch(
+    known = latest if latest and latest["url"] == url else None
+    download = downloader.fetch(
         url,
-        etag=same["etag"] if same else None,
-        last_modified=same["last_modified"] if same else None,
+        etag=known["etag"] if known else None,
+        last_modified=known["last_modified"] if known else None,
         headers={name: settings.resolve(value) for name, value in spec.source.headers.items()},
     )
-    if found.status == "absent":
-        raise NotFound(f"{spec.name}: there is nothing at {url}; check `source.url` in a browser")
-    return found
+    if download.status == "absent":
+        raise NotFound(f"{spec.name}: {url} does not exist; check `source.url` in a browser")
+    return download
 
 
-def _noted(spec: RecordsSpec, workspace: Workspace, found: Download, now: datetime, run_id: str) -> Published:
+def _publish_poll(
+    spec: RecordsSpec, workspace: Workspace, download: Download, now: datetime, run_id: str
+) -> Published:
     base = workspace.store.current(spec.dataset(CAPTURE))
-    newest = newest_capture(base)
-    kept = newest if _is_kept(workspace, newest) else None
-    row = _row(spec, found, kept, _newest_content(base) if kept else None, now)
-    if found.body is not None and not workspace.raw.exists(row["object_key"]):
-        workspace.raw.put(row["object_key"], found.body)
+    latest = newest_capture(base)
+    if not _is_stored(workspace, latest):
+        latest = None
+    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now)
+    if download.body is not None and not workspace.raw.exists(row["object_key"]):
+        workspace.raw.put(row["object_key"], download.body)
     published = append_capture(
         workspace,
         spec.dataset(CAPTURE),
@@ -112,7 +158,7 @@ def _noted(spec: RecordsSpec, workspace: Workspace, found: Download, now: dateti
         partition=f"{now:%Y-%m-%d}",
         schema=CAPTURES,
         base=base,
-        digest=lambda rows: captures_digest(to_curate(rows)["object_key"].to_list()),
+        digest=lambda polls: captures_digest(to_curate(polls)["object_key"]),
         run_id=run_id,
     )
     facts = {name: row[name] for name in ("object_key", "sha256", "records", "status", "url")}
@@ -122,35 +168,42 @@ def _noted(spec: RecordsSpec, workspace: Workspace, found: Download, now: dateti
     )
 
 
-def _is_kept(workspace: Workspace, newest: dict[str, Any] | None) -> bool:
-    return newest is not None and workspace.raw.exists(newest["object_key"])
+def _is_stored(workspace: Workspace, capture: dict[str, Any] | None) -> bool:
+    return capture is not None and workspace.raw.exists(capture["object_key"])
 
 
-def _row(
+def _poll_row(
     spec: RecordsSpec,
-    found: Download,
-    newest: dict[str, Any] | None,
-    newest_content: str | None,
+    download: Download,
+    latest: dict[str, Any] | None,
+    latest_content: str | None,
     now: datetime,
 ) -> dict[str, Any]:
-    digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
-    seen = {"captured_at": now, "url": found.url, "etag": found.etag, "last_modified": found.last_modified}
-    if newest is not None and digest in (None, newest["sha256"]):
-        status = UNCHANGED if newest["content_digest"] else STILL_REFUSED
-        return {**newest, **seen, "status": status, "item_ids": None}
-    if found.body is None or digest is None:
-        raise Unavailable(f"{spec.name}: the capture that is not modified went away meanwhile; run again")
-    reading = read_capture(spec, found.body)
-    records = reading.mapped.records
-    content = content_digest(records) if reading.accepted else None
-    is_known = content is not None and content == newest_content
-    status = UNCHANGED if is_known else CAPTURED if reading.accepted else REFUSED
+    sha256 = hashlib.sha256(download.body).hexdigest() if download.body is not None else None
+    poll = {
+        "captured_at": now,
+        "url": download.url,
+        "etag": download.etag,
+        "last_modified": download.last_modified,
+    }
+    if latest is not None and sha256 in (None, latest["sha256"]):
+        status = UNCHANGED if latest["content_digest"] else STILL_REFUSED
+        return {**latest, **poll, "status": status, "item_ids": None}
+    if download.body is None or sha256 is None:
+        raise Unavailable(
+            f"{spec.name}: {download.url} is not modified, but its capture was deleted during this run; run again"
+        )
+    parsed = parse_capture(spec, download.body)
+    records = parsed.mapped.records
+    content = content_digest(records) if parsed.accepted else None
+    is_known = content is not None and content == latest_content
+    status = UNCHANGED if is_known else CAPTURED if parsed.accepted else REFUSED
     return {
-        **seen,
-        "sha256": digest,
-        "size_bytes": len(found.body),
-        "records": records.height if reading.accepted else None,
-        "object_key": f"raw/source={spec.name}/date={now:%Y-%m-%d}/{now:%Y%m%dT%H%M%S}Z-{digest[:16]}.json",
+        **poll,
+        "sha256": sha256,
+        "size_bytes": len(download.body),
+        "records": records.height if parsed.accepted else None,
+        "object_key": f"raw/source={spec.name}/date={now:%Y-%m-%d}/{now:%Y%m%dT%H%M%S}Z-{sha256[:16]}.json",
         "status": status,
         "content_digest": content,
         "item_ids": records["item_id"].to_list() if status == CAPTURED else None,

@@ -1,4 +1,4 @@
-"""Run the steps of a dataset of records in order."""
+"""The steps of a dataset of records, in order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tnt_platform.settings import Settings
 
 @dataclass(frozen=True)
 class RecordsChain:
-    """One dataset, where it lives, and how this run goes about it; leave it to close its connections.
+    """One run of a dataset; a context manager that closes its connections.
 
-    `by_hand` goes on although the dataset was rolled back. No lease is needed: two runs at once are sorted out by the
-    pointers, and a capture that both took is curated once.
+    `by_hand` publishes although the dataset is paused after a rollback. No lease is needed: the pointers serialize
+    concurrent runs, and a capture that two runs see is curated once.
     """
 
     spec: RecordsSpec
@@ -40,21 +40,22 @@ class RecordsChain:
             self._downloader.close()
 
     def publish(self, step: str) -> Published:
-        """Bring one step up to date; one that is already costs a few small reads."""
-        publishers: dict[str, Callable[[], Published]] = {
+        """Bring one step up to date; a step that is up to date costs a few small reads."""
+        steps: dict[str, Callable[[], Published]] = {
             CAPTURE: self._capture,
             RECORDS: self._records,
             SUMMARY: lambda: publish_summary(self.spec, self.workspace, self.run_id),
         }
-        return retry_conflicts(publishers[step])
+        return retry_conflicts(steps[step])
 
     def _capture(self) -> Published:
         published = publish_capture(
             self.spec, self.workspace, self.settings, self._downloader, run_id=self.run_id
         )
-        queue = open_queue(self.spec, self.settings)
-        told = announce_captures(self.spec, self.workspace, published.snapshot, queue)
-        return published.with_facts({"messages_sent": told}) if queue else published
+        if queue := open_queue(self.spec, self.settings):
+            sent = announce_captures(self.spec, self.workspace, published.snapshot, queue)
+            return published.with_facts({"messages_sent": sent})
+        return published
 
     def _records(self) -> Published:
         published = publish_records(self.spec, self.workspace, run_id=self.run_id, by_hand=self.by_hand)

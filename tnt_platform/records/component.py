@@ -1,4 +1,4 @@
-"""The assets of a dataset of records: one op that takes the source through capture, records and summary."""
+"""Dagster assets of a dataset of records: one op with the steps capture, records and summary."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,16 +25,16 @@ CHECKS = StepChecks(
     warning={CAPTURE: (), RECORDS: ("captures_accepted",), SUMMARY: ()},
     descriptions={
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
-        "items_conserved": "Every item of a capture is a record, in quarantine, or the repetition of another one.",
+        "items_conserved": "Every item of a capture is a record, in quarantine, or a repetition.",
         "unique_keys": "No two rows share the key.",
-        "captures_accepted": "Every capture was taken whole; one that can't be is in quarantine whole.",
+        "captures_accepted": "Every capture was accepted; a rejected one is in quarantine with all its items.",
         "summary_adds_up": "Each grouping counts every record exactly once.",
     },
 )
 DESCRIPTIONS: Mapping[str, str] = {
-    CAPTURE: "Each look at the source: when, what it answered, and where the bytes lie; kept once per content.",
-    RECORDS: "Every item the source ever showed, typed, with its fingerprint; changed only when its content is.",
-    SUMMARY: "How many records by source and by day of their last change, the oldest and the newest.",
+    CAPTURE: "One row per poll of the API: when, the response, and the stored object; stored once per content.",
+    RECORDS: "Every item the API ever returned, typed, with a fingerprint; updated only when its content changes.",
+    SUMMARY: "Records by source and by day of their last change, with the oldest and the newest.",
 }
 STEP_KINDS: dict[str, set[str]] = {
     CAPTURE: {"file"},
@@ -69,13 +69,13 @@ class RecordsDataset(DatasetComponent[RecordsSpec]):
 
 
 class RecordsRun(dg.Config):
-    """How a run goes about it. `by_hand`: go on although the dataset was rolled back."""
+    """Options of one run. `by_hand`: publish although the dataset is paused after a rollback."""
 
     by_hand: bool = False
 
 
 def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
-    """The assets `<dataset>/<step>` with their checks; not partitioned in Dagster: a source has only a newest state."""
+    """Return the assets `<dataset>/<step>` with their checks; unpartitioned, since an API has only a latest state."""
     kinds = STEP_KINDS | ({RECORDS: {"polars", "parquet", "dynamodb"}} if spec.dynamodb_table else {})
 
     @dataset_op(
@@ -98,17 +98,17 @@ def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
                 by_hand=config.by_hand,
             ) as chain,
         ):
-            yield from materialize_newest(context, chain, CHECKS, records_metadata, _told)
+            yield from materialize_newest(context, chain, CHECKS, records_metadata, _log_suffix)
 
     return materialize
 
 
-def _told(published: Published) -> str:
+def _log_suffix(published: Published) -> str:
     return f"{published.counts.deduplicated} repeated"
 
 
 def records_metadata(step: str, published: Published) -> dict[str, Any]:
-    """Counts, changes, the newest rows, and the reasons of refusals."""
+    """Return counts, changes, the latest rows, and the reasons of rejected items."""
     manifest = published.snapshot.manifest
     facts = describe(published, COLUMNS) | {
         "dagster/row_count": manifest.rows,

@@ -1,4 +1,4 @@
-"""What a dataset of records is: the fields of its `defs.yaml`, and its steps."""
+"""The settings of a dataset of records (its `defs.yaml`), and its steps."""
 
 from __future__ import annotations
 
@@ -15,69 +15,64 @@ from tnt_platform.specs.spec import Spec
 CAPTURE, RECORDS, SUMMARY = "capture", "records", "summary"
 STEPS = (CAPTURE, RECORDS, SUMMARY)
 RECORD_KEY = ("id",)
-# Partitions of the records without rows: the captures of a day that were curated, and what they had rejected.
-CAPTURED = "captured="
-# The one partition of `<dataset>/summary`.
-WHOLE = "whole"
+# Prefix of the partitions of the records that hold no rows, but the ledger and quarantine of one day's captures.
+CAPTURED_DAY = "captured="
+SUMMARY_PARTITION = "whole"
 
 
 class RecordsSource(Spec):
-    """The API that is asked."""
+    """The API to poll."""
 
-    url: Annotated[WebUrl, Field(description="Address that answers with the items as JSON.")]
-    headers: Annotated[Headers, Field(description="Headers of the request; secrets as `${VARIABLES}`.")] = (
+    url: Annotated[WebUrl, Field(description="URL whose response holds the items as JSON.")]
+    headers: Annotated[Headers, Field(description="Request headers; write secrets as `${VARIABLES}`.")] = (
         Field(default_factory=dict, repr=False)
     )
     max_size_mb: Annotated[
-        float, Field(gt=0, le=2_000, description="Largest response that is taken."), Unit("MB")
+        float, Field(gt=0, le=2_000, description="Largest response that is accepted."), Unit("MB")
     ] = 100
-    timeout_s: Annotated[
-        float, Field(gt=0, description="Longest wait for the response."), Unit("seconds")
-    ] = 60
+    timeout_s: Annotated[float, Field(gt=0, description="Time limit for the response."), Unit("seconds")] = 60
 
     @property
     def max_size_bytes(self) -> int:
-        """The largest response, in bytes."""
+        """Return the largest accepted response in bytes."""
         return int(self.max_size_mb * 1_000_000)
 
 
 class RecordsSpec(RecordMapping, DatasetSpec):
-    """Records of a JSON API: its response is captured, and every item it ever showed is published."""
+    """Records of a JSON API: capture its responses and publish every item they ever held."""
 
-    source: Annotated[RecordsSource, Field(description="The API that is asked.")]
-    items: Annotated[
-        JmesPath, Field(description="Where the response has its list of items, as a JMESPath.")
-    ] = "@"
+    source: Annotated[RecordsSource, Field(description="The API to poll.")]
+    items: Annotated[JmesPath, Field(description="JMESPath of the list of items in the response.")] = "@"
     count: Annotated[
         JmesPath | None,
         Field(
-            description="Where the response gives the number of its items; another number rejects it whole."
+            description="JMESPath of the item count in the response; a response with another count is rejected."
         ),
     ] = None
     queue: Annotated[
         WithVariables,
-        Field(description="SQS queue that is notified of each new capture; none if it is empty."),
+        Field(description="SQS queue to notify of each new capture; empty for none."),
     ] = "${TNT_CAPTURE_QUEUE_URL:-}"
     dynamodb_table: Annotated[
         WithVariables,
-        Field(description="DynamoDB table for readers that need single records; none if it is empty."),
+        Field(description="DynamoDB table for readers that need single records; empty for none."),
     ] = "${TNT_RECORDS_TABLE:-}"
-    cron: Annotated[Cron | None, Field(description="When the API is asked (UTC).")] = None
+    cron: Annotated[Cron | None, Field(description="When to poll the API (UTC).")] = None
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps in the order in which they build on each other."""
+        """Return the steps in order."""
         return STEPS
 
     def dataset(self, step: str) -> str:
-        """The id of a step in the lake; the records are the dataset itself."""
+        """Return the lake id of a step; the records have the dataset's own name."""
         return self.name if step == RECORDS else f"{self.name}/{step}"
 
     @property
     def recipe(self) -> str:
-        """A fingerprint of everything declared that decides what records a capture gives.
+        """Return a fingerprint of the settings that decide which records a capture yields.
 
-        Its text is that of the first release: another one would curate every capture again.
+        The hashed text keeps the form of the first release; any other would curate every capture again.
         """
         fields = ", ".join(
             f"RecordField(name={one.name!r}, path={one.where!r}, type={one.type!r}, required={one.required!r})"

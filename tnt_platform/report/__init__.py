@@ -1,1 +1,1 @@
-"""The daily report: what arrived on a day, counted record by record."""
+"""Report daily on the files that arrived: their records, totals, and how they compare with other days."""

@@ -1,4 +1,4 @@
-"""Run the steps of a daily report in order, and decide which date a run without a partition is for."""
+"""The steps of a daily report, in order, and the date of a run without partition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tnt_platform.settings import Settings
 
 @dataclass(frozen=True)
 class ReportChain:
-    """One daily report, where it lives, and how this run goes about it."""
+    """One run of a daily report."""
 
     spec: ReportSpec
     workspace: Workspace
@@ -27,34 +27,34 @@ class ReportChain:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is kept open."""
+        """Close nothing; it exists because the chains of all systems are context managers."""
 
     def publish(self, step: str, date: str) -> Published:
-        """Bring one step of one date up to date; a date that is already costs a few small reads.
+        """Bring one step of one date up to date; a date that is up to date costs a few small reads.
 
         Raises:
-            EmptyDay: the date has no file; there is no report then.
+            EmptyDay: no file arrived on the date, so it has no report.
         """
-        publishers: dict[str, Callable[[], Published]] = {
+        steps: dict[str, Callable[[], Published]] = {
             FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
             REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
         }
-        return retry_conflicts(publishers[step])
+        return retry_conflicts(steps[step])
 
 
 def run_date(settings: Settings, now: datetime) -> str:
-    """The date that a run without a partition is about: RUN_DATE of the environment, else the day before `now` (UTC).
+    """Return the date of a run without partition: the variable RUN_DATE, or else the day before `now` (UTC).
 
     Raises:
-        ConfigError: RUN_DATE is no date.
+        ConfigError: RUN_DATE is not a valid date.
     """
     text = settings.environment.get("RUN_DATE", "").strip()
     if not text:
         return (now.astimezone(UTC).date() - timedelta(days=1)).isoformat()
     try:
-        found = date.fromisoformat(text).isoformat()
+        canonical = date.fromisoformat(text).isoformat()
     except ValueError:
-        found = ""
-    if found != text:
-        raise ConfigError(f"RUN_DATE is {text!r}; expected a day of the calendar such as 2026-11-20")
-    return found
+        canonical = ""
+    if canonical != text:
+        raise ConfigError(f"RUN_DATE {text!r} is not a valid date; write it as 2026-11-20")
+    return text

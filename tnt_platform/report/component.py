@@ -1,4 +1,4 @@
-"""The assets of a daily report: one op that takes each date through its files to the report."""
+"""Dagster assets of a daily report: one op that publishes the files and the report of each date."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
@@ -28,16 +28,16 @@ CHECKS = StepChecks(
     warning={FILES: (HAS_FILES, "files_readable"), REPORT: ()},
     descriptions={
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
-        "records_conserved": "Every record of a file is counted as read or is in quarantine.",
-        "unique_keys": "No two rows of a date share the key.",
-        "report_adds_up": "The report's totals are those of its files.",
-        HAS_FILES: "Files arrived for the date; without any there is no report.",
-        "files_readable": "Every file could be read as what it is.",
+        "records_conserved": "Every record of a file is either counted or in quarantine.",
+        "unique_keys": "No two rows of a date share a key.",
+        "report_adds_up": "The report's totals equal the sums of its files.",
+        HAS_FILES: "At least one file arrived for the date; otherwise there is no report.",
+        "files_readable": "Every file could be read.",
     },
 )
 DESCRIPTIONS: Mapping[str, str] = {
-    FILES: "Each file of a date: what it is, its columns, its records and those that can't be read.",
-    REPORT: "The report of each date, as a row and as reports/<date>.json; the same content is written once.",
+    FILES: "One row per file of a date: format, columns, records, and rejected records.",
+    REPORT: "The report of each date, as a row and as reports/<date>.json, rewritten only when its content changes.",
 }
 STEP_KINDS: Mapping[str, set[str]] = {FILES: {"s3", "polars"}, REPORT: {"json", "parquet"}}
 COLUMNS: Mapping[str, str] = {
@@ -49,12 +49,12 @@ COLUMNS: Mapping[str, str] = {
 
 
 class DailyReportDataset(DatasetComponent[ReportSpec]):
-    """A report per date on the files that arrived."""
+    """A daily report on the files that arrived."""
 
     spec_type = ReportSpec
 
     def definitions(self) -> dg.Definitions:
-        """Build assets, checks, sensor, schedules and job of the dataset."""
+        """Build the assets, checks, sensor, schedules and job of the dataset."""
         spec = self.spec
         assets = report_assets(spec)
         selection = dg.AssetSelection.assets(*assets.keys)
@@ -62,13 +62,13 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
             spec,
             selection,
             lambda tick, platform: survey_reports(spec, platform.workspace()),
-            description=f"Compares the files below {spec.source.prefix} with what {spec.name} was made from.",
+            description=f"Compares the files below {spec.source.prefix} with those that {spec.name} has read.",
             isolates=False,
         )
         full_reconciliation = full_reconciliation_schedule(
             spec,
             lambda platform: survey_reports(spec, platform.workspace()),
-            description=f"Compares every file below {spec.source.prefix}, also of dates that were given up.",
+            description=f"Full reconciliation of {spec.source.prefix}; also retries dates that the sensor gave up.",
             default_status=schedule_status(),
             isolates=False,
         )
@@ -81,7 +81,7 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
 
 
 def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
-    """The assets `<dataset>/files` and `<dataset>/report` with their checks and daily partitions."""
+    """Return the assets `<dataset>/files` and `<dataset>/report` with their checks and daily partitions."""
     source = {"source": f"{spec.source.prefix} {spec.source.whole_key.pattern}"}
 
     @dataset_op(
@@ -131,19 +131,19 @@ def _counts(facts: Mapping[str, object]) -> str:
 
 
 def daily_schedule(spec: ReportSpec, cron: str) -> dg.ScheduleDefinition:
-    """A run for the day before, also if it has no file: its check says so."""
+    """Return the schedule that reports the day before, so that the check of a day without files fails."""
 
     @dg.schedule(
         name=f"{spec.name}_schedule",
         cron_schedule=cron,
         job_name=f"{spec.name}_job",
         default_status=schedule_status(),
-        description="Reports the day before; a day without files fails its check.",
+        description="Reports the day before; the check of a day without files fails.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         date = (context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)).isoformat()
         if date < spec.start_date.isoformat():
-            return dg.SkipReason(f"{date} is before {spec.start_date}, where the reports start")
+            return dg.SkipReason(f"{date} is before the start_date {spec.start_date}")
         return dg.RunRequest(
             run_key=f"{spec.name}|{date}|daily",
             partition_key=date,

@@ -1,4 +1,4 @@
-"""`<dataset>/files`: each file of a date, read and counted; what can't be read is in quarantine with the reason."""
+"""`<dataset>/files`: read and count each file of a date; rejected records are in quarantine with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tnt_platform.storage.objects import Objects
 
 
 class EmptyDay(NotFound):
-    """A date has no file; `is_normal` if the YAML says that this happens."""
+    """No file arrived on a date; `is_normal` if the YAML declares that days may be empty."""
 
     def __init__(self, message: str, *, is_normal: bool) -> None:
         super().__init__(message)
@@ -44,29 +44,29 @@ def _empty_day(message: str, is_normal: bool) -> EmptyDay:
 
 
 @dataclass(frozen=True)
-class _Read:
-    """Rows of COLUMNS, quarantine rows with their file_key, and how many rows the files have in all."""
+class _ReadFiles:
+    """The files read in this run: rows of COLUMNS, quarantine rows, and the number of rows in the files."""
 
     files: pl.DataFrame
-    bad: pl.DataFrame
+    quarantine: pl.DataFrame
     rows_in: int
 
 
 def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
-    """Read the files that lie below the date now; one that was read before by the same recipe is not opened again.
+    """Publish the files of a date; a file that was read before with the same recipe is not opened again.
 
     Raises:
-        EmptyDay: there is none; what was published for the date before stays.
+        EmptyDay: no file has that date; what was published for it stays.
     """
     listing = list_partition(workspace.raw, spec.source, date)
-    odd = pl.col("problem").is_not_null()
-    present = listing.filter(~odd)
+    is_misplaced = pl.col("problem").is_not_null()
+    present, misplaced = listing.filter(~is_misplaced), listing.filter(is_misplaced)
     if present.is_empty():
-        raise EmptyDay(_nothing_there(spec, date, listing.height), is_normal=spec.empty_days == "normal")
+        raise _empty_day(_empty_day_message(spec, date, misplaced.height), spec.empty_days == "normal")
     base = workspace.store.current(spec.dataset(FILES))
-    kept = _known(spec, base, date, present)["key"].to_list()
-    read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(kept)))
-    change = _change(spec, date, base, present, listing.filter(odd), kept, read)
+    known = _known_files(spec, base, date, present)["key"].to_list()
+    read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(known)))
+    change = _change(spec, date, base, present, misplaced, known, read)
     assert isinstance(change.data, pl.DataFrame)
     published = publish_checked(
         workspace,
@@ -80,56 +80,56 @@ def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str
     return published.with_facts(_facts(change.data, read))
 
 
-def _nothing_there(spec: ReportSpec, date: str, misplaced: int) -> str:
-    said = f"no file for {date} below {spec.source.prefix}"
+def _empty_day_message(spec: ReportSpec, date: str, misplaced: int) -> str:
+    message = f"no file for {date} below {spec.source.prefix}, so it has no report"
     if misplaced:
-        said += f" ({misplaced} objects there have a key that says no date)"
-    return f"{said}: no report; look at who delivers, or set `empty_days: normal` if such days are"
+        message += f" ({misplaced} objects there have no date in their key)"
+    return f"{message}; ask who delivers the files, or set `empty_days: normal` if days may be empty"
 
 
-def _known(spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataFrame) -> pl.DataFrame:
-    """The ledger rows of files that are as they were read, by the recipe of today."""
+def _known_files(spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataFrame) -> pl.DataFrame:
+    """Return the ledger rows of files that are unchanged since they were read with the current recipe."""
     ledger = base.inputs(date) if base is not None else pl.DataFrame()
     if ledger.is_empty() or "recipe" not in ledger.columns:
         return pl.DataFrame(schema={"key": pl.String()})
-    same = ledger.join(present, on=["key", "etag", "size_bytes"], how="semi", nulls_equal=True)
-    return same.filter(pl.col("recipe") == spec.recipe)
+    unchanged = ledger.join(present, on=["key", "etag", "size_bytes"], how="semi", nulls_equal=True)
+    return unchanged.filter(pl.col("recipe") == spec.recipe)
 
 
-def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> _Read:
+def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> _ReadFiles:
     rows, quarantines, rows_in = [], [pl.DataFrame(schema={"file_key": pl.String(), **BAD})], 0
     for key, size_bytes in files.select("key", "size_bytes").iter_rows():
         row, bad, count = _read_one(spec, key, size_bytes, workspace.raw)
         rows.append(row)
         quarantines.append(bad.select(pl.lit(key).alias("file_key"), *BAD))
         rows_in += count
-    return _Read(pl.DataFrame(rows, schema=dict(COLUMNS)), pl.concat(quarantines), rows_in)
+    return _ReadFiles(pl.DataFrame(rows, schema=dict(COLUMNS)), pl.concat(quarantines), rows_in)
 
 
 def _read_one(
     spec: ReportSpec, key: str, size_bytes: int, raw: Objects
 ) -> tuple[dict[str, Any], pl.DataFrame, int]:
-    """A row of COLUMNS, the bad records, and how many there are in all; a file that can't be read is one bad row."""
+    """Return a row of COLUMNS, the bad records, and the number of records; an unreadable file is one bad row."""
     row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "file_key": key, "size_bytes": size_bytes}
     try:
         if size_bytes > spec.max_file_mb * 1_000_000:
-            message = f"the file has {size_bytes:,} bytes, more than max_file_mb: {spec.max_file_mb:g}"
+            message = f"the file has {size_bytes:,} bytes, more than max_file_mb: {spec.max_file_mb:g} allows"
             raise InvalidInput("too_large", f"{message}; deliver it in smaller files, or raise the limit")
-        found = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals)
-    except InvalidInput as fault:
-        bad = pl.DataFrame([(0, "", fault.reason_code, str(fault))], schema=BAD, orient="row")
-        return {**row, "problem": f"{fault.reason_code}: {fault}"}, bad, 1
-    totals = totals_of(found.records, spec.totals)
-    bad = pl.concat([found.bad, totals.bad]).sort("line_no", maintain_order=True)
+        file = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals)
+    except InvalidInput as error:
+        bad = pl.DataFrame([(0, "", error.reason_code, str(error))], schema=BAD, orient="row")
+        return {**row, "problem": f"{error.reason_code}: {error}"}, bad, 1
+    totals = totals_of(file.records, spec.totals)
+    bad = pl.concat([file.bad, totals.bad]).sort("line_no", maintain_order=True)
     row |= {
-        "format": found.format,
-        "compression": found.compression,
-        "records": found.records.height - totals.bad.height,
+        "format": file.format,
+        "compression": file.compression,
+        "records": file.records.height - totals.bad.height,
         "bad_records": bad.height,
-        "columns": list(found.columns),
+        "columns": list(file.columns),
         "totals": [{"column": name, "total": exact_text(total)} for name, total in totals.sums.items()],
     }
-    return row, bad, found.rows_in
+    return row, bad, file.rows_in
 
 
 def _change(
@@ -138,32 +138,32 @@ def _change(
     base: Snapshot | None,
     present: pl.DataFrame,
     misplaced: pl.DataFrame,
-    kept: Sequence[str],
-    read: _Read,
+    known: Sequence[str],
+    read: _ReadFiles,
 ) -> PartitionChange:
-    """The date as it will be: what was read now, and of the `kept` files what was read before."""
-    files, quarantine = [read.files], [read.bad, _misplaced_rows(misplaced)]
-    if base is not None and kept:
-        before = base.scan([date]).filter(pl.col("file_key").is_in(kept))
+    """Combine what was read now with what was published of the `known` files."""
+    files, quarantine = [read.files], [read.quarantine, _misplaced_rows(misplaced)]
+    if base is not None and known:
+        before = base.scan([date]).filter(pl.col("file_key").is_in(known))
         files.append(before.select(list(COLUMNS)).collect())
-        earlier = base.quarantine([date]).filter(pl.col("file_key").is_in(kept))
+        earlier = base.quarantine([date]).filter(pl.col("file_key").is_in(known))
         quarantine.append(earlier.select("file_key", *BAD))
     rows = pl.concat(files).sort("file_key")
-    refused = pl.concat(quarantine).with_columns(first_seen_at=pl.lit(None, pl.Datetime("us", "UTC")))
+    rejected = pl.concat(quarantine).with_columns(first_seen_at=pl.lit(None, pl.Datetime("us", "UTC")))
     return PartitionChange(
         partition=date,
         data=rows,
         inputs=_ledger(spec, present, rows),
-        quarantine=refused,
+        quarantine=rejected,
         counts=RowCounts(
-            rows_in=rows.height + refused.height, published=rows.height, quarantined=refused.height
+            rows_in=rows.height + rejected.height, published=rows.height, quarantined=rejected.height
         ),
         inputs_digest=inputs_digest(present),
     )
 
 
 def _misplaced_rows(listing: pl.DataFrame) -> pl.DataFrame:
-    """Objects below the prefix whose key says no date: they belong to no report, and somebody should know."""
+    """Return quarantine rows for objects without a date in their key, which belong to no report."""
     return listing.select(
         file_key="key",
         line_no=pl.lit(0, pl.Int64),
@@ -185,21 +185,21 @@ def _ledger(spec: ReportSpec, present: pl.DataFrame, rows: pl.DataFrame) -> pl.D
     return as_ledger(listed.with_columns(recipe=pl.lit(spec.recipe)))
 
 
-def _records_conserved(read: _Read) -> CheckOutcome:
-    """What the readers counted as rows is what became of them."""
+def _records_conserved(read: _ReadFiles) -> CheckOutcome:
     records = int(read.files["records"].sum())
-    passed = read.rows_in == records + read.bad.height
-    said = f"{read.rows_in} rows read = {records} records + {read.bad.height} quarantined"
-    return CheckOutcome("records_conserved", passed, said)
+    passed = read.rows_in == records + read.quarantine.height
+    description = f"{read.rows_in} rows read = {records} records + {read.quarantine.height} quarantined"
+    return CheckOutcome("records_conserved", passed, description)
 
 
 def _readable(rows: pl.DataFrame) -> CheckOutcome:
-    odd = rows.filter(pl.col("problem").is_not_null()).select("file_key", "problem")
-    said = "every file could be read" if odd.is_empty() else f"{odd.height} files can't be read"
-    return CheckOutcome("files_readable", odd.is_empty(), said, odd.head(10), blocking=False)
+    unreadable = rows.filter(pl.col("problem").is_not_null()).select("file_key", "problem")
+    passed = unreadable.is_empty()
+    description = "every file could be read" if passed else f"{unreadable.height} files can't be read"
+    return CheckOutcome("files_readable", passed, description, unreadable.head(10), blocking=False)
 
 
-def _facts(rows: pl.DataFrame, read: _Read) -> dict[str, object]:
+def _facts(rows: pl.DataFrame, read: _ReadFiles) -> dict[str, object]:
     formats: Sequence[tuple[str | None, int]] = rows.group_by("format").len().sort("format").rows()
     return {
         "files": rows.height,

@@ -1,4 +1,4 @@
-"""Which dates' reports are not what the files in the bucket say."""
+"""Find the dates whose report is behind the files in the bucket."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 
 
 def survey_reports(spec: ReportSpec, workspace: Workspace) -> Reconciliation:
-    """Compare the bucket with the published files, and these with the reports made from them.
+    """Compare the bucket with the published files, and those with the reports made from them.
 
-    A date is behind too when a day that it is compared with changed. Files that left the bucket are no reason to
-    report again: raw data may expire.
+    A date is also behind when a day that it is compared with changed. Deleted files don't cause a new report: raw data
+    may expire.
     """
     files = workspace.store.current(spec.dataset(FILES))
     reports = workspace.store.current(spec.dataset(REPORT))
     listing = list_all(workspace.raw, spec.source)
     listing = listing.filter(pl.col("partition").is_not_null() & pl.col("problem").is_null())
-    seen = listing["partition"].n_unique()
+    dates_seen = listing["partition"].n_unique()
     for step in (files, reports):
         if step is not None and step.manifest.paused_because:
-            return Reconciliation([], listing.height, seen, step.manifest.paused_because)
+            return Reconciliation([], listing.height, dates_seen, step.manifest.paused_because)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()
 
-    found = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
+    differing = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
     behind = [PartitionDifference(date, digest) for date, digest in _behind(spec, files, reports)]
-    differences = {difference.partition: difference for difference in (*behind, *found)}
-    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, seen)
+    differences = {difference.partition: difference for difference in (*behind, *differing)}
+    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, dates_seen)
 
 
 def _behind(spec: ReportSpec, files: Snapshot | None, reports: Snapshot | None) -> list[tuple[str, str]]:
+    """Return the dates, with their digest, whose report is not made from the published files."""
     if files is None:
         return []
-    done = dict(reports.partitions.select("partition", "inputs_digest").iter_rows()) if reports else {}
+    published = dict(reports.partitions.select("partition", "inputs_digest").iter_rows()) if reports else {}
     wanted = digests_wanted(spec, files.partitions)
-    return [(date, digest) for date, digest in wanted.items() if done.get(date) != digest]
+    return [(date, digest) for date, digest in wanted.items() if published.get(date) != digest]

@@ -1,4 +1,4 @@
-"""`<dataset>`: one report a date, as a row and as the object `reports/<date>.json`."""
+"""`<dataset>`: one report per date, as a row and as the object `reports/<date>.json`."""
 
 from __future__ import annotations
 
@@ -35,29 +35,31 @@ REPORTS: dict[str, pl.DataType] = {
     "object_key": pl.String(),
     "report": pl.String(),
 }
-# The days a report is compared with: days before, by the name of the comparison.
-COMPARED = {"day_before": 1, "same_weekday": 7}
+# Comparisons of a report by name, with the number of days before its date.
+COMPARISONS = {"day_before": 1, "same_weekday": 7}
 
 
 def publish_report(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
-    """Write the report of a date, unless it says already what its files and those it is compared with say.
+    """Publish the report of a date, unless its content is unchanged.
 
-    The same content keeps its `generated_at`, and its object is not written again. The object is put before the row
-    that names it, so that a crash between leaves a date that is behind, not one that looks finished.
+    Unchanged content keeps its `generated_at`, and its object is not rewritten. The object is written before the row
+    that names it, so that a crash in between leaves a date that is visibly behind.
 
     Raises:
-        NotFound: the date's files were not published.
+        NotFound: the files of the date were not published.
         CheckFailed: the report contradicts its files; neither row nor object is written.
     """
     files = workspace.store.current(spec.dataset(FILES))
     if files is None or files.partition(date) is None:
-        raise NotFound(f"{spec.name} has no files of {date}: materialize {spec.name}/{FILES} for it first")
+        raise NotFound(
+            f"{spec.name} has no files for {date}; materialize {spec.name}/{FILES} for that date first"
+        )
     base = workspace.store.current(spec.dataset(REPORT))
     own = files.scan([date]).collect()
     content = report_of(
-        date, own, spec.totals, **{name: _other(files, date, n) for name, n in COMPARED.items()}
+        date, own, spec.totals, **{name: _files_before(files, date, n) for name, n in COMPARISONS.items()}
     )
-    row = _row(spec, date, content, own, _before(base, date), workspace.clock)
+    row = _row(spec, date, content, own, _published_row(base, date), workspace.clock)
     adds_up = _adds_up(content)
     _put_report(workspace, row, adds_up)
     change = PartitionChange(
@@ -80,20 +82,24 @@ def publish_report(spec: ReportSpec, date: str, workspace: Workspace, run_id: st
 
 
 def digests_wanted(spec: ReportSpec, files: pl.DataFrame) -> dict[str, str]:
-    """A digest of what each date's report is to be made from: its files, those it is compared with, the recipe.
+    """Return the digest of each date's report: of its files, the files it is compared with, and the recipe.
 
-    `files` is partitions.parquet of `<dataset>/files`.
+    `files` is the partitions.parquet of `<dataset>/files`.
     """
     changed_by = dict(files.select("partition", "changed_by").iter_rows())
-    made_from = {
-        date: [version, *(changed_by.get(_days_before(date, n), "") for n in COMPARED.values()), spec.recipe]
+    inputs = {
+        date: [
+            version,
+            *(changed_by.get(_days_before(date, n), "") for n in COMPARISONS.values()),
+            spec.recipe,
+        ]
         for date, version in changed_by.items()
     }
-    return {date: hashlib.sha256("|".join(parts).encode()).hexdigest() for date, parts in made_from.items()}
+    return {date: hashlib.sha256("|".join(parts).encode()).hexdigest() for date, parts in inputs.items()}
 
 
 def object_key(date: str) -> str:
-    """Where the report of a date lies in the lake."""
+    """Return the key of a date's report in the lake."""
     return f"reports/{date}.json"
 
 
@@ -101,12 +107,12 @@ def _days_before(date: str, days: int) -> str:
     return (day.fromisoformat(date) - timedelta(days=days)).isoformat()
 
 
-def _other(files: Snapshot, date: str, days: int) -> tuple[str, pl.DataFrame | None]:
+def _files_before(files: Snapshot, date: str, days: int) -> tuple[str, pl.DataFrame | None]:
     other = _days_before(date, days)
     return other, files.scan([other]).collect() if files.partition(other) else None
 
 
-def _before(base: Snapshot | None, date: str) -> dict[str, Any] | None:
+def _published_row(base: Snapshot | None, date: str) -> dict[str, Any] | None:
     if base is None or base.partition(date) is None:
         return None
     return base.scan([date]).collect().row(0, named=True)
@@ -117,14 +123,14 @@ def _row(
     date: str,
     content: dict[str, Any],
     files: pl.DataFrame,
-    before: dict[str, Any] | None,
+    published: dict[str, Any] | None,
     clock: Callable[[], datetime],
 ) -> dict[str, Any]:
-    earlier = json.loads(before["report"]) if before else {}
+    earlier = json.loads(published["report"]) if published else {}
     generated_at = earlier.pop("generated_at", None)
-    if before is None or earlier != content:
+    if published is None or earlier != content:
         generated_at = f"{clock():%Y-%m-%dT%H:%M:%SZ}"
-    # As in the seed: date, file_count and total_records, then when.
+    # Consumers expect date, file_count and total_records first, then generated_at.
     report = {**dict(list(content.items())[:3]), "generated_at": generated_at, **content}
     return {
         "date": day.fromisoformat(date),
@@ -139,9 +145,12 @@ def _row(
 
 
 def _put_report(workspace: Workspace, row: dict[str, Any], check: CheckOutcome) -> None:
-    """Bring the object up to date with the row; one that is already is left alone."""
+    """Write the object unless it already holds the report."""
     if not check.passed:
-        raise CheckFailed(f"{row['object_key']} was not written: {check.description}", (check,))
+        raise CheckFailed(
+            f"{row['object_key']} was not written: {check.description}; compare it with the files' rows",
+            (check,),
+        )
     body = f"{row['report']}\n".encode()
     try:
         if workspace.lake.get(row["object_key"]) == body:
@@ -152,8 +161,8 @@ def _put_report(workspace: Workspace, row: dict[str, Any], check: CheckOutcome) 
 
 
 def _ledger(files: Snapshot, date: str) -> pl.DataFrame:
-    """Which versions of the files of which days the report was made from."""
-    days = [date, *(_days_before(date, n) for n in COMPARED.values())]
+    """Return the version of each day's files that the report is made from."""
+    days = [date, *(_days_before(date, n) for n in COMPARISONS.values())]
     rows = files.partitions.filter(pl.col("partition").is_in(days))
     return as_ledger(
         rows.select(pl.format(f"{files.dataset}@{{}}", "partition").alias("key"), etag="changed_by")
@@ -164,8 +173,11 @@ def _adds_up(content: dict[str, Any]) -> CheckOutcome:
     files = content["files"]
     records = sum(one["records"] or 0 for one in files)
     passed = len(files) == content["file_count"] and records == content["total_records"]
-    said = f"{content['total_records']} records in {content['file_count']} files; they sum to {records} in {len(files)}"
-    return CheckOutcome("report_adds_up", passed, said)
+    description = (
+        f"reported {content['total_records']} records in {content['file_count']} files; "
+        f"counted {records} in {len(files)}"
+    )
+    return CheckOutcome("report_adds_up", passed, description)
 
 
 def _facts(row: dict[str, Any], content: dict[str, Any]) -> dict[str, object]:

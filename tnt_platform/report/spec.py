@@ -1,4 +1,4 @@
-"""What a daily report is: the fields of its `defs.yaml`, and its steps."""
+"""The settings of a daily report (its `defs.yaml`), and its steps."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ STEPS = (FILES, REPORT)
 FILES_KEY = ("file_key",)
 REPORT_KEY = ("date",)
 # Columns that the reader adds to those of the files.
-READERS_OWN = frozenset({"file_key", "line_no", "raw"})
+RESERVED_COLUMNS = frozenset({"file_key", "line_no", "raw"})
 
 
 class ReportSource(RawSource):
     """Where files arrive, each under its date."""
 
-    prefix: Annotated[str, Field(description="Folder in the raw files to look in.")] = "raw-data/"
+    prefix: Annotated[str, Field(description="Folder of the raw files.")] = "raw-data/"
     key_pattern: Annotated[
         Regex,
         Field(
-            description="Regular expression for all of a key that follows the prefix; its group `date` is the date."
+            description="Regular expression for the part of a key after the prefix; its group `date` is the date."
         ),
     ] = r"(?P<date>\d{4}-\d{2}-\d{2})/.+"
 
@@ -37,19 +37,21 @@ class ReportSource(RawSource):
     def _prefix_is_a_folder(self) -> Iterator[Mistake]:
         if not self.prefix.endswith("/"):
             wrong = f"prefix {shown(self.prefix)} is not a folder"
-            yield Mistake(wrong, "a slash at its end", f"write {self.prefix}/", at=("prefix",))
+            yield Mistake(wrong, "a slash at the end", f"write {self.prefix}/", at=("prefix",))
 
     @rule
     def _pattern_has_a_date(self) -> Iterator[Mistake]:
         if "date" not in self.whole_key.groupindex:
             fix = "write it like (?P<date>\\d{4}-\\d{2}-\\d{2})/.+"
-            yield Mistake("key_pattern has no group date", "the date of each file", fix, at=("key_pattern",))
+            yield Mistake(
+                "key_pattern has no group date", "a group for the date of a file", fix, at=("key_pattern",)
+            )
 
 
 class ReportSpec(DatasetSpec):
-    """A report per date on the files that arrived: how many records, of what kind, compared with other days."""
+    """A daily report on the files that arrived: their records and totals, compared with other days."""
 
-    start_date: Annotated[IsoDate, Field(description="First date that is reported.")] = date(2020, 1, 1)
+    start_date: Annotated[IsoDate, Field(description="First date to report.")] = date(2020, 1, 1)
     source: Annotated[ReportSource, Field(description="Where files arrive.")] = Field(
         default_factory=ReportSource
     )
@@ -57,7 +59,7 @@ class ReportSpec(DatasetSpec):
         tuple[str, ...], Field(description="Numeric columns to sum, in every file that has them.")
     ] = ()
     max_file_mb: Annotated[
-        float, Field(gt=0, le=10_000, description="A larger file is rejected without being read."), Unit("MB")
+        float, Field(gt=0, le=10_000, description="A larger file is rejected unread."), Unit("MB")
     ] = 500
     empty_days: Annotated[
         Literal["missing", "normal"],
@@ -65,45 +67,47 @@ class ReportSpec(DatasetSpec):
             description="Whether a day without files fails its check (`missing`) or is expected (`normal`)."
         ),
     ] = "missing"
-    sensor: Annotated[SensorSpec, Field(description="How often the bucket is compared.")] = Field(
-        default_factory=SensorSpec
+    sensor: Annotated[SensorSpec, Field(description="How often the bucket is compared with the reports.")] = (
+        Field(default_factory=SensorSpec)
     )
     cron: Annotated[
         Cron | None,
-        Field(description="When the day before is reported (UTC), so that a day without files is noticed."),
+        Field(description="When to report the day before (UTC), so that a day without files is noticed."),
     ] = None
 
     @rule
-    def _totals_are_columns_of_the_files(self) -> Iterator[Mistake]:
+    def _totals_are_unique_columns(self) -> Iterator[Mistake]:
         for position, name in enumerate(self.totals):
             at = ("totals", position)
             if name in self.totals[:position]:
-                yield Mistake(f"totals: {name} occurs twice", "each column once", "delete one of them", at)
-            elif name in READERS_OWN:
-                wrong = f"totals: {name} is a name that the reader uses itself"
-                yield Mistake(wrong, "a column of the files", "delete it, or have the column renamed", at)
+                yield Mistake(f"totals: {name} occurs twice", "unique columns", "delete one of them", at)
+            elif name in RESERVED_COLUMNS:
+                wrong = f"totals: {name} is reserved for the reader"
+                yield Mistake(
+                    wrong, "a column of the files", "delete it, or rename the column in the files", at
+                )
 
     @rule
-    def _freshness_means_something(self) -> Iterator[Mistake]:
+    def _freshness_needs_daily_files(self) -> Iterator[Mistake]:
         if self.empty_days == "normal" and self.stale_after_hours is not None:
-            wrong = "stale_after_hours is set, and days without files are normal"
+            wrong = "stale_after_hours is set, but days without files are normal"
             fix = "delete it, or set empty_days: missing"
-            yield Mistake(wrong, "one of the two", fix, at=("stale_after_hours",))
+            yield Mistake(wrong, "only one of the two", fix, at=("stale_after_hours",))
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The steps in the order in which they build on each other."""
+        """Return the steps in order."""
         return STEPS
 
     def dataset(self, step: str) -> str:
-        """The id of a step in the lake; the reports are the dataset itself."""
+        """Return the lake id of a step; the reports have the dataset's own name."""
         return self.name if step == REPORT else f"{self.name}/{step}"
 
     @property
     def recipe(self) -> str:
-        """A fingerprint of everything declared that decides what is read from a file."""
+        """Return a fingerprint of the settings that decide what is read from a file."""
         limit = self.max_file_mb
-        # The text of the first release where the limit is not declared: another one would read every file again.
+        # With the default limit, the hashed text keeps the form of the first release, or every file would be reread.
         declared = (
             self.totals if limit == type(self).model_fields["max_file_mb"].default else (self.totals, limit)
         )

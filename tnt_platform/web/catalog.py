@@ -1,4 +1,4 @@
-"""Which datasets and versions there are, asked of the lake at most once a second each."""
+"""List datasets and versions, reading each from the lake at most once a second."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.lake import history, naming
 from tnt_platform.lake.snapshot import Snapshot, current_snapshot
 from tnt_platform.storage.objects import Objects
-from tnt_platform.web.problems import Problem, bad, missing
+from tnt_platform.web.problems import Problem, bad_parameter, not_found
 
 POINTER_AGE_S = 1.0
-# The list of datasets costs a request a folder of S3, that of versions one a version; on a disk they cost nothing.
+# On S3, listing datasets costs one request per folder, and versions one per version; on disk they are free.
 LIST_AGE_S = 3.0
 VERSIONS_AGE_S = 5.0
 AGE_ON_S3_S = 60.0
@@ -38,7 +38,7 @@ class _Current:
 
 
 class Catalog:
-    """The published datasets as readers see them; safe to share between threads."""
+    """The published datasets as readers see them; thread-safe."""
 
     def __init__(self, objects: Objects, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.objects = objects
@@ -49,12 +49,12 @@ class Catalog:
         self._datasets: tuple[float, list[str]] = (float("-inf"), [])
         self._lock = threading.Lock()
         self._listing = threading.Lock()
-        is_far = objects.url.startswith("s3://")
-        self._list_age_s = AGE_ON_S3_S if is_far else LIST_AGE_S
-        self._versions_age_s = AGE_ON_S3_S if is_far else VERSIONS_AGE_S
+        is_remote = objects.url.startswith("s3://")
+        self._list_age_s = AGE_ON_S3_S if is_remote else LIST_AGE_S
+        self._versions_age_s = AGE_ON_S3_S if is_remote else VERSIONS_AGE_S
 
     def datasets(self) -> list[str]:
-        """The ids of all published datasets, sorted; while an old list is read anew, others get the old one."""
+        """Return the sorted ids of all datasets; while one thread refreshes the list, the others get the old one."""
         read_at, found = self._datasets
         if self._monotonic() - read_at <= self._list_age_s:
             return found
@@ -70,69 +70,69 @@ class Catalog:
         return found
 
     def probe(self) -> str:
-        """Ask the lake one small thing, whatever was read before, and say how many datasets are known.
+        """Read from the lake without any cache, and return the number of datasets as text.
 
         Raises:
-            TntError: it does not answer.
+            TntError: the lake does not respond.
         """
         self.objects.list_folders(naming.DATASETS)
         return f"{len(self.datasets())} datasets are published"
 
     def all_current(self) -> list[Snapshot]:
-        """The current version of every dataset, sorted by id."""
+        """Return the current version of every dataset, sorted by id."""
         names = self.datasets()
         if all(self.peek(name) for name in names):
             return [self.current(name) for name in names]
         with ThreadPoolExecutor(_READERS, "pointers") as pool:
-            return [found for found in pool.map(self._current_or_none, names) if found is not None]
+            return [found for found in pool.map(self._read_current, names) if found is not None]
 
     def peek(self, dataset: str) -> Snapshot | None:
-        """The current version if its pointer was read within a second; never waits."""
+        """Return the current version if its pointer was read within the last second; never wait."""
         held = self._currents.get(dataset)
         if held is None or self._monotonic() - held.read_at > POINTER_AGE_S:
             return None
         return held.snapshot
 
     def current(self, dataset: str) -> Snapshot:
-        """The current version.
+        """Return the current version.
 
         Raises:
-            Problem: 404, no such dataset.
+            Problem: 404, there is no such dataset.
         """
-        found = self.peek(dataset) or self._current_or_none(dataset)
+        found = self.peek(dataset) or self._read_current(dataset)
         if found is None:
-            raise missing(f"no dataset {dataset[:200]!r} is published; GET /datasets lists those that are")
+            raise not_found(f"dataset {dataset[:200]!r} is not published; GET /datasets lists those that are")
         return found
 
-    def held(self, dataset: str, version: str) -> Snapshot | None:
-        """A version that was read before; never waits."""
+    def cached(self, dataset: str, version: str) -> Snapshot | None:
+        """Return a version that was read before; never wait."""
         return self._snapshots.get((dataset, version))
 
     def snapshot(self, dataset: str, version: str) -> Snapshot:
-        """The version of that id or tag.
+        """Return the version with that id or tag.
 
         Raises:
-            Problem: 404 for the dataset, 400 for a version that can't be, 410 for one that is not kept.
+            Problem: 404 for an unknown dataset, 400 for an invalid version, 410 for one that is no longer kept.
         """
         current = self.current(dataset)
         if version == current.version:
             return current
-        held = self.held(dataset, version)
+        held = self.cached(dataset, version)
         if held is not None:
             return held
         try:
             found = Snapshot(self.objects, history.find_manifest(self.objects, dataset, version))
         except ConfigError as error:
-            raise bad("version", str(error)) from error
+            raise bad_parameter("version", str(error)) from error
         except NotFound as error:
             if naming.is_version_id(version):
                 raise expired(current, version) from error
-            raise bad("version", str(error)) from error
+            raise bad_parameter("version", str(error)) from error
         self._remember(found)
         return found
 
     def chosen(self, dataset: str, version: str | None, as_of: datetime | None) -> Snapshot:
-        """The version a request asks for: by id or tag, by time, or the current one."""
+        """Return the version that a request chooses: by id or tag, by time, or the current one."""
         if version is not None:
             return self.snapshot(dataset, version)
         if as_of is None:
@@ -144,11 +144,13 @@ class Catalog:
         before = table.filter(pl.col("created_at") <= as_of)
         if before.is_empty():
             oldest = str(table["created_at"].min())
-            raise bad("as_of", f"{dataset} has no version as old as {as_of}; the oldest kept is of {oldest}")
+            raise bad_parameter(
+                "as_of", f"{dataset} has no version as old as {as_of}; the oldest one is from {oldest}"
+            )
         return self.snapshot(dataset, before["version"][0])
 
     def versions(self, dataset: str) -> pl.DataFrame:
-        """The kept versions, newest first; see `history.versions_table`."""
+        """Return the kept versions, latest first; see `history.versions_table`."""
         current = self.current(dataset)
         held = self._tables.get(dataset)
         if held is None or held[1] != current.version or self._monotonic() - held[0] > self._versions_age_s:
@@ -158,20 +160,20 @@ class Catalog:
         return held[2]
 
     def forget(self, snapshot: Snapshot) -> None:
-        """Leave out a version whose files turned out to be gone, and look for the current one anew."""
+        """Drop a version whose files were deleted, and read the pointer again."""
         with self._lock:
             self._snapshots.pop((snapshot.dataset, snapshot.version), None)
         held = self._currents.get(snapshot.dataset)
         if held is not None:
             held.read_at = float("-inf")
 
-    def _current_or_none(self, dataset: str) -> Snapshot | None:
+    def _read_current(self, dataset: str) -> Snapshot | None:
         try:
             key = naming.pointer_key(dataset)
         except ConfigError:
-            return None  # not even a name: '..' and the like
+            return None  # not a valid name, such as '..'
         if any(len(part.encode(errors="replace")) > _MAX_NAME_BYTES for part in dataset.split("/")):
-            return None  # no file system has such a name
+            return None  # too long for a file system
         held = self._currents.get(dataset) or _Current()
         with held.lock:
             if self._monotonic() - held.read_at <= POINTER_AGE_S:
@@ -186,7 +188,7 @@ class Catalog:
                 if held.snapshot is not None:
                     self._remember(held.snapshot)
             held.read_at = self._monotonic()
-            # Only what exists is remembered: made-up names must not fill the memory.
+            # Only existing datasets are cached, or requests for invented names would fill the memory.
             self._currents[dataset] = held
             return held.snapshot
 
@@ -198,11 +200,11 @@ class Catalog:
 
 
 def expired(current: Snapshot, version: str) -> Problem:
-    """The answer for a version that is not kept any more, with how to go on."""
+    """Return the problem of a version that is no longer kept, with how to continue."""
     return Problem(
         410,
         "version-expired",
-        f"version {version} of {current.dataset} is not kept any more (or never was); start again without "
+        f"version {version} of {current.dataset} is no longer kept (or never existed); start again without "
         f"cursor and version to read the current one, {current.version}",
         dataset=current.dataset,
         version=version,

@@ -1,4 +1,4 @@
-"""All rows of a selection as one file, streamed."""
+"""Stream all rows of a selection as one file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import polars as pl
 from starlette.responses import Response, StreamingResponse
 
 from tnt_platform.web.catalog import Catalog
+from tnt_platform.web.context import Work
 from tnt_platform.web.problems import Problem
-from tnt_platform.web.rows import flat, json_rows, reading
+from tnt_platform.web.rows import csv_column, json_rows, read_version
 from tnt_platform.web.selection import Selection
-from tnt_platform.web.work import Work
 
 MAX_DOWNLOADS = 6
 _BATCH_ROWS = 20_000
@@ -30,18 +30,18 @@ _SLOTS = BoundedSemaphore(MAX_DOWNLOADS)
 async def download(
     work: Work, catalog: Catalog, selection: Selection, kind: str, scratch: Path, etag: str
 ) -> Response:
-    """The file as a stream; what can fail at once fails before the first byte.
+    """Return the file as a stream; most failures happen before its first byte.
 
     Raises:
-        Problem: 503, too many downloads are under way; 410, the version expired meanwhile.
+        Problem: 503, too many downloads are in flight; 410, the version expired in the meantime.
     """
     if not _SLOTS.acquire(blocking=False):
         headers = {"retry-after": "10"}
-        detail = f"{MAX_DOWNLOADS} downloads are under way; try again later"
+        detail = f"{MAX_DOWNLOADS} downloads are in flight; try again later"
         raise Problem(503, "busy", detail, headers=headers)
     try:
         pieces = _CONTENT[kind](selection, scratch)
-        first = await work.run(reading, catalog, selection.snapshot, lambda: next(pieces, b""))
+        first = await work.run(read_version, catalog, selection.snapshot, lambda: next(pieces, b""))
     except BaseException:
         _SLOTS.release()
         raise
@@ -51,11 +51,11 @@ async def download(
         "etag": etag,
         "cache-control": "private, no-cache",
     }
-    return StreamingResponse(_streamed(work, first, pieces), headers=headers, media_type=MEDIA_TYPES[kind])
+    return StreamingResponse(_stream(work, first, pieces), headers=headers, media_type=MEDIA_TYPES[kind])
 
 
-async def _streamed(work: Work, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The next piece is made when the one before was taken: a client that stops reading costs one piece."""
+async def _stream(work: Work, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Make each piece when the one before was sent, so that a client that stops reading costs one piece."""
     try:
         yield first
         while (piece := await work.run(next, pieces, b"")) != b"":
@@ -66,23 +66,23 @@ async def _streamed(work: Work, first: bytes, pieces: Iterator[bytes]) -> AsyncI
 
 def _csv(selection: Selection, _: Path) -> Iterator[bytes]:
     rows = selection.scan()
-    cells = rows.select(flat(name, dtype) for name, dtype in rows.collect_schema().items())
+    cells = rows.select(csv_column(name, dtype) for name, dtype in rows.collect_schema().items())
     yield pl.DataFrame(schema=cells.collect_schema()).write_csv().encode()
     for batch in cells.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
-        yield from _some(batch.write_csv(include_header=False).encode())
+        yield from _pieces(batch.write_csv(include_header=False).encode())
 
 
 def _json(selection: Selection, _: Path) -> Iterator[bytes]:
     before = "[\n"
     for batch in json_rows(selection.scan()).collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
         if batch.height:
-            yield from _some((before + ",\n".join(batch["body"])).encode())
+            yield from _pieces((before + ",\n".join(batch["body"])).encode())
             before = ",\n"
     yield b"\n]\n" if before == ",\n" else b"[]\n"
 
 
 def _parquet(selection: Selection, scratch: Path) -> Iterator[bytes]:
-    """Parquet ends with its own index, so it is written to disk first; the file has no name while it is sent."""
+    """Write to disk first, because the index of a Parquet file is at its end."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=scratch, prefix="download-", suffix=".parquet") as file:
         selection.scan().sink_parquet(file.name, compression="zstd", maintain_order=True)
@@ -90,7 +90,7 @@ def _parquet(selection: Selection, scratch: Path) -> Iterator[bytes]:
             yield from iter(lambda: written.read(_READ_BYTES), b"")
 
 
-def _some(body: bytes) -> Iterator[bytes]:
+def _pieces(body: bytes) -> Iterator[bytes]:
     return (body[start : start + _READ_BYTES] for start in range(0, len(body), _READ_BYTES))
 
 

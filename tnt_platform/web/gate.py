@@ -1,8 +1,10 @@
-"""What every request passes: limits, the key, ids, security headers, the access log and the measures."""
+"""What every request passes: limits, the API key, ids, security headers, the access log and metrics."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import logging
 import os
@@ -10,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -17,7 +20,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tnt_platform.web.metrics import Metrics
 from tnt_platform.web.problems import Problem
-from tnt_platform.web.session import Keyring
 
 MAX_QUERY_BYTES = 8_192
 MAX_PATH_BYTES = 2_048
@@ -43,8 +45,8 @@ _SECURITY = (
 
 
 @dataclass
-class _Answer:
-    """What became of one request."""
+class _Outcome:
+    """The outcome of one request."""
 
     status: int = 500
     size_bytes: int = 0
@@ -66,52 +68,52 @@ class Gate:
         self._errors = logging.getLogger(ERROR_LOG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and never let an exception out."""
+        """Respond to every request, whatever the application raises."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope["tnt.request_id"] = _request_id(scope)
-        answer, started = _Answer(), time.perf_counter()
+        outcome, started = _Outcome(), time.perf_counter()
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         try:
-            await self._answered(scope, receive, _sender(scope, send, answer), answer)
+            await self._respond(scope, receive, _sender(scope, send, outcome), outcome)
         finally:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
-            self._note(scope, answer, time.perf_counter() - started)
+            self._log(scope, outcome, time.perf_counter() - started)
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send, answer: _Answer) -> None:
-        refused = self._refusal(scope)
-        if refused is not None:
-            await refused(scope, receive, send)
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, outcome: _Outcome) -> None:
+        rejected = self._rejection(scope)
+        if rejected is not None:
+            await rejected(scope, receive, send)
             return
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             async with asyncio.timeout(TIMEOUT_S) as limit:
                 await self._app(inner, receive, _without_limit(send, limit))
         except TimeoutError:
-            await self._failed(scope, receive, send, answer, _too_slow())
-        except Exception:  # noqa: BLE001 - the last place that can answer and write it down
+            await self._respond_problem(scope, receive, send, outcome, _too_slow())
+        except Exception:  # noqa: BLE001 - the last place that can respond and log it
             self._errors.exception("request %s failed", scope["tnt.request_id"])
-            detail = "this is a fault of the server; its log has the reason under the id in `instance`"
-            await self._failed(scope, receive, send, answer, Problem(500, "internal", detail))
+            detail = "the server failed; its log has the reason under the id in `instance`"
+            await self._respond_problem(scope, receive, send, outcome, Problem(500, "internal", detail))
         finally:
             scope["tnt.route"] = _route(inner)
 
-    async def _failed(
-        self, scope: Scope, receive: Receive, send: Send, answer: _Answer, problem: Problem
+    async def _respond_problem(
+        self, scope: Scope, receive: Receive, send: Send, outcome: _Outcome, problem: Problem
     ) -> None:
-        if answer.started:
-            # Too late for a status: cut the connection, so that nobody takes a part for the whole.
+        if outcome.started:
+            # Too late for a status: abort the connection, so that a part is not taken for the whole.
             raise ConnectionAbortedError(problem.detail)
         await problem.response(scope["tnt.request_id"])(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _rejection(self, scope: Scope) -> Response | None:
         problem = _oversized(scope)
         if problem is None and self._in_flight > MAX_IN_FLIGHT:
             headers = {"retry-after": "1"}
-            problem = Problem(503, "busy", "too many requests are under way; try again soon", headers=headers)
+            problem = Problem(503, "busy", "too many requests are in flight; try again soon", headers=headers)
         if problem is None and not self._keyring.admits(scope):
             if _wants_page(scope):
                 return RedirectResponse("/login", 303)
@@ -119,9 +121,9 @@ class Gate:
             problem = Problem(401, "no-key", detail, headers={"www-authenticate": 'ApiKey realm="tnt"'})
         return problem.response(scope["tnt.request_id"]) if problem else None
 
-    def _note(self, scope: Scope, answer: _Answer, elapsed_s: float) -> None:
+    def _log(self, scope: Scope, outcome: _Outcome, elapsed_s: float) -> None:
         route = scope.get("tnt.route", "(refused)")
-        self._metrics.observe(route, _known_method(scope["method"]), answer.status, elapsed_s)
+        self._metrics.observe(route, _known_method(scope["method"]), outcome.status, elapsed_s)
         if not self._access.isEnabledFor(logging.INFO):
             return
         client = scope.get("client")
@@ -133,38 +135,38 @@ class Gate:
             "path": scope["path"][:500],
             "query": scope["query_string"][:500].decode("latin-1"),
             "route": route,
-            "status": answer.status,
-            "size_bytes": answer.size_bytes,
+            "status": outcome.status,
+            "size_bytes": outcome.size_bytes,
             "elapsed_ms": round(elapsed_s * 1e3, 2),
         }
-        # Not `info`, which would look for the line of code that logs.
+        # `info` would spend time to find the calling line.
         self._access.handle(
             logging.LogRecord(ACCESS_LOG, logging.INFO, "", 0, _JSON(line), None, None, "access")
         )
 
 
-def _sender(scope: Scope, send: Send, answer: _Answer) -> Send:
-    """Adds what every answer carries, counts, and drops the body of an answer to HEAD."""
+def _sender(scope: Scope, send: Send, outcome: _Outcome) -> Send:
+    """Wrap `send`: add the headers of every response, count bytes, and drop the body for HEAD."""
     is_head = scope["method"] == "HEAD"
     request_id = scope["tnt.request_id"].encode()
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer.started, answer.status = True, message["status"]
+            outcome.started, outcome.status = True, message["status"]
             named = {name for name, _ in message["headers"]}
             more = [pair for pair in _SECURITY if pair[0] not in named]
             message = {**message, "headers": [*message["headers"], *more, (b"x-request-id", request_id)]}
         elif message["type"] == "http.response.body":
             if is_head:
                 message = {**message, "body": b""}
-            answer.size_bytes += len(message.get("body", b""))
+            outcome.size_bytes += len(message.get("body", b""))
         await send(message)
 
     return sending
 
 
 def _without_limit(send: Send, limit: asyncio.Timeout) -> Send:
-    """A download takes as long as its reader does: the limit is on the time to the first byte."""
+    """Wrap `send`: end the time limit at the first byte, because a download takes as long as its reader."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -175,7 +177,9 @@ def _without_limit(send: Send, limit: asyncio.Timeout) -> Send:
 
 
 def _too_slow() -> Problem:
-    detail = f"no answer within {TIMEOUT_S:.0f} s; ask for less: fewer columns, a partition, a smaller limit"
+    detail = (
+        f"no response within {TIMEOUT_S:.0f} s; request less: fewer columns, one partition, a smaller limit"
+    )
     return Problem(503, "too-slow", detail, headers={"retry-after": "5"})
 
 
@@ -187,12 +191,12 @@ def _oversized(scope: Scope) -> Problem | None:
     headers: MutableMapping[bytes, bytes] = dict(scope["headers"])
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY_BYTES or b"transfer-encoding" in headers:
-        return Problem(413, "body-too-large", f"nothing here takes a body over {MAX_BODY_BYTES} bytes")
+        return Problem(413, "body-too-large", f"a body has at most {MAX_BODY_BYTES} bytes")
     return None
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's id if it is a plain one, else a new one."""
+    """Return the caller's id if it is valid, else a new one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     return given.decode() if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
@@ -208,3 +212,53 @@ def _route(scope: MutableMapping[str, Any]) -> str:
 
 def _known_method(method: str) -> str:
     return method if method in ("GET", "HEAD", "OPTIONS", "POST") else "other"
+
+
+COOKIE = "tnt_session"
+_OPEN = ("/health/", "/static/")
+_OPEN_EXACTLY = frozenset({"/login", "/openapi.json", "/docs"})
+
+
+class Keyring:
+    """Decides who may read: clients with the API key, or everybody if there is none.
+
+    Programs send the key in a header; browsers have a session cookie.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key.encode() if key else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is needed."""
+        return self._key is None
+
+    def admits(self, scope: Scope) -> bool:
+        """Whether a request has the key or a session; health, docs and the login page need neither."""
+        if self._key is None or scope["method"] == "OPTIONS":
+            return True
+        path = scope["path"]
+        if path in _OPEN_EXACTLY or path.startswith(_OPEN):
+            return True
+        headers = dict(scope["headers"])
+        if b"x-api-key" in headers:
+            return self.is_key(headers[b"x-api-key"])
+        return self._is_session(headers.get(b"cookie", b""))
+
+    def is_key(self, given: bytes) -> bool:
+        """Compare in constant time; comparing hashes hides the length too."""
+        if self._key is None:
+            return True
+        return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(self._key).digest())
+
+    def session(self) -> str:
+        """Return the value of the session cookie, which needs the key to be made but does not reveal it."""
+        assert self._key is not None
+        return hmac.new(self._key, b"tnt dashboard session v1", "sha256").hexdigest()
+
+    def _is_session(self, header: bytes) -> bool:
+        try:
+            morsel = SimpleCookie(header.decode("latin-1")).get(COOKIE)
+        except CookieError:
+            return False
+        return morsel is not None and hmac.compare_digest(morsel.value.encode(), self.session().encode())

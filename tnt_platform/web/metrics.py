@@ -1,4 +1,4 @@
-"""What `/metrics` tells Prometheus: requests, and the state of every dataset."""
+"""Metrics for Prometheus: requests, and the state of every dataset."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Metrics:
-    """One registry a server, so that nothing is shared between two of them in a process."""
+    """One registry per server, so that two servers in a process share nothing."""
 
     def __init__(self, snapshots: Callable[[], list[Snapshot]]) -> None:
         self._registry = CollectorRegistry()
-        self.in_flight = Gauge("tnt_requests_in_flight", "Requests under way.", registry=self._registry)
+        self.in_flight = Gauge("tnt_requests_in_flight", "Requests in flight.", registry=self._registry)
         self._seconds = Histogram(
             "tnt_request_seconds",
-            "Time until the last byte of an answer was handed over.",
+            "Time until the last byte of a response was sent.",
             ("route", "method"),
             buckets=_BUCKETS,
             registry=self._registry,
         )
-        self._answers = Counter(
-            "tnt_answers", "Answers.", ("route", "method", "status"), registry=self._registry
+        self._responses = Counter(
+            "tnt_responses", "Responses.", ("route", "method", "status"), registry=self._registry
         )
-        # Looking a series up by its labels takes longer than counting.
+        # Cached because finding a series by its labels takes longer than counting.
         self._measures: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._registry.register(_Datasets(snapshots))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     def observe(self, route: str, method: str, status: int, elapsed_s: float) -> None:
-        """Count one answer; `route` is a template, so that ids don't become series."""
+        """Count one response; `route` is a template, so that ids don't become label values."""
         measures = self._measures.get((route, method, status))
         if measures is None:
-            measures = (self._seconds.labels(route, method), self._answers.labels(route, method, str(status)))
+            measures = (
+                self._seconds.labels(route, method),
+                self._responses.labels(route, method, str(status)),
+            )
             self._measures[(route, method, status)] = measures
         measures[0].observe(elapsed_s)
         measures[1].inc()
 
     def exposition(self) -> bytes:
-        """The text that Prometheus reads."""
+        """Return the text that Prometheus scrapes."""
         return generate_latest(self._registry)
 
 
@@ -56,7 +59,7 @@ class _Datasets(Collector):
         self._snapshots = snapshots
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return []  # nothing is read before somebody asks
+        return []  # registration must not read the lake
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         gauges = {
@@ -70,7 +73,7 @@ class _Datasets(Collector):
                 labels=["dataset"],
             ),
             "held": GaugeMetricFamily(
-                "tnt_dataset_held", "1 while held at an older state by a rollback.", labels=["dataset"]
+                "tnt_dataset_held", "1 while paused at an older state after a rollback.", labels=["dataset"]
             ),
         }
         for snapshot in self._snapshots():

@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457), or as a page for people."""
+"""Errors as `application/problem+json` (RFC 9457), or as a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RETRY_AFTER_S = 2
 
 
 class ProblemDocument(BaseModel):
-    """What an error answers. `type` is stable: programs may compare it; `detail` is for people."""
+    """The body of an error response. `type` is stable, so programs may compare it; `detail` is for people."""
 
     type: str
     title: str
@@ -29,7 +29,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):
-    """An answer other than success. `code` ends the problem's type; `more` are members of its own."""
+    """A response other than success. `code` ends the problem's type; `more` are additional members."""
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
@@ -43,11 +43,11 @@ class Problem(Exception):
 
     @property
     def title(self) -> str:
-        """The status in words."""
+        """Return the phrase of the status."""
         return HTTPStatus(self.status).phrase
 
     def document(self, request_id: str) -> dict[str, Any]:
-        """The members of the answer."""
+        """Return the members of the body."""
         return {
             "type": f"urn:tnt:problem:v1:{self.code}",
             "title": self.title,
@@ -58,7 +58,7 @@ class Problem(Exception):
         }
 
     def response(self, request_id: str) -> Response:
-        """The answer as problem+json."""
+        """Return the response as problem+json."""
         body = json.dumps(self.document(request_id), ensure_ascii=False, default=str).encode(
             "utf-8", "backslashreplace"
         )
@@ -66,20 +66,20 @@ class Problem(Exception):
         return Response(body, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def bad(parameter: str, message: str) -> Problem:
-    """A parameter that can't be used."""
+def bad_parameter(parameter: str, message: str) -> Problem:
+    """Return the problem of an invalid parameter."""
     return Problem(400, f"bad-{parameter}", f"{parameter}: {message}", parameter=parameter)
 
 
-def missing(what: str) -> Problem:
-    """Something that is not there."""
-    return Problem(404, "not-found", what)
+def not_found(detail: str) -> Problem:
+    """Return the problem of something that does not exist."""
+    return Problem(404, "not-found", detail)
 
 
 def problem_of(error: TntError) -> Problem:
-    """What an error of the platform is to a client."""
+    """Convert an error of the platform."""
     if isinstance(error, NotFound):
-        return missing(str(error))
+        return not_found(str(error))
     if isinstance(error, ConfigError):
         return Problem(400, "bad-request", str(error))
     if isinstance(error, RetryableError):
@@ -88,8 +88,8 @@ def problem_of(error: TntError) -> Problem:
     return Problem(500, "unreadable", str(error))
 
 
-def of_validation(error: RequestValidationError) -> Problem:
-    """A problem that names each parameter; what was sent is not repeated."""
+def validation_problem(error: RequestValidationError) -> Problem:
+    """Convert a validation error, naming each parameter without repeating its value."""
     faults = [
         {
             "parameter": str(fault["loc"][-1]),
@@ -98,10 +98,10 @@ def of_validation(error: RequestValidationError) -> Problem:
         }
         for fault in error.errors()
     ]
-    said = "; ".join(f"{fault['parameter']}: {fault['message']}" for fault in faults)
-    return Problem(400, "bad-parameter", said[:2_000], errors=faults)
+    detail = "; ".join(f"{fault['parameter']}: {fault['message']}" for fault in faults)
+    return Problem(400, "bad-parameter", detail[:2_000], errors=faults)
 
 
 def request_id(request: Request) -> str:
-    """The id that the gate gave this request."""
+    """Return the id that the gate assigned to a request."""
     return str(request.scope.get("tnt.request_id", "none"))

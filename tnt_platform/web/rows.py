@@ -1,4 +1,4 @@
-"""Frames as JSON, and reads of versions whose files may be gone by now."""
+"""DatasetFrames as JSON, and reads of versions whose files may be gone by now."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 
 def json_rows(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """One column `body` (String): each row as a JSON object; what has no JSON form becomes text or null."""
+    """Return one column `body`: each row as a JSON object; values without a JSON form become strings or null."""
     schema = frame.collect_schema()
     if not schema:
         return frame.select(pl.lit("{}").alias("body"))
-    return frame.select(pl.struct(plain(name, dtype) for name, dtype in schema.items()).alias("body")).select(
-        pl.col("body").struct.json_encode()
-    )
+    return frame.select(
+        pl.struct(json_column(name, dtype) for name, dtype in schema.items()).alias("body")
+    ).select(pl.col("body").struct.json_encode())
 
 
-def plain(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as something JSON has."""
+def json_column(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Convert a column to a type that JSON has."""
     column = pl.col(name)
     if dtype == pl.Binary:
         return column.bin.encode("hex")
@@ -38,29 +38,29 @@ def plain(name: str, dtype: pl.DataType) -> pl.Expr:
     return column
 
 
-def flat(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as a cell of CSV: lists and structs as JSON text."""
+def csv_column(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Convert a column to CSV cells; lists and structs become JSON text."""
     if dtype.is_nested():
         wrapped = pl.struct(pl.col(name)).struct.json_encode()
         return pl.when(pl.col(name).is_not_null()).then(wrapped).alias(name)
-    return plain(name, dtype)
+    return json_column(name, dtype)
 
 
 def json_array(bodies: list[str]) -> str:
-    """JSON objects as one array."""
+    """Join JSON objects to an array."""
     return "[" + ",".join(bodies) + "]"
 
 
 def bodies(frame: pl.DataFrame) -> list[str]:
-    """Each row as JSON text."""
+    """Return each row as JSON text."""
     return json_rows(frame.lazy()).collect()["body"].to_list()
 
 
-def reading(catalog: Catalog, snapshot: Snapshot, read: Callable[[], T]) -> T:
-    """What `read` gives from the files of `snapshot`.
+def read_version(catalog: Catalog, snapshot: Snapshot, read: Callable[[], T]) -> T:
+    """Return the result of `read`, which reads the files of `snapshot`.
 
     Raises:
-        Problem: 410, its files were removed since it was opened.
+        Problem: 410, its files were deleted since it was opened.
     """
     try:
         return read()

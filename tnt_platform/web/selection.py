@@ -1,4 +1,4 @@
-"""Rows of one version: chosen columns and conditions, a page at a time."""
+"""Select rows and columns of one version, and read them page by page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from tnt_platform.lake.snapshot import Snapshot, scan_files
-from tnt_platform.web.problems import bad
+from tnt_platform.web.problems import bad_parameter
 from tnt_platform.web.queries import DataQuery
 from tnt_platform.web.rows import bodies
 
@@ -28,7 +28,7 @@ _OPERATORS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows and columns of a version."""
+    """The selected rows and columns of a version."""
 
     snapshot: Snapshot
     columns: list[str]
@@ -40,45 +40,48 @@ class Selection:
         """Check a query against the columns of a version.
 
         Raises:
-            Problem: 400, a column, operator, value or partition can't be.
+            Problem: 400, a column, operator, value or partition is invalid.
         """
         schema = snapshot.schema
         columns = list(dict.fromkeys(query.columns.split(","))) if query.columns else list(schema)
         for name in columns:
-            _known(schema, name, "columns")
+            _column_type(schema, name, "columns")
         if query.partition is not None and snapshot.partition(query.partition) is None:
             some = snapshot.partitions["partition"].tail(5).to_list()
-            raise bad("partition", f"{query.partition!r} is none of this version's; it has such as {some}")
+            raise bad_parameter(
+                "partition",
+                f"{query.partition!r} is not a partition of this version; it has {some} and others",
+            )
         conditions = [_condition(schema, text) for text in query.where]
         condition = pl.all_horizontal(conditions) if conditions else None
         return cls(snapshot, columns, condition, query.partition)
 
     def scan(self) -> pl.LazyFrame:
-        """All chosen rows, lazily."""
+        """Return all selected rows, lazily."""
         rows = self.snapshot.scan([self.partition] if self.partition else None)
-        return self._narrowed(rows).select(self.columns)
+        return self._filtered(rows).select(self.columns)
 
     def page(self, start: int, limit: int) -> tuple[list[str], int | None]:
-        """Up to `limit` rows as JSON from row number `start` of the version on, and where the next page begins.
+        """Return up to `limit` rows as JSON from row number `start` on, and the row number of the next page.
 
-        A version never changes, so a row's number is as good as a key, and datasets without a key have one too. Only
-        files from that row on are opened, some at a time.
+        Row numbers serve as keys, because versions never change and not every dataset has a key. Only files from that
+        row on are opened, some at a time.
         """
         files = self.snapshot.files
         if self.partition is not None:
             files = files.filter(partition=self.partition)
         files = files.with_columns(end=pl.col("rows").cum_sum()).filter(pl.col("end") > start)
-        found: list[pl.DataFrame] = []
+        frames: list[pl.DataFrame] = []
         missing = limit + 1
-        for some in _readable_at_once(files):
-            rows = self._numbered(some, start).head(missing).collect(engine="streaming")
-            found.append(rows)
+        for group in _files_to_read(files):
+            rows = self._numbered(group, start).head(missing).collect(engine="streaming")
+            frames.append(rows)
             missing -= rows.height
             if not missing:
                 break
-        if not found:
+        if not frames:
             return [], None
-        rows = pl.concat(found)
+        rows = pl.concat(frames)
         more = int(rows[_NUMBER][limit]) if rows.height > limit else None
         return bodies(rows.head(limit).select(self.columns)), more
 
@@ -87,44 +90,46 @@ class Selection:
         rows = scan_files(self.snapshot.objects, files, self.snapshot.schema).with_row_index("#index")
         rows = rows.slice(max(0, start - first))
         number = (pl.col("#index").cast(pl.Int64) + first).alias(_NUMBER)
-        return self._narrowed(rows.with_columns(number)).select(_NUMBER, *self.columns)
+        return self._filtered(rows.with_columns(number)).select(_NUMBER, *self.columns)
 
-    def _narrowed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def _filtered(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows if self.condition is None else rows.filter(self.condition)
 
 
-def _readable_at_once(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Neighbours with the same columns, not too many: files of other columns would be read out of their order."""
+def _files_to_read(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Group neighbouring files with the same columns; polars would reorder files with different ones."""
     for _, alike in files.group_by(pl.col("schema").rle_id().alias("#alike"), maintain_order=True):
         for offset in range(0, alike.height, _FILES_A_READ):
             yield alike.slice(offset, _FILES_A_READ)
 
 
-def _known(schema: pl.Schema, name: str, parameter: str) -> pl.DataType:
+def _column_type(schema: pl.Schema, name: str, parameter: str) -> pl.DataType:
     if name not in schema:
-        raise bad(parameter, f"there is no column {name[:80]!r}; there are {', '.join(schema)}")
+        raise bad_parameter(
+            parameter, f"there is no column {name[:80]!r}; the columns are {', '.join(schema)}"
+        )
     return schema[name]
 
 
 def _condition(schema: pl.Schema, text: str) -> pl.Expr:
-    """`column:operator:value` as an expression; the value is cast to the column's type or refused."""
+    """Parse `column:operator:value`; the value must be of the column's type."""
     parts = text.split(":", 2)
     if len(parts) != 3:
-        raise bad("where", f"{text[:80]!r} is not column:operator:value")
+        raise bad_parameter("where", f"{text[:80]!r} is not column:operator:value")
     name, operator, value = parts
-    dtype = _known(schema, name, "where")
+    dtype = _column_type(schema, name, "where")
     column = pl.col(name)
     if operator == "null":
         if value not in ("true", "false"):
-            raise bad("where", f"null takes true or false, not {value[:80]!r}")
+            raise bad_parameter("where", f"null takes true or false, not {value[:80]!r}")
         return column.is_null() if value == "true" else column.is_not_null()
     if operator == "contains":
         if dtype != pl.String:
-            raise bad("where", f"contains is for texts; {name} is {dtype}")
+            raise bad_parameter("where", f"contains works on strings, but {name} is {dtype}")
         return column.str.contains(value, literal=True)
     if operator not in _OPERATORS:
         known = ", ".join([*_OPERATORS, "contains", "null"])
-        raise bad("where", f"there is no operator {operator[:80]!r}; there are {known}")
+        raise bad_parameter("where", f"there is no operator {operator[:80]!r}; the operators are {known}")
     return _OPERATORS[operator](column, _literal(name, dtype, value))
 
 
@@ -143,11 +148,13 @@ def _literal(name: str, dtype: pl.DataType, value: str) -> pl.Expr:
             raise ValueError(value)
         return pl.lit(pl.Series([value]).cast(dtype)[0], dtype)
     except (ValueError, KeyError, OverflowError, PolarsError) as error:
-        raise bad("where", f"{value[:80]!r} can't be compared with {name}, which is {dtype}") from error
+        raise bad_parameter(
+            "where", f"{value[:80]!r} can't be compared with {name}, which is {dtype}"
+        ) from error
 
 
-def sliced(frame: pl.DataFrame, start: int, limit: int) -> tuple[Sequence[str], int | None]:
-    """A page of a frame in memory, as JSON rows."""
+def frame_page(frame: pl.DataFrame, start: int, limit: int) -> tuple[Sequence[str], int | None]:
+    """Return a page of a frame as JSON rows, and the row number of the next page."""
     rows = frame.slice(start, limit)
     more = start + limit if start + limit < frame.height else None
     return bodies(rows), more

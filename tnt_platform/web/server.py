@@ -1,4 +1,4 @@
-"""The HTTP server around the application."""
+"""Configure the HTTP server that runs the application."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tnt_platform.web.gate import ACCESS_LOG, ERROR_LOG
 
 BACKLOG = 4_096
-# A connection that sends nothing, and one that takes nothing, are closed after so long.
+# Connections that send nothing, or receive nothing, are closed after this long.
 SILENT_TIMEOUT_S = 15
 STALLED_TIMEOUT_S = 60
 SHUTDOWN_TIMEOUT_S = 10
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, but a connection that never sends a request does not stay for ever."""
+class TimeLimitProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a time limit for connections that never send a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock that the first bytes stop."""
+        """Start the time limit, which the first bytes end."""
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_TIMEOUT_S, self.timeout_keep_alive_handler)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket whose connections the kernel drops when their reader stops reading.
+    """Return a bound socket whose connections the kernel drops when their reader stops reading.
 
     Raises:
-        OSError: the address is taken or not ours.
+        OSError: the address is in use or not local.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Accepted connections inherit it; uvicorn itself would wait for such a reader for ever.
+        # Accepted connections inherit it; uvicorn itself has no such limit.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_TIMEOUT_S * 1000)
     try:
         listener.bind((host, port))
@@ -52,10 +52,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
-    """A server that is not running yet; `server.run(sockets=[...])` runs it."""
+    """Return a server; `server.run(sockets=[...])` runs it."""
     config = uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=TimeLimitProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -70,14 +70,14 @@ def server_of(app: FastAPI) -> uvicorn.Server:
 
 
 def allow_many_connections() -> None:
-    """Take as many open files as the system allows without asking for more rights."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Raise the limit of open files to the maximum that needs no privileges."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 def log_to_stdout() -> None:
-    """The access log as JSON lines on stdout, everything else on stderr."""
+    """Log accesses as JSON lines to stdout, and everything else to stderr."""
     lines = logging.StreamHandler(sys.stdout)
     lines.setFormatter(logging.Formatter("%(message)s"))
     access = logging.getLogger(ACCESS_LOG)

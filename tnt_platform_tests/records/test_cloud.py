@@ -14,7 +14,7 @@ import pytest
 
 from tnt_platform.errors import NotFound, Refused, Unavailable
 from tnt_platform.records import messages as messages_module
-from tnt_platform.records.capture_queue import CaptureMessage, CaptureQueue, read_message
+from tnt_platform.records.messages import CaptureMessage, CaptureQueue, read_message
 from tnt_platform.records.sink import FINGERPRINT, TABLE_KEY
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
 from tnt_platform.services.aws import aws_client
@@ -162,7 +162,7 @@ def test_a_queue_that_is_not_there_leaves_the_capture_published_and_curation_fin
     whole = scene.settings
     scene.environment = {**environment, "TNT_CAPTURE_QUEUE_URL": environment["DEAD"] + "-gone"}
     scene.__post_init__()
-    with pytest.raises(NotFound, match="SQS queue"):
+    with pytest.raises(NotFound, match="TNT_CAPTURE_QUEUE_URL"):
         scene.run()
     scene.settings = whole
     scene.run("records")
@@ -205,7 +205,7 @@ def test_a_table_that_could_not_be_reached_is_brought_up_to_date_by_the_next_run
     whole = scene.settings
     scene.environment = {**environment, "TNT_RECORDS_TABLE": "gone"}
     scene.__post_init__()
-    with pytest.raises(NotFound, match="DynamoDB"):
+    with pytest.raises(NotFound, match="gone"):
         scene.run()
     scene.settings = whole
     assert not scene.run()["records"].changed
@@ -288,7 +288,7 @@ def test_a_run_that_dies_behind_the_message_tells_it_again_and_nothing_is_lost(
     scene.run("capture")
     new_titles(api[1], "another")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(messages_module, "_write_told", lambda *_: pytest.fail("died"))
+        patch.setattr(messages_module, "_write_announced", lambda *_: pytest.fail("died"))
         with pytest.raises(pytest.fail.Exception):
             scene.run("capture")
     scene.run("capture")

@@ -425,10 +425,10 @@ def test_the_command_prints_file_line_fault_expectation_and_cure(
     assert total == "1 fault in 1 file"
 
 
-def test_the_command_says_how_many_datasets_are_in_order(tmp_path: Path) -> None:
+def test_the_command_counts_the_valid_datasets(tmp_path: Path) -> None:
     write_dataset(tmp_path, "rates", RATES)
     write_dataset(tmp_path, "dates", DATES, request=None)
-    assert run(str(tmp_path), "--strict-env", environment=SET) == (0, "2 datasets in order\n")
+    assert run(str(tmp_path), "--strict-env", environment=SET) == (0, "2 datasets OK\n")
     code, output = run(str(tmp_path))
     assert code == 0
     assert "warning: environment variable RATES_URL is not set" in output
@@ -438,4 +438,4 @@ def test_the_command_says_how_many_datasets_are_in_order(tmp_path: Path) -> None
 def test_a_folder_without_datasets_is_an_error_not_a_success(tmp_path: Path) -> None:
     code, output = run(str(tmp_path))
     assert code != 0
-    assert "in order" not in output
+    assert "OK" not in output

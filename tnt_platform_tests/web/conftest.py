@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tnt_platform_tests.web.dagster_stand_in import dagster_stand_in
+from tnt_platform_tests.web.fake_dagster import fake_dagster
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import Lake, furnished
 
@@ -19,7 +19,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.fixture(scope="session")
 def address(lake: Lake) -> Iterator[str]:
-    with dagster_stand_in() as dagster:
+    with fake_dagster() as dagster:
         addresses = {"TNT_DAGSTER_URL": "http://127.0.0.1:3000", "TNT_DAGSTER_API_URL": dagster.url}
         with running({**lake.environment, **addresses}) as url:
             yield url

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from tnt_platform.settings import Settings
 from tnt_platform.web.app import create_app
+from tnt_platform.web.context import Check
 from tnt_platform.web.server import listening_socket, server_of
-from tnt_platform.web.web import Check
 
 
 @contextmanager

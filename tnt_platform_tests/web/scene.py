@@ -13,8 +13,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot, VersionedStore
-from tnt_platform.records.summary import KEY
-from tnt_platform.records.transforms.counts import records_summary
+from tnt_platform.records.summary import KEY, records_summary
 from tnt_platform.storage.objects import Objects
 
 START = datetime(2026, 11, 1, 6, 0, tzinfo=UTC)

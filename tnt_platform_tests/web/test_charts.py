@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tnt_platform.web.charts.axis import HEIGHT, scale_of
-from tnt_platform.web.charts.calendar import months_of
-from tnt_platform.web.charts.columns import column_plot
-from tnt_platform.web.charts.lines import MAX_POINTS, line_plot, thinned
+from tnt_platform.web.charts import HEIGHT, MAX_POINTS, column_plot, line_plot, months_of, scale_of, thinned
 from tnt_platform.web.records.table import RecordFilters, RecordTable, write_part
 from tnt_platform_tests.web.scene import posts
 

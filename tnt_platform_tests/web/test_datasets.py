@@ -177,7 +177,7 @@ def test_a_diff_goes_both_ways_and_is_paged(client: httpx.Client) -> None:
 def test_the_only_version_has_nothing_to_be_compared_with(client: httpx.Client) -> None:
     answer = client.get("/datasets/users/diff")
     assert answer.status_code == 400
-    assert "oldest version" in answer.json()["detail"]
+    assert answer.json()["parameter"] == "from"
 
 
 def test_refused_rows_come_with_their_reasons(client: httpx.Client) -> None:

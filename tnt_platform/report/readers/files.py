@@ -1,4 +1,4 @@
-"""A file of any kind that a day may bring, read for a report: how many records it holds, and which can't be read."""
+"""Read a CSV, JSON or Parquet file for a report: count its records, and return those that are malformed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BAD: Final = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.Strin
 _RAW_LIMIT_CHARS: Final = 10_000
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _PARQUET: Final = b"PAR1"
-_PACKINGS: Final = ((b"\x1f\x8b", "gzip"), (b"PK", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
-_PACKED_NAMES: Final = (".gz", ".zip", ".bz2", ".xz")
+_MAGIC_BYTES: Final = ((b"\x1f\x8b", "gzip"), (b"PK", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_COMPRESSED_SUFFIXES: Final = (".gz", ".zip", ".bz2", ".xz")
 _Rows = list[tuple[Any, ...]]
 
 
@@ -32,9 +32,9 @@ _Rows = list[tuple[Any, ...]]
 class ReportFile:
     """What one file holds; rows_in = records.height + bad.height.
 
-    columns: the header's names, or the fields of the objects, first seen first.
-    records: one row a record that could be read: line_no (1-based line, or place in an array or table), raw (its text;
-        null unless columns were asked for), and the asked columns that the file has, as String (absent value: null).
+    columns: names from the header, or the fields of the objects in order of appearance.
+    records: one row per valid record: line_no (1-based line, or position in an array or table), raw (its text; null
+        unless columns are wanted), and the wanted columns that the file has, as String.
     bad: line_no, raw (first 10,000 characters), reason_code, reason.
     """
 
@@ -49,23 +49,21 @@ class ReportFile:
 def read_report_file(name: str, data: bytes, wanted: Sequence[str] = ()) -> ReportFile:
     """Read a CSV with a header, JSON lines, a JSON array or object, or Parquet, compressed or not.
 
-    What the file is, its content says: the marks of Parquet, then JSON, else its name: one that is called JSON or
-    Parquet and isn't is refused, everything else is CSV. Blank lines are no records.
+    The content decides the format: Parquet's magic bytes, then JSON, else CSV. A file named as JSON or Parquet with
+    other content is rejected. Blank lines are not records.
 
     Args:
-        wanted: columns whose values are returned, as text.
+        wanted: columns whose values are returned as strings.
 
     Raises:
-        InvalidInput: the file can't be read at all: what `decompress` raises, html_page, empty_file, not_json,
-            not_parquet, and what `read_rows` says of a whole file.
+        InvalidInput: the file can't be read at all: html_page, empty_file, not_json, not_parquet, and the reason codes
+            of `decompress` and `read_rows` for whole files.
     """
-    packing = next((kind for mark, kind in _PACKINGS if data.startswith(mark)), None)
-    compression = packing if is_compressed(data) else None
+    compression = next((name for magic, name in _MAGIC_BYTES if data.startswith(magic)), None)
+    compression = compression if is_compressed(data) else None
     plain = decompress(data, limit_bytes=MEMBER_LIMIT_BYTES, max_ratio=MEMBER_MAX_RATIO)
     if not plain.strip():
-        raise InvalidInput(
-            "empty_file", "the file is empty; deliver it again, or remove it if nothing was meant"
-        )
+        raise InvalidInput("empty_file", "the file is empty; deliver it again, or delete it")
     kind, read = _reader_of(_plain_name(name), plain)
     columns, rows_in, records, bad = read(plain, tuple(wanted))
     return ReportFile(kind, compression, tuple(columns), rows_in, records, bad)
@@ -77,7 +75,7 @@ _Reader = Callable[[bytes, tuple[str, ...]], _Read]
 
 def _plain_name(name: str) -> str:
     lower = name.lower()
-    return next((lower.removesuffix(end) for end in _PACKED_NAMES if lower.endswith(end)), lower)
+    return next((lower.removesuffix(end) for end in _COMPRESSED_SUFFIXES if lower.endswith(end)), lower)
 
 
 def _reader_of(name: str, data: bytes) -> tuple[Format, _Reader]:
@@ -86,8 +84,8 @@ def _reader_of(name: str, data: bytes) -> tuple[Format, _Reader]:
     if name.endswith((".parquet", ".pq")):
         raise InvalidInput(
             "not_parquet",
-            f"the file is called Parquet, but starts with {data[:20]!r} and ends with {data[-8:]!r}; it may be cut "
-            "short: deliver it again",
+            f"the file is named as Parquet, but starts with {data[:20]!r} and ends with {data[-8:]!r}; it may be "
+            "truncated: deliver it again",
         )
     refuse_page(data)
     beginning = first_text(data).lstrip()
@@ -99,15 +97,17 @@ def _reader_of(name: str, data: bytes) -> tuple[Format, _Reader]:
             return ("json", _json_document) if _parsed(data) is not None else ("jsonl", _json_lines)
     if name.endswith(".json"):
         fault = _json_fault(data)
-        raise InvalidInput("not_json", f"the file is called JSON and is none ({fault}); deliver it again")
+        raise InvalidInput(
+            "not_json", f"the file is named as JSON, but is not valid JSON ({fault}); deliver it again"
+        )
     return ("jsonl", _json_lines) if is_lines else ("csv", _csv)
 
 
 def _several_objects(data: bytes) -> bool:
-    """Whether the first line is an object of its own, and more lines follow."""
+    """Whether the first line is a complete object and more lines follow."""
     lines = (line for _, line in _lines(data))
     first = next(lines, "")
-    return next(lines, None) is not None and isinstance(_loaded_or_none(first), dict)
+    return next(lines, None) is not None and isinstance(_load(first), dict)
 
 
 def _csv(data: bytes, wanted: tuple[str, ...]) -> _Read:
@@ -121,22 +121,22 @@ def _csv(data: bytes, wanted: tuple[str, ...]) -> _Read:
         for name in rows.good_cells.collect_schema().names()
         if name not in ("file_key", "line_no", "raw")
     ]
-    kept = [name for name in wanted if name in columns]
-    raw = pl.col("raw") if kept else pl.lit(None, pl.String).alias("raw")
-    records = rows.good_cells.select("line_no", raw, *kept).collect(engine="streaming")
+    present = [name for name in wanted if name in columns]
+    raw = pl.col("raw") if present else pl.lit(None, pl.String).alias("raw")
+    records = rows.good_cells.select("line_no", raw, *present).collect(engine="streaming")
     counts = rows.files.row(0, named=True)
     return columns, counts["rows_in"] - counts["blank_lines"], records, rows.bad.select(list(BAD))
 
 
 def _separator_of(text: str) -> str:
-    """The separator that the header has most of, outside quotes."""
+    """Return the separator that occurs most often in the header, outside quotes."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     outside = "".join(header.split('"')[::2])
     return max(_SEPARATORS, key=outside.count)
 
 
 def _json_lines(data: bytes, wanted: tuple[str, ...]) -> _Read:
-    return _objects(((number, line, _loaded(line)) for number, line in _lines(data)), wanted)
+    return _objects(((number, line, _load(line)) for number, line in _lines(data)), wanted)
 
 
 def _json_document(data: bytes, wanted: tuple[str, ...]) -> _Read:
@@ -146,7 +146,7 @@ def _json_document(data: bytes, wanted: tuple[str, ...]) -> _Read:
 
 
 def _objects(items: Iterator[tuple[int, str | None, Any]], wanted: tuple[str, ...]) -> _Read:
-    """Records of objects; `items` are line number, text (None: as the object gives it), and the value or its fault."""
+    """Build records of objects from (line number, text or None to serialize the value, value or _Fault)."""
     columns: dict[str, None] = {}
     good: _Rows = []
     bad: _Rows = []
@@ -174,33 +174,33 @@ def _parquet(data: bytes, wanted: tuple[str, ...]) -> _Read:
     try:
         table = pl.scan_parquet(io.BytesIO(data))
         schema = table.collect_schema()
-        kept = [name for name in wanted if name in schema]
+        present = [name for name in wanted if name in schema]
         rows_in = int(table.select(pl.len()).collect().item())
-        values = table.select(kept).collect() if kept else pl.DataFrame()
-    except (pl.exceptions.PolarsError, OSError) as fault:
+        values = table.select(present).collect() if present else pl.DataFrame()
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(
-            "not_parquet", f"the Parquet file is damaged ({fault}); deliver it again"
-        ) from fault
-    texts = {name: _texts(values[name]) for name in kept}
-    places: Mapping[str, Any] = {"line_no": pl.int_range(1, rows_in + 1, eager=True, dtype=pl.Int64)}
-    records = pl.DataFrame({**places, **texts}).with_columns(_row_text(kept))
-    return schema.names(), rows_in, records.select("line_no", "raw", *kept), pl.DataFrame(schema=BAD)
+            "not_parquet", f"the Parquet file is damaged ({error}); deliver it again"
+        ) from error
+    strings = {name: _as_strings(values[name]) for name in present}
+    positions: Mapping[str, Any] = {"line_no": pl.int_range(1, rows_in + 1, eager=True, dtype=pl.Int64)}
+    records = pl.DataFrame({**positions, **strings}).with_columns(_raw_row(present))
+    return schema.names(), rows_in, records.select("line_no", "raw", *present), pl.DataFrame(schema=BAD)
 
 
-def _row_text(kept: Sequence[str]) -> pl.Expr:
-    if not kept:
+def _raw_row(names: Sequence[str]) -> pl.Expr:
+    if not names:
         return pl.lit(None, pl.String).alias("raw")
-    return pl.struct(kept).struct.json_encode().alias("raw")
+    return pl.struct(names).struct.json_encode().alias("raw")
 
 
-def _texts(values: pl.Series) -> pl.Series:
+def _as_strings(values: pl.Series) -> pl.Series:
     if values.dtype.is_numeric() or values.dtype == pl.String:
         return values.cast(pl.String)
     return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, str]]:
-    """The lines that aren't blank, numbered from 1."""
+    """Yield the lines that are not blank, numbered from 1."""
     text = decode(data, declared=None).text_utf8.decode("utf-8", "backslashreplace")
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -208,25 +208,20 @@ def _lines(data: bytes) -> Iterator[tuple[int, str]]:
 
 
 class _Fault(str):
-    """Why a line is no JSON; no JSON value is of this type."""
+    """Why a text is not valid JSON; a type of its own, since JSON values may be strings."""
 
     __slots__ = ()
 
 
-def _loaded(text: str) -> Any:
+def _load(text: str) -> Any:
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as fault:
-        return _Fault(str(fault) or type(fault).__name__)
-
-
-def _loaded_or_none(text: str) -> Any:
-    value = _loaded(text)
-    return None if isinstance(value, _Fault) else value
+        return json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
+    except (ValueError, RecursionError) as error:
+        return _Fault(str(error) or type(error).__name__)
 
 
 def _parsed(data: bytes) -> list[Any] | dict[str, Any] | None:
-    """The whole file as one JSON array or object, or None."""
+    """Parse the file as one JSON array or object; return None if it is neither."""
     value = _document(data)
     return value if isinstance(value, list | dict) else None
 
@@ -238,20 +233,20 @@ def _json_fault(data: bytes) -> str:
 
 def _document(data: bytes) -> Any:
     try:
-        return _loaded(data.decode(json.detect_encoding(data)).removeprefix("\ufeff"))
-    except UnicodeDecodeError as fault:
-        return _Fault(str(fault))
+        return _load(data.decode(json.detect_encoding(data)).removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        return _Fault(str(error))
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _fault_of(item: Any) -> tuple[str, str]:
     if isinstance(item, _Fault):
-        return "not_json", f"the line is no JSON: {item}"
+        return "not_json", f"the line is not valid JSON: {item}"
     kind = "null" if item is None else type(item).__name__
-    return "not_an_object", f"a record is an object with named fields, not {kind}"
+    return "not_an_object", f"a record must be a JSON object, not {kind}"
 
 
 def _value_text(value: Any) -> str | None:
@@ -265,5 +260,5 @@ def _json_text(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Half characters, which JSON can spell and nothing can store, as escapes."""
+    """Escape unpaired surrogates, which JSON can express but nothing can store."""
     return text.encode("utf-8", "backslashreplace").decode()

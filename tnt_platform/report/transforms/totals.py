@@ -1,4 +1,4 @@
-"""A day's files become its report: counts, exact totals, and how it compares with other days."""
+"""Sum the columns of a file exactly, and build a day's report from its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-# One row a file. records, bad_records, columns and totals are null for a file that can't be read at all (`problem`).
+# One row per file. records, bad_records, columns and totals are null for a file that can't be read at all (`problem`).
 FILES: Final[Mapping[str, pl.DataType]] = {
     "file_key": pl.String(),
     "format": pl.String(),
@@ -21,15 +21,16 @@ FILES: Final[Mapping[str, pl.DataType]] = {
     "totals": pl.List(pl.Struct({"column": pl.String(), "total": pl.String()})),
     "problem": pl.String(),
 }
-# Wide enough to add the largest and the smallest numbers that _NUMBER lets through without rounding.
+# Enough digits to add the largest and smallest numbers that match _NUMBER without rounding.
 _DIGITS: Final = 400
 _NUMBER: Final = r"^[+-]?(?:[0-9]{1,60}(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][+-]?[0-9]{1,2})?$"
 _INTEGER: Final = r"^[+-]?[0-9]{1,18}$"
+_BAD: Final = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.String(), "reason": pl.String()}
 
 
 @dataclass(frozen=True)
 class Totals:
-    """The exact sums of one file: column -> total (None where no record has a value), and records that can't be summed.
+    """The exact sum of each column of a file (None if no record has a value), and the records that can't be summed.
 
     bad: line_no, raw, reason_code (not_a_number), reason.
     """
@@ -39,13 +40,14 @@ class Totals:
 
 
 def totals_of(records: pl.DataFrame, names: Sequence[str]) -> Totals:
-    """Sum the columns of `names` that `records` (line_no, raw, columns as String) has; an empty cell adds nothing.
+    """Sum the columns `names` of `records` (line_no, raw, columns as String).
 
-    A record with a text that is no plain number in one of them is bad and adds to no total.
+    Absent columns and empty cells are skipped. A record with anything but a plain number in one of them is bad and
+    adds to no total.
     """
     present = [name for name in names if name in records.columns]
     if not present:
-        return Totals({}, _no_bad())
+        return Totals({}, pl.DataFrame(schema=_BAD))
     cells = records.select("line_no", "raw", *(_cell(name) for name in present))
     faults = pl.coalesce(_fault(name) for name in present).alias("reason")
     checked = cells.with_columns(faults)
@@ -57,7 +59,7 @@ def totals_of(records: pl.DataFrame, names: Sequence[str]) -> Totals:
 
 
 def exact_text(number: Decimal | None) -> str | None:
-    """A total as text that loses no digit and has no exponent."""
+    """Write a total with all digits and without an exponent."""
     if number is None:
         return None
     with localcontext(prec=_DIGITS):
@@ -71,12 +73,12 @@ def report_of(
     day_before: tuple[str, pl.DataFrame | None],
     same_weekday: tuple[str, pl.DataFrame | None],
 ) -> dict[str, Any]:
-    """The report of a date as JSON values, without `generated_at`.
+    """Build the report of a date as JSON values, without `generated_at`.
 
     Args:
         files: FILES of the date, at least one.
-        totals: the columns that the YAML asks for; one that no file has is null.
-        day_before, same_weekday: an earlier date and its FILES, None where that date has none.
+        totals: the columns that the YAML names; the total of a column that no file has is null.
+        day_before, same_weekday: an earlier date and its FILES, or None if it has no files.
     """
     own = _figures(files, totals)
     return {
@@ -103,16 +105,19 @@ class _Figures:
 def _figures(files: pl.DataFrame, names: Sequence[str]) -> _Figures:
     sums: dict[str, Decimal | None] = dict.fromkeys(names)
     with localcontext(prec=_DIGITS):
-        for listed in files["totals"].drop_nulls().to_list():
-            for one in listed:
-                if one["column"] in sums and one["total"] is not None:
-                    sums[one["column"]] = (sums[one["column"]] or Decimal(0)) + Decimal(one["total"])
+        for totals in files["totals"].drop_nulls().to_list():
+            for entry in totals:
+                column, total = entry["column"], entry["total"]
+                if column in sums and total is not None:
+                    sums[column] = (sums[column] or Decimal(0)) + Decimal(total)
     return _Figures(int(files["records"].sum()), int(files["bad_records"].sum()), sums)
 
 
 def _file(row: Mapping[str, Any]) -> dict[str, Any]:
     totals = (
-        None if row["totals"] is None else {one["column"]: _number(one["total"]) for one in row["totals"]}
+        None
+        if row["totals"] is None
+        else {entry["column"]: _number(entry["total"]) for entry in row["totals"]}
     )
     return {
         "key": row["file_key"],
@@ -152,7 +157,7 @@ def _minus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 
 def _number(total: Decimal | str | None) -> int | float | None:
-    """A total as JSON has it: whole numbers exactly, others as the nearest float."""
+    """Convert a total for JSON: whole numbers exactly, others to the nearest float."""
     if total is None:
         return None
     number = Decimal(total)
@@ -165,25 +170,19 @@ def _cell(name: str) -> pl.Expr:
 
 
 def _fault(name: str) -> pl.Expr:
-    shown = pl.col(name).str.slice(0, 60)
-    said = pl.format(
-        "{}: '{}' is no plain number such as -12.5; correct it, or leave the column out of `totals`",
+    reason = pl.format(
+        "{}: '{}' is not a plain number such as -12.5; correct it, or remove the column from `totals`",
         pl.lit(name),
-        shown,
+        pl.col(name).str.slice(0, 60),
     )
-    return pl.when(~pl.col(name).str.contains(_NUMBER)).then(said)
+    return pl.when(~pl.col(name).str.contains(_NUMBER)).then(reason)
 
 
 def _sum(values: pl.Series) -> Decimal | None:
-    texts = values.drop_nulls()
-    if texts.is_empty():
+    cells = values.drop_nulls()
+    if cells.is_empty():
         return None
-    whole = texts.str.contains(_INTEGER)
-    integers = texts.filter(whole).str.strip_prefix("+").cast(pl.Int64).cast(pl.Int128)
+    whole = cells.str.contains(_INTEGER)
+    integers = cells.filter(whole).str.strip_prefix("+").cast(pl.Int64).cast(pl.Int128)
     with localcontext(prec=_DIGITS):
-        return sum((Decimal(text) for text in texts.filter(~whole)), Decimal(int(integers.sum())))
-
-
-def _no_bad() -> pl.DataFrame:
-    schema = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.String(), "reason": pl.String()}
-    return pl.DataFrame(schema=schema)
+        return sum((Decimal(cell) for cell in cells.filter(~whole)), Decimal(int(integers.sum())))

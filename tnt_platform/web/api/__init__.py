@@ -1,1 +1,1 @@
-"""The REST API: one module a noun."""
+"""The REST API, one module per resource."""

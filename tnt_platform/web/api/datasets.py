@@ -10,21 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tnt_platform.web import cursors
-from tnt_platform.web.answers import etag_of, etag_of_all, json_answer, next_link, not_modified
-from tnt_platform.web.api.documents import DatasetDocument, Listing, problems
-from tnt_platform.web.datasets import described
-from tnt_platform.web.problems import bad
+from tnt_platform.web.context import web_of
+from tnt_platform.web.frames import describe
+from tnt_platform.web.openapi import DatasetDocument, Listing, problems
 from tnt_platform.web.queries import ListQuery, VersionQuery
+from tnt_platform.web.responses import etag_of, etag_of_all, json_response, next_link, not_modified
 from tnt_platform.web.rows import json_array
-from tnt_platform.web.selection import sliced
-from tnt_platform.web.web import web_of
+from tnt_platform.web.selection import frame_page
 
 router = APIRouter(tags=["datasets"])
 DatasetId = Annotated[
     str,
     Path(
         max_length=300,
-        description="The id; it may hold slashes, as `transit/results`.",
+        description="Dataset id, which may contain slashes, such as `transit/results`.",
         json_schema_extra={"format": "tnt-dataset"},
     ),
 ]
@@ -32,7 +31,7 @@ DatasetId = Annotated[
 
 @router.get("/datasets", response_model=Listing, responses=problems(304))
 async def list_datasets(request: Request, query: Annotated[ListQuery, Query()]) -> Response:
-    """The published datasets and their current versions; its ETag changes with every publish of any of them."""
+    """List the published datasets with their current versions; every publish changes the ETag."""
     web = web_of(request)
     snapshots = await web.work.run(web.catalog.all_current)
     etag = etag_of_all(snapshots)
@@ -41,20 +40,20 @@ async def list_datasets(request: Request, query: Annotated[ListQuery, Query()]) 
     digest = cursors.filters_digest("datasets")
     after = cursors.decode(query.cursor, digest).after if query.cursor else ""
     if not isinstance(after, str):
-        raise bad("cursor", "not one that this listing gave; start again without it")
+        raise cursors.invalid_cursor()
     rest = [snapshot for snapshot in snapshots if snapshot.dataset > after]
     shown = rest[: query.limit]
     more = len(rest) > len(shown)
-    place = cursors.cursor_of({}, digest, shown[-1].dataset).encode() if more else None
-    body = {"items": [described(snapshot) for snapshot in shown], "count": len(shown), "cursor": place}
-    return json_answer(json.dumps(body), etag, next_link(request, place))
+    next_cursor = cursors.cursor_of({}, digest, shown[-1].dataset).encode() if more else None
+    body = {"items": [describe(snapshot) for snapshot in shown], "count": len(shown), "cursor": next_cursor}
+    return json_response(json.dumps(body), etag, next_link(request, next_cursor))
 
 
 @router.get("/datasets/{dataset:path}/versions", response_model=Listing, responses=problems(304, 404))
 async def list_versions(
     request: Request, dataset: DatasetId, query: Annotated[ListQuery, Query()]
 ) -> Response:
-    """The versions that are kept, newest first, with what each of them changed."""
+    """List the kept versions, latest first, with what each changed."""
     web = web_of(request)
     current = await web.work.run(web.catalog.current, dataset)
     table = await web.work.run(web.catalog.versions, dataset)
@@ -63,19 +62,19 @@ async def list_versions(
     if query.cursor is not None:
         after = cursors.decode(query.cursor, digest).after
         if not isinstance(after, str):
-            raise bad("cursor", "not one that this listing gave; start again without it")
-        # Newest first: what is published meanwhile comes before, what expires goes from the end.
+            raise cursors.invalid_cursor()
+        # Versions published in the meantime are listed before `after`, and expired ones vanish from the end.
         start = int((table["version"] >= after).sum())
-    rows, more = sliced(table, start, query.limit)
-    place = None
+    rows, more = frame_page(table, start, query.limit)
+    next_cursor = None
     if more is not None:
-        place = cursors.cursor_of({}, digest, table["version"][more - 1]).encode()
-    rest = json.dumps({"count": len(rows), "cursor": place, "current": current.version})
-    # No ETag: tags move without a new version.
+        next_cursor = cursors.cursor_of({}, digest, table["version"][more - 1]).encode()
+    rest = json.dumps({"count": len(rows), "cursor": next_cursor, "current": current.version})
+    # No ETag, because tags change without a new version.
     body = f'{{"items":{json_array(list(rows))},{rest[1:]}'
     return Response(
         body,
-        headers={"cache-control": "private, no-cache", **next_link(request, place)},
+        headers={"cache-control": "private, no-cache", **next_link(request, next_cursor)},
         media_type="application/json",
     )
 
@@ -84,7 +83,7 @@ async def list_versions(
 async def one_dataset(
     request: Request, dataset: DatasetId, query: Annotated[VersionQuery, Query()]
 ) -> Response:
-    """One version of a dataset: counts, key, columns, and what it changed."""
+    """Return one version of a dataset: counts, key, columns, and what it changed."""
     web = web_of(request)
     snapshot = await web.work.run(web.catalog.chosen, dataset, query.version, query.as_of)
     etag = etag_of([snapshot])
@@ -106,4 +105,4 @@ async def one_dataset(
         "watermarks": {name: moment.isoformat() for name, moment in manifest.watermarks.items()},
         "about": manifest.about,
     }
-    return json_answer(json.dumps({**described(snapshot), **more}, default=str), etag)
+    return json_response(json.dumps({**describe(snapshot), **more}, default=str), etag)

@@ -13,16 +13,15 @@ from starlette.responses import Response
 
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web import cursors
-from tnt_platform.web.answers import etag_of, json_answer, next_link, not_modified
-from tnt_platform.web.api.documents import Analytics, RecordDetail, RecordsPage, problems
-from tnt_platform.web.problems import missing
-from tnt_platform.web.queries import RecordsQuery, SourceQuery, VersionQuery, asked, parameters_of
-from tnt_platform.web.records.analytics import analytics as analytics_of
-from tnt_platform.web.records.pages import find, page_of
-from tnt_platform.web.records.reader import Chosen, Wanted
-from tnt_platform.web.records.summaries import Counts
+from tnt_platform.web.context import Web, web_of
+from tnt_platform.web.openapi import Analytics, RecordDetail, RecordsPage, problems
+from tnt_platform.web.problems import not_found
+from tnt_platform.web.queries import RecordsQuery, SourceQuery, VersionQuery, parameters_of, parse_query
+from tnt_platform.web.records.counts import Counts
+from tnt_platform.web.records.counts import analytics as analytics_of
+from tnt_platform.web.records.reader import Chosen, VersionChoice, find, page_of_records
 from tnt_platform.web.records.table import RecordTable
-from tnt_platform.web.web import Web, web_of
+from tnt_platform.web.responses import etag_of, json_response, next_link, not_modified
 
 router = APIRouter(tags=["records"])
 _JSON = json.JSONEncoder(ensure_ascii=False).encode
@@ -35,26 +34,31 @@ _JSON = json.JSONEncoder(ensure_ascii=False).encode
     openapi_extra=parameters_of(RecordsQuery),
 )
 async def list_records(request: Request) -> Response:
-    """Curated records, a page at a time, by source, time of capture and text."""
-    web, query = web_of(request), asked(RecordsQuery, request)
+    """List curated records, filtered by source, time of capture and text."""
+    web, query = web_of(request), parse_query(RecordsQuery, request)
     filters = query.filters
     digest = cursors.filters_digest(filters, query.version, query.as_of)
-    cursor = cursors.decode(query.place, digest) if query.place else None
-    wanted = Wanted(query.source, query.version, query.as_of, cursor)
-    chosen = await _chosen(web, wanted)
+    cursor = cursors.decode(query.position, digest) if query.position else None
+    choice = VersionChoice(query.source, query.version, query.as_of, cursor)
+    chosen = await _chosen(web, choice)
     etag = etag_of(chosen.snapshots)
     if (same := not_modified(request, etag)) is not None:
         return same
     if all(table.is_cheap(filters) for table in chosen.tables):
-        found = page_of(chosen.tables, cursor, query.limit, filters, digest)
+        found = page_of_records(chosen.tables, cursor, query.limit, filters, digest)
     else:
-        found = await web.work.run(page_of, chosen.tables, cursor, query.limit, filters, digest)
-    place = found.next.encode() if found.next else None
+        found = await web.work.run(page_of_records, chosen.tables, cursor, query.limit, filters, digest)
+    next_cursor = found.next.encode() if found.next else None
     rest = _JSON(
-        {"count": len(found.bodies), "cursor": place, "lastKey": place, "versions": _versions(chosen)}
+        {
+            "count": len(found.bodies),
+            "cursor": next_cursor,
+            "lastKey": next_cursor,
+            "versions": _versions(chosen),
+        }
     )
     body = b'{"items":[' + b",".join(found.bodies) + b"]," + rest[1:].encode()
-    return json_answer(body, etag, next_link(request, place))
+    return json_response(body, etag, next_link(request, next_cursor))
 
 
 @router.get(
@@ -64,44 +68,44 @@ async def list_records(request: Request) -> Response:
     openapi_extra=parameters_of(VersionQuery),
 )
 async def one_record(request: Request, record_id: str) -> Response:
-    """One record with its provenance: the capture and the place in it."""
-    web, query = web_of(request), asked(VersionQuery, request)
-    # Ids begin with the source; a version needs one.
+    """Return one record with its provenance: the capture and the position in it."""
+    web, query = web_of(request), parse_query(VersionQuery, request)
+    # Ids start with the source, which a version needs.
     source = record_id.split(":", 1)[0] if query.version else None
-    wanted = Wanted(source, query.version, query.as_of)
-    chosen = await _chosen(web, wanted)
-    looks = [web.records.last_look(snapshot.dataset).version for snapshot in chosen.snapshots]
-    etag = etag_of(chosen.snapshots, *looks)
+    choice = VersionChoice(source, query.version, query.as_of)
+    chosen = await _chosen(web, choice)
+    captures = [web.records.latest_capture(snapshot.dataset).version for snapshot in chosen.snapshots]
+    etag = etag_of(chosen.snapshots, *captures)
     if (same := not_modified(request, etag)) is not None:
         return same
     found = find(chosen.tables, record_id)
     if found is None:
-        raise missing(f"no record {record_id[:200]!r}; GET /records lists those that are there")
+        raise not_found(f"there is no record {record_id[:200]!r}; GET /records lists the records")
     is_current = query.version is None and query.as_of is None
-    return json_answer(await with_provenance(web, *found, is_current=is_current), etag)
+    return json_response(await with_provenance(web, *found, is_current=is_current), etag)
 
 
 @router.get("/analytics", response_model=Analytics, responses=problems(304, 410))
 async def analytics(request: Request, query: Annotated[SourceQuery, Query()]) -> Response:
-    """How many records there are, by source and by day of capture."""
+    """Count the records by source and by day of capture."""
     web = web_of(request)
-    wanted = Wanted(query.source, query.version, query.as_of)
-    snapshots = await web.work.run(web.records.snapshots, wanted)
-    counts = await web.work.run(_counted, web, snapshots, query.source)
+    choice = VersionChoice(query.source, query.version, query.as_of)
+    snapshots = await web.work.run(web.records.snapshots, choice)
+    counts = await web.work.run(_count, web, snapshots, query.source)
     summaries = {found.dataset: one.summary for found, one in zip(snapshots, counts, strict=True)}
     etag = etag_of(snapshots, *(version or "" for version in summaries.values()))
     if (same := not_modified(request, etag)) is not None:
         return same
     versions = {snapshot.dataset: snapshot.version for snapshot in snapshots}
-    return json_answer(_JSON({**analytics_of(counts), "versions": versions, "summaries": summaries}), etag)
+    return json_response(_JSON({**analytics_of(counts), "versions": versions, "summaries": summaries}), etag)
 
 
-def _counted(web: Web, snapshots: Sequence[Snapshot], source: str | None) -> list[Counts]:
+def _count(web: Web, snapshots: Sequence[Snapshot], source: str | None) -> list[Counts]:
     return [web.counts.of(snapshot, source) for snapshot in snapshots]
 
 
 async def with_provenance(web: Web, table: RecordTable, body: bytes, *, is_current: bool) -> str:
-    """The record and where it comes from. A record of an unchanged capture was last seen in that one."""
+    """Return a record with its provenance."""
     record = json.loads(body)
     seen = await _last_seen(web, table.dataset, record) if is_current else None
     provenance = {
@@ -116,21 +120,21 @@ async def with_provenance(web: Web, table: RecordTable, body: bytes, *, is_curre
 
 
 async def _last_seen(web: Web, dataset: str, record: dict[str, Any]) -> datetime | None:
-    """At once for an item of the newest content, as nearly always; the others have to be looked for."""
-    look = web.records.last_look(dataset)
+    """Return when an item was last seen: at once for items of the latest content, else from older captures."""
+    latest = web.records.latest_capture(dataset)
     item = record.get("item_id")
-    seen = look.seen(item)
-    if seen is not None or look.since is None or not isinstance(item, str):
+    seen = latest.seen(item)
+    if seen is not None or latest.since is None or not isinstance(item, str):
         return seen
     captured_at = record.get("captured_at")
     moment = datetime.fromisoformat(captured_at) if captured_at else None
     return await web.work.run(web.records.last_seen, dataset, item, moment)
 
 
-async def _chosen(web: Web, wanted: Wanted) -> Chosen:
-    """At once if nothing has to be read for it, as nearly always."""
-    ready = web.records.peek(wanted)
-    return ready if ready is not None else await web.work.run(web.records.choose, wanted)
+async def _chosen(web: Web, choice: VersionChoice) -> Chosen:
+    """Choose without a thread if nothing has to be read, which is the usual case."""
+    ready = web.records.peek(choice)
+    return ready if ready is not None else await web.work.run(web.records.choose, choice)
 
 
 def _versions(chosen: Chosen) -> dict[str, str]:

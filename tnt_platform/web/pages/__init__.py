@@ -1,1 +1,1 @@
-"""The dashboard: one module a page, each turning frames into what its template shows."""
+"""The dashboard: one module per page, which turns frames into what its template shows."""

@@ -1,4 +1,4 @@
-"""The list of datasets, the page of one, and what differs between two of its versions."""
+"""The list of datasets, the page of one dataset, and the diff of two versions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from tnt_platform.web.datasets import before_and_after
-from tnt_platform.web.pages.home import grouped
-from tnt_platform.web.pages.rendering import page
+from tnt_platform.web.context import Web, web_of
+from tnt_platform.web.frames import before_and_after
+from tnt_platform.web.pages.overview import grouped
+from tnt_platform.web.pages.rendering import render_page
 from tnt_platform.web.problems import Problem
 from tnt_platform.web.queries import DiffQuery, VersionQuery
-from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(include_in_schema=False)
 _VERSIONS_SHOWN = 50
@@ -25,17 +25,17 @@ _ROWS_SHOWN = 200
 
 @router.get("/ui/datasets", response_class=HTMLResponse)
 async def index(request: Request) -> Response:
-    """Every dataset and its current version."""
+    """List every dataset with its current version."""
     web = web_of(request)
     snapshots = await web.work.run(web.catalog.all_current)
-    return await page(request, "datasets.html", groups=grouped(snapshots), count=len(snapshots))
+    return await render_page(request, "datasets.html", groups=grouped(snapshots), count=len(snapshots))
 
 
 @router.get("/ui/datasets/{dataset:path}/diff", response_class=HTMLResponse)
 async def compare(request: Request, dataset: str, query: Annotated[DiffQuery, Query()]) -> Response:
-    """The rows that differ between two versions."""
+    """Show the rows that differ between two versions."""
     web = web_of(request)
-    return await page(request, "diff.html", **await web.work.run(_differences, web, dataset, query))
+    return await render_page(request, "diff.html", **await web.work.run(_differences, web, dataset, query))
 
 
 def _differences(web: Web, dataset: str, query: DiffQuery) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def _differences(web: Web, dataset: str, query: DiffQuery) -> dict[str, Any]:
 
 @router.get("/ui/datasets/{dataset:path}", response_class=HTMLResponse)
 async def one(request: Request, dataset: str, query: Annotated[VersionQuery, Query()]) -> Response:
-    """One version: its facts, the versions beside it, and what was refused."""
+    """Show one version: its facts, the other versions, and rejected rows."""
     web = web_of(request)
-    return await page(request, "dataset.html", **await web.work.run(_described, web, dataset, query))
+    return await render_page(request, "dataset.html", **await web.work.run(_described, web, dataset, query))
 
 
 def _described(web: Web, dataset: str, query: VersionQuery) -> dict[str, Any]:
@@ -69,12 +69,12 @@ def _described(web: Web, dataset: str, query: VersionQuery) -> dict[str, Any]:
         "is_current": web.catalog.current(dataset).version == snapshot.version,
         "versions": versions.head(_VERSIONS_SHOWN).to_dicts(),
         "all_versions": versions.height,
-        **_refused(web, snapshot),
+        **_rejected(web, snapshot),
     }
 
 
-def _refused(web: Web, snapshot: Any) -> dict[str, Any]:
-    """Reasons with their counts and some examples of each."""
+def _rejected(web: Web, snapshot: Any) -> dict[str, Any]:
+    """Return the reasons of rejected rows with counts and examples."""
     if not snapshot.manifest.counts.quarantined:
         return {"reasons": [], "too_many": None}
     try:

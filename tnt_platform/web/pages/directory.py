@@ -1,4 +1,4 @@
-"""A mall directory: what opened, closed and changed its name between two versions."""
+"""The directory page: tenants that opened, closed, moved or were renamed between two versions."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.web.datasets import before_and_after
+from tnt_platform.web.context import Web, web_of
+from tnt_platform.web.frames import before_and_after
 from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_directory
-from tnt_platform.web.pages.rendering import page
+from tnt_platform.web.pages.rendering import render_page
 from tnt_platform.web.problems import Problem
-from tnt_platform.web.queries import IfGiven, Strict, Text, VersionText
-from tnt_platform.web.web import Web, web_of
+from tnt_platform.web.queries import EmptyAsNone, Strict, Text, VersionText
 
 router = APIRouter(include_in_schema=False)
 _SHOWN = 300
 _NAMES = ("title_en", "title_th", "title_zh")
-# Where a tenant is, and what it is: what people look for. The rest is on the dataset's page.
-_TOLD = ("kind", "category", "floor", "zone", "unit")
+# The columns that people look for; the others are on the dataset's page.
+_DETAILS = ("kind", "category", "floor", "zone", "unit")
 
 
 class DirectoryQuery(Strict):
-    """Which dataset and which two versions."""
+    """Choose a dataset and two versions."""
 
     dataset: Text | None = None
-    before: Annotated[VersionText | None, Field(alias="from"), IfGiven] = None
-    after: Annotated[VersionText | None, Field(alias="to"), IfGiven] = None
+    before: Annotated[VersionText | None, Field(alias="from"), EmptyAsNone] = None
+    after: Annotated[VersionText | None, Field(alias="to"), EmptyAsNone] = None
 
 
 @router.get("/ui/directory", response_class=HTMLResponse)
 async def directory(request: Request, query: Annotated[DirectoryQuery, Query()]) -> Response:
-    """Opened, closed, renamed and moved tenants."""
+    """Show the tenants that opened, closed, moved or were renamed."""
     web = web_of(request)
-    return await page(request, "directory.html", **await web.work.run(_shown, web, query))
+    return await render_page(request, "directory.html", **await web.work.run(_shown, web, query))
 
 
 def _shown(web: Web, query: DirectoryQuery) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _shown(web: Web, query: DirectoryQuery) -> dict[str, Any]:
         if query.before is not None or query.after is not None:
             raise
         return {**shown, "why": problem.detail}
-    return {**shown, "before": before, "after": after, "changes": _sorted_out(rows)}
+    return {**shown, "before": before, "after": after, "changes": _grouped_changes(rows)}
 
 
 def _by_floor(web: Web, snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -68,22 +68,22 @@ def _by_floor(web: Web, snapshot: Snapshot) -> list[dict[str, Any]]:
         .agg(pl.len().alias("tenants"), (pl.col("kind") == "dining").sum().alias("dining"))
     )
     most = counts.sort("tenants", descending=True).head(20)
-    return web.kept.of_version(snapshot, "floors", most.collect).to_dicts()
+    return web.cache.of_version(snapshot, "floors", most.collect).to_dicts()
 
 
-def _sorted_out(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """opened, closed, renamed, moved: each a list of {id, name, was, told}."""
+def _grouped_changes(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Group the changes: opened, closed, renamed, moved -> tenants with id, name, was, details."""
     found: dict[str, list[dict[str, Any]]] = {"opened": [], "closed": [], "renamed": [], "moved": []}
     for row in rows.head(20_000).iter_rows(named=True):
         fields = {change["column"]: (change["before"], change["after"]) for change in row["changed"] or []}
-        tenant = {"id": row["unique_id"], "told": _told(fields, row["change"])}
+        tenant = {"id": row["unique_id"], "details": _details(fields, row["change"])}
         if row["change"] == "added":
             found["opened"].append({**tenant, "name": _name(fields, 1)})
         elif row["change"] == "removed":
             found["closed"].append({**tenant, "name": _name(fields, 0)})
         elif any(name in fields for name in _NAMES):
             found["renamed"].append({**tenant, "name": _name(fields, 1), "was": _name(fields, 0)})
-        elif any(name in fields for name in _TOLD):
+        elif any(name in fields for name in _DETAILS):
             found["moved"].append(tenant)
     return {kind: tenants[:_SHOWN] for kind, tenants in found.items()}
 
@@ -94,9 +94,9 @@ def _name(fields: dict[str, tuple[str | None, str | None]], side: int) -> str:
     )
 
 
-def _told(fields: dict[str, tuple[str | None, str | None]], change: str) -> str:
+def _details(fields: dict[str, tuple[str | None, str | None]], change: str) -> str:
     parts = []
-    for name in _TOLD:
+    for name in _DETAILS:
         before, after = fields.get(name, (None, None))
         if change == "updated":
             if name in fields:

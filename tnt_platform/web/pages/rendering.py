@@ -1,4 +1,4 @@
-"""Templates to pages; everything that is put into one is escaped."""
+"""Render templates; all values are escaped."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from tnt_platform.web.answers import etag_of_all
-from tnt_platform.web.web import Web, web_of
+from tnt_platform.web.context import Web, web_of
+from tnt_platform.web.responses import etag_of_all
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-async def page(request: Request, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
-    """A page of the dashboard."""
+async def render_page(request: Request, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
+    """Render a page of the dashboard."""
     web = web_of(request)
     etag = etag_of_all(await web.work.run(web.catalog.all_current)) if status == 200 else ""
-    return rendered(request, web, template, status=status, etag=etag, **shown)
+    return render(request, web, template, status=status, etag=etag, **shown)
 
 
-def rendered(
+def render(
     request: Request, web: Web, template: str, *, status: int = 200, etag: str = "", **shown: Any
 ) -> HTMLResponse:
-    """A page without asking the lake for anything."""
+    """Render a page without reading the lake."""
     text = (
         templates()
         .get_template(template)
@@ -48,15 +48,15 @@ def rendered(
 
 @lru_cache(maxsize=1)
 def templates() -> Environment:
-    """The templates with their filters."""
-    made = Environment(
+    """Load the templates with their filters."""
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": number,
         "size": size,
         "ago": ago,
@@ -66,21 +66,21 @@ def templates() -> Environment:
         "path": quote_path,
         "query": urlencode,
     }
-    return made
+    return environment
 
 
 def number(value: float | None, decimals: int = 0) -> str:
-    """A number for people; a dash where there is none."""
+    """Format a number; a dash for None."""
     return "–" if value is None else f"{value:,.{decimals}f}"
 
 
 def percent(value: float | None) -> str:
-    """A share for people."""
+    """Format a share as a percentage."""
     return "–" if value is None else f"{value * 100:.1f} %"
 
 
 def size(value: float) -> str:
-    """Bytes for people."""
+    """Format a size in bytes."""
     for unit in _UNITS:
         if value < 1000 or unit == _UNITS[-1]:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
@@ -89,7 +89,7 @@ def size(value: float) -> str:
 
 
 def moment(value: datetime | date | str | None) -> str:
-    """A time to the minute, UTC."""
+    """Format a time in UTC, to the minute."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -101,22 +101,22 @@ def moment(value: datetime | date | str | None) -> str:
 
 
 def ago(value: datetime, now: datetime) -> str:
-    """How long ago, in the largest unit that says something."""
+    """Format the time since, in the largest fitting unit."""
     seconds = (now - value).total_seconds()
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         count = int(abs(seconds) // length)
         if count:
-            said = f"{count} {unit}{'s' if count > 1 else ''}"
-            return f"{said} ago" if seconds > 0 else f"in {said}"
+            duration = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"{duration} ago" if seconds > 0 else f"in {duration}"
     return "just now"
 
 
 def span(value: timedelta) -> str:
-    """A length of time for people."""
+    """Format a duration."""
     hours = value.total_seconds() / 3600
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
 
 
 def quote_path(text: str) -> str:
-    """Text as part of a path; slashes stay."""
+    """Quote a path, keeping slashes."""
     return quote(text, safe="/")

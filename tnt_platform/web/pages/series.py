@@ -1,4 +1,4 @@
-"""Economic series: a list to search, and a plot of one with another version laid over it."""
+"""The series pages: a searchable list, and a plot of one series, optionally with another version."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.web.charts.lines import line_plot
+from tnt_platform.web.charts import line_plot
+from tnt_platform.web.context import Web, web_of
 from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_series
-from tnt_platform.web.pages.rendering import page
-from tnt_platform.web.problems import missing
-from tnt_platform.web.queries import IfGiven, Strict, Text, VersionText
-from tnt_platform.web.rows import reading
-from tnt_platform.web.web import Web, web_of
+from tnt_platform.web.pages.rendering import render_page
+from tnt_platform.web.problems import not_found
+from tnt_platform.web.queries import EmptyAsNone, Strict, Text, VersionText
+from tnt_platform.web.rows import read_version
 
 router = APIRouter(include_in_schema=False)
 _SHOWN = 200
 _POINTS_SHOWN = 60
-# Two neighbours further apart than this have a gap between them.
+# Neighbouring observations further apart than this are not joined.
 _LONGEST_STEP_DAYS = {"D": 11, "W": 15, "M": 45, "Q": 120, "A": 500}
 
 
 class SeriesQuery(Strict):
-    """What to look for in codes, units and dataset names."""
+    """Search in codes, units and dataset names."""
 
-    q: Annotated[Text | None, IfGiven] = None
+    q: Annotated[Text | None, EmptyAsNone] = None
 
 
 class PlotQuery(Strict):
-    """One series, and a version to compare the current one with."""
+    """Choose a series, and a version to compare the current one with."""
 
     dataset: Text
     code: Text
-    compare: Annotated[VersionText | None, IfGiven] = None
+    compare: Annotated[VersionText | None, EmptyAsNone] = None
 
 
 @router.get("/ui/series", response_class=HTMLResponse)
 async def index(request: Request, query: Annotated[SeriesQuery, Query()]) -> Response:
-    """Every series that fits the search."""
+    """List the series that match the search."""
     web = web_of(request)
-    return await page(request, "series.html", **await web.work.run(_listed, web, query.q))
+    return await render_page(request, "series.html", **await web.work.run(_listed, web, query.q))
 
 
 def _listed(web: Web, text: str | None) -> dict[str, Any]:
     known = datasets_of(web.catalog, is_series)
-    rows = [row for snapshot in known for row in reading(web.catalog, snapshot, partial(_codes, snapshot))]
+    rows = [
+        row for snapshot in known for row in read_version(web.catalog, snapshot, partial(_codes, snapshot))
+    ]
     words = (text or "").casefold().split()
     found = [row for row in rows if all(word in row["searched"] for word in words)]
     return {"rows": found[:_SHOWN], "total": len(found), "all": len(rows), "known": known}
@@ -58,7 +60,7 @@ def _listed(web: Web, text: str | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=32)
 def _codes(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """One row a series: code, unit, frequency, first and last period, last value."""
+    """Return one row per series: code, unit, frequency, first and last period, last value."""
     has = set(snapshot.manifest.schema)
     facts = [pl.col(name).last() for name in ("unit", "frequency") if name in has]
     rows = (
@@ -91,9 +93,9 @@ def _codes(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 @router.get("/ui/series/plot", response_class=HTMLResponse)
 async def plot(request: Request, query: Annotated[PlotQuery, Query()]) -> Response:
-    """One series as a line, and a second version of it."""
+    """Plot one series, and optionally a second version of it."""
     web = web_of(request)
-    return await page(request, "plot.html", **await web.work.run(_plotted, web, query))
+    return await render_page(request, "plot.html", **await web.work.run(_plotted, web, query))
 
 
 def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
     assert snapshot is not None
     now = _observations(web, snapshot, query.code)
     if now.is_empty():
-        raise missing(f"{query.dataset} has no series {query.code[:200]!r}.")
+        raise not_found(f"{query.dataset} has no series {query.code[:200]!r}.")
     lines = {"current version": _points(now)}
     changed: list[dict[str, Any]] = []
     if query.compare is not None:
@@ -124,22 +126,22 @@ def _plotted(web: Web, query: PlotQuery) -> dict[str, Any]:
 
 
 def _observations(web: Web, snapshot: Snapshot, code: str) -> pl.DataFrame:
-    """The observations of one series in order; only its own files are opened where partitions tell."""
+    """Return the observations of one series in order, opening only its own files if partitions are by series."""
     names = snapshot.partitions["partition"]
     own = names.filter(names.str.starts_with(f"{code}/")).to_list()
     rows = snapshot.scan(own or None).filter(pl.col("internal_series_code") == code).sort("period")
-    return web.kept.of_version(snapshot, ("observations", code), rows.collect)
+    return web.cache.of_version(snapshot, ("observations", code), rows.collect)
 
 
 def _points(rows: pl.DataFrame) -> list[tuple[date, float]]:
-    kept = rows.filter(pl.col("value").is_finite()).select("period", "value")
-    return [(day, value) for day, value in kept.iter_rows()]
+    finite = rows.filter(pl.col("value").is_finite()).select("period", "value")
+    return [(day, value) for day, value in finite.iter_rows()]
 
 
 def _changed(before: pl.DataFrame, now: pl.DataFrame) -> list[dict[str, Any]]:
-    """Periods whose value is another one, newest first."""
-    both = before.select("period", before="value").join(
+    """Return the periods whose values differ, latest first."""
+    joined = before.select("period", before="value").join(
         now.select("period", now="value"), on="period", how="full", coalesce=True
     )
     differs = pl.col("before").ne_missing(pl.col("now"))
-    return both.filter(differs).sort("period", descending=True).head(_POINTS_SHOWN).to_dicts()
+    return joined.filter(differs).sort("period", descending=True).head(_POINTS_SHOWN).to_dicts()

@@ -1,4 +1,4 @@
-"""Transit: what share of the promises is kept, by day and shipper; the worst lanes; how fast the API answers."""
+"""The transit page: pass rates by day and group, the worst lanes, and the latency of the rate API."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.web.charts.columns import column_plot
-from tnt_platform.web.charts.lines import line_plot
+from tnt_platform.web.charts import column_plot, line_plot
+from tnt_platform.web.context import Web, web_of
 from tnt_platform.web.pages.kinds import chosen_of, datasets_of, is_transit
-from tnt_platform.web.pages.rendering import page
+from tnt_platform.web.pages.rendering import render_page
 from tnt_platform.web.problems import Problem
 from tnt_platform.web.queries import Strict, Text
-from tnt_platform.web.web import Web, web_of
 
 router = APIRouter(include_in_schema=False)
 _GROUPS_SHOWN = 20
 _LANES_SHOWN = 15
-_WANTED_PASS_RATE = 0.95
+_TARGET_PASS_RATE = 0.95
 _LATENCIES = {"p50": "latency_p50_ms", "p95": "latency_p95_ms", "p99": "latency_p99_ms"}
 _LANE = ("origin", "destination")
 
 
 class TransitQuery(Strict):
-    """Which dataset, and how many of its newest days."""
+    """Choose a dataset, and the number of latest days."""
 
     dataset: Text | None = None
     days: Literal["7", "30", "90", "365"] = "30"
@@ -36,9 +35,9 @@ class TransitQuery(Strict):
 
 @router.get("/ui/transit", response_class=HTMLResponse)
 async def transit(request: Request, query: Annotated[TransitQuery, Query()]) -> Response:
-    """Pass rates, worst lanes and latency of the newest days."""
+    """Show pass rates, worst lanes and latency of the latest days."""
     web = web_of(request)
-    return await page(request, "transit.html", **await web.work.run(_shown, web, query))
+    return await render_page(request, "transit.html", **await web.work.run(_shown, web, query))
 
 
 def _shown(web: Web, query: TransitQuery) -> dict[str, Any]:
@@ -68,9 +67,9 @@ def _shown(web: Web, query: TransitQuery) -> dict[str, Any]:
 
 
 def _by_partition(web: Web, snapshot: Snapshot, days: list[str]) -> pl.DataFrame:
-    """The summaries of some days, with their `day`."""
+    """Return the summaries of the days, with a column `day`."""
     return pl.concat(
-        web.kept.of_partitions(
+        web.cache.of_partitions(
             snapshot, "days", days, lambda day: snapshot.scan([day]).with_columns(day=pl.lit(day))
         )
     )
@@ -86,7 +85,7 @@ def _pass_rates(overall: pl.DataFrame) -> Any:
         )
         for row in rows.iter_rows(named=True)
     ]
-    return column_plot(bars, highest=100.0, marked_below=100 * _WANTED_PASS_RATE)
+    return column_plot(bars, highest=100.0, marked_below=100 * _TARGET_PASS_RATE)
 
 
 def _latency(overall: pl.DataFrame) -> Any:
@@ -101,8 +100,8 @@ def _latency(overall: pl.DataFrame) -> Any:
 
 
 def _groups(summary: pl.DataFrame) -> list[tuple[str, list[dict[str, Any]], int]]:
-    """The worst groups of each kind over all days: kind, rows, how many there are."""
-    found = []
+    """Return the worst groups of each kind over all days: kind, rows, number of groups."""
+    groups = []
     for kind in summary.filter(pl.col("group_kind") != "all")["group_kind"].unique().sort():
         rows = (
             summary.filter(group_kind=kind)
@@ -111,12 +110,12 @@ def _groups(summary: pl.DataFrame) -> list[tuple[str, list[dict[str, Any]], int]
             .with_columns(pass_rate=pl.col("passed") / pl.col("cases"))
             .sort("pass_rate", "cases", "group_value", descending=[False, True, False])
         )
-        found.append((kind, rows.head(_GROUPS_SHOWN).to_dicts(), rows.height))
-    return found
+        groups.append((kind, rows.head(_GROUPS_SHOWN).to_dicts(), rows.height))
+    return groups
 
 
 def _worst_lanes(web: Web, summary: Snapshot, days: list[str]) -> list[dict[str, Any]]:
-    """Origin and destination with the most failures; empty where results have no such columns."""
+    """Return the lanes with the most failures; empty if the results have no such columns."""
     try:
         results = web.catalog.current(f"{summary.dataset.rsplit('/', 1)[0]}/results")
     except Problem:
@@ -137,4 +136,4 @@ def _worst_lanes(web: Web, summary: Snapshot, days: list[str]) -> list[dict[str,
         .head(_LANES_SHOWN)
     )
     key = ("lanes", tuple(days))
-    return web.kept.of_version(results, key, lambda: lanes.collect(engine="streaming")).to_dicts()
+    return web.cache.of_version(results, key, lambda: lanes.collect(engine="streaming")).to_dicts()

@@ -1,1 +1,1 @@
-"""Curated records, served from a local copy of each version that is sorted by id."""
+"""Serve curated records from a local copy of each version, sorted by id."""

@@ -1,4 +1,4 @@
-"""Which tables of records a request reads."""
+"""Choose the versions of records that a request reads, and page through their tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from datetime import datetime
 
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web.catalog import POINTER_AGE_S, Catalog
-from tnt_platform.web.cursors import Cursor, cursor_of
-from tnt_platform.web.problems import Problem, bad
-from tnt_platform.web.records.looks import LOOK_COLUMNS, NO_LOOK, Look, last_seen, newest_look
-from tnt_platform.web.records.table import RecordTable, holds_records
+from tnt_platform.web.cursors import Cursor, cursor_of, invalid_cursor
+from tnt_platform.web.problems import Problem, bad_parameter
+from tnt_platform.web.records.polls import NO_CAPTURE, POLL_COLUMNS, LatestCapture, last_seen, latest_capture
+from tnt_platform.web.records.table import RecordFilters, RecordTable, holds_records
 from tnt_platform.web.records.tables import RecordTables
-from tnt_platform.web.rows import reading
+from tnt_platform.web.rows import read_version
 
 CAPTURE = "capture"
 _KEPT_GONE = 1_000
@@ -24,15 +24,15 @@ _KEPT_GONE = 1_000
 
 @dataclass(frozen=True)
 class Chosen:
-    """The versions a request reads, sorted by dataset, and their tables."""
+    """The versions that a request reads, sorted by dataset, and their tables."""
 
     snapshots: list[Snapshot]
     tables: list[RecordTable]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a request says about versions."""
+class VersionChoice:
+    """What a request says about which versions to read."""
 
     source: str | None = None
     version: str | None = None
@@ -41,7 +41,7 @@ class Wanted:
 
 
 class RecordReader:
-    """Finds the versions to read; what was found is kept for a second."""
+    """Chooses the versions to read; the choice of current versions is cached for a second."""
 
     def __init__(
         self, catalog: Catalog, tables: RecordTables, *, monotonic: Callable[[], float] = time.monotonic
@@ -50,66 +50,68 @@ class RecordReader:
         self._tables = tables
         self._monotonic = monotonic
         self._current: tuple[float, list[Snapshot]] = (float("-inf"), [])
-        self._looks: dict[str, Look] = {}
+        self._captures: dict[str, LatestCapture] = {}
         self._gone: OrderedDict[tuple[str, str], tuple[datetime | None, datetime | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def peek(self, wanted: Wanted) -> Chosen | None:
-        """The same as `choose` if it needs no waiting, else None."""
-        if wanted.version is not None or wanted.as_of is not None or wanted.cursor is not None:
-            return self._peek_pinned(wanted)
+    def peek(self, choice: VersionChoice) -> Chosen | None:
+        """Return the same as `choose` if that needs no waiting, else None."""
+        if choice.version is not None or choice.as_of is not None or choice.cursor is not None:
+            return self._peek_pinned(choice)
         read_at, current = self._current
         if self._monotonic() - read_at > POINTER_AGE_S:
             return None
-        snapshots = _of_source(current, wanted.source)
+        snapshots = _of_source(current, choice.source)
         return self._with_tables([self._tables.ready(found) for found in snapshots])
 
-    def choose(self, wanted: Wanted) -> Chosen:
-        """The versions and tables; reads and sorts what was not read before.
+    def choose(self, choice: VersionChoice) -> Chosen:
+        """Return the versions and tables, building tables that don't exist yet.
 
         Raises:
-            Problem: 400 for a version that can't be, 410 for one that is not kept.
+            Problem: 400 for an invalid version, 410 for one that is no longer kept.
         """
-        snapshots = self._snapshots(wanted)
+        snapshots = self._snapshots(choice)
         return Chosen(snapshots, [self._tables.table(found) for found in snapshots])
 
-    def snapshots(self, wanted: Wanted) -> list[Snapshot]:
-        """The versions alone, without tables."""
-        return self._snapshots(wanted)
+    def snapshots(self, choice: VersionChoice) -> list[Snapshot]:
+        """Return the versions without tables."""
+        return self._snapshots(choice)
 
-    def last_look(self, dataset: str) -> Look:
-        """The newest look at the source that told what it holds; NO_LOOK if captures are not published."""
-        return self._looks.get(dataset, NO_LOOK)
+    def latest_capture(self, dataset: str) -> LatestCapture:
+        """Return the latest content of a source; NO_CAPTURE if its captures are not published."""
+        return self._captures.get(dataset, NO_CAPTURE)
 
     def last_seen(self, dataset: str, item_id: str, captured_at: datetime | None) -> datetime | None:
-        """When an item that the newest content lacks was seen last; looks back to the capture that changed it."""
-        look = self.last_look(dataset)
+        """Return when an item that the latest content lacks was last seen, reading back to `captured_at`."""
+        latest = self.latest_capture(dataset)
         key = (dataset, item_id)
         since, held = self._gone.get(key, (None, None))
-        # As long as no other content came it can't have been seen again.
-        if since is None or since != look.since:
+        # It can't have been seen again before there is other content.
+        if since is None or since != latest.since:
             capture = self._catalog.current(f"{dataset}/{CAPTURE}")
-            held = reading(self._catalog, capture, lambda: last_seen(capture, item_id, captured_at))
+            held = read_version(self._catalog, capture, lambda: last_seen(capture, item_id, captured_at))
             with self._lock:
-                self._gone[key] = (look.since, held)
+                self._gone[key] = (latest.since, held)
                 while len(self._gone) > _KEPT_GONE:
                     self._gone.popitem(last=False)
         return held
 
-    def _snapshots(self, wanted: Wanted) -> list[Snapshot]:
-        if wanted.cursor is not None:
-            return [self._pinned(name, version, wanted.cursor) for name, version in _versions(wanted.cursor)]
-        found = _of_source(self._all_current(), wanted.source)
-        if wanted.version is not None:
-            if wanted.source is None or len(found) != 1 or found[0].dataset != wanted.source:
-                raise bad("version", "a version belongs to one source: name the source too, or use as_of")
-            return [self._catalog.snapshot(found[0].dataset, wanted.version)]
-        if wanted.as_of is not None:
-            return self._as_of(found, wanted.as_of)
+    def _snapshots(self, choice: VersionChoice) -> list[Snapshot]:
+        if choice.cursor is not None:
+            return [self._pinned(name, version, choice.cursor) for name, version in _versions(choice.cursor)]
+        found = _of_source(self._all_current(), choice.source)
+        if choice.version is not None:
+            if choice.source is None or len(found) != 1 or found[0].dataset != choice.source:
+                raise bad_parameter(
+                    "version", "a version belongs to one source; add `source`, or use `as_of`"
+                )
+            return [self._catalog.snapshot(found[0].dataset, choice.version)]
+        if choice.as_of is not None:
+            return self._as_of(found, choice.as_of)
         return [self._tables.ready(snapshot) for snapshot in found]
 
     def _as_of(self, found: Sequence[Snapshot], moment: datetime) -> list[Snapshot]:
-        """Sources that came later had no records then."""
+        """Return the versions of a moment, skipping sources that had no records then."""
         past, problem = [], None
         for snapshot in found:
             try:
@@ -127,40 +129,42 @@ class RecordReader:
             current = [found for found in everything if holds_records(found)]
             captures = {found.dataset: found for found in everything}
             for found in current:
-                self._note_capture(found.dataset, captures.get(f"{found.dataset}/{CAPTURE}"))
+                self._read_capture(found.dataset, captures.get(f"{found.dataset}/{CAPTURE}"))
             self._current = (self._monotonic(), current)
         return current
 
-    def _note_capture(self, dataset: str, capture: Snapshot | None) -> None:
-        if capture is None or capture.version == self._looks.get(dataset, NO_LOOK).version:
+    def _read_capture(self, dataset: str, capture: Snapshot | None) -> None:
+        if capture is None or capture.version == self._captures.get(dataset, NO_CAPTURE).version:
             return
-        if set(capture.manifest.schema) >= LOOK_COLUMNS and capture.manifest.rows:
-            self._looks[dataset] = reading(self._catalog, capture, lambda: newest_look(capture))
+        if set(capture.manifest.schema) >= POLL_COLUMNS and capture.manifest.rows:
+            self._captures[dataset] = read_version(self._catalog, capture, lambda: latest_capture(capture))
 
     def _pinned(self, dataset: str, version: str, cursor: Cursor) -> Snapshot:
         try:
             found = self._catalog.snapshot(dataset, version)
         except Problem as problem:
             if problem.status != 410:
-                raise bad("cursor", "not one that this listing gave; start again without it") from problem
-            raise self._how_to_go_on(problem, cursor) from problem
+                raise bad_parameter(
+                    "cursor", "not one that this listing gave; start again without it"
+                ) from problem
+            raise self._with_continue_cursor(problem, cursor) from problem
         if not holds_records(found):
-            raise bad("cursor", "not one that this listing gave; start again without it")
+            raise invalid_cursor()
         return found
 
-    def _how_to_go_on(self, problem: Problem, cursor: Cursor) -> Problem:
-        """Add a cursor that goes on at the same record in the current versions."""
+    def _with_continue_cursor(self, problem: Problem, cursor: Cursor) -> Problem:
+        """Add a cursor that continues at the same record in the current versions."""
         current = {
             found.dataset: found.version for found in self._all_current() if found.dataset in cursor.versions
         }
         more = cursor_of(current, cursor.filters, cursor.after).encode()
-        detail = f"{problem.detail}; or go on at the same place of the current one with `continue_cursor`"
+        detail = f"{problem.detail}; or continue at the same record of the current one with `continue_cursor`"
         return Problem(410, problem.code, detail, **{**problem.more, "continue_cursor": more})
 
-    def _peek_pinned(self, wanted: Wanted) -> Chosen | None:
-        if wanted.cursor is None:
+    def _peek_pinned(self, choice: VersionChoice) -> Chosen | None:
+        if choice.cursor is None:
             return None
-        snapshots = [self._catalog.held(name, version) for name, version in _versions(wanted.cursor)]
+        snapshots = [self._catalog.cached(name, version) for name, version in _versions(choice.cursor)]
         known = [snapshot for snapshot in snapshots if snapshot is not None]
         return self._with_tables(known) if len(known) == len(snapshots) else None
 
@@ -175,6 +179,51 @@ def _versions(cursor: Cursor) -> list[tuple[str, str]]:
 
 
 def _of_source(snapshots: list[Snapshot], source: str | None) -> list[Snapshot]:
-    """A source is the dataset of its name; another name may still be a value of the column `source`."""
+    """Return the dataset named like the source, or else all, since it may be a value of the column `source`."""
     named = [found for found in snapshots if found.dataset == source]
     return named or snapshots
+
+
+@dataclass(frozen=True)
+class RecordsFound:
+    """A page of records as JSON objects; `next` is None at the end."""
+
+    bodies: list[memoryview]
+    next: Cursor | None
+
+
+def page_of_records(
+    tables: Sequence[RecordTable], cursor: Cursor | None, limit: int, filters: RecordFilters, digest: str
+) -> RecordsFound:
+    """Return up to `limit` records after `cursor`, dataset by dataset in the order of their ids."""
+    dataset, after = _position(cursor)
+    bodies: list[memoryview] = []
+    last: tuple[str, str] | None = None
+    pending = [table for table in tables if dataset is None or table.dataset >= dataset]
+    for number, table in enumerate(pending):
+        page = table.page(after if table.dataset == dataset else None, limit - len(bodies), filters)
+        bodies += page.bodies
+        if page.last_id is not None:
+            last = (table.dataset, page.last_id)
+        if len(bodies) == limit:
+            more = page.more or any(later.count(filters) for later in pending[number + 1 :])
+            versions = {table.dataset: table.version for table in tables}
+            return RecordsFound(bodies, cursor_of(versions, digest, last) if more and last else None)
+    return RecordsFound(bodies, None)
+
+
+def _position(cursor: Cursor | None) -> tuple[str | None, str | None]:
+    if cursor is None:
+        return None, None
+    if not isinstance(cursor.after, tuple):
+        raise invalid_cursor()
+    return cursor.after
+
+
+def find(tables: Sequence[RecordTable], record_id: str) -> tuple[RecordTable, bytes] | None:
+    """Find a record and its table."""
+    for table in tables:
+        body = table.find(record_id)
+        if body is not None:
+            return table, body
+    return None

@@ -1,4 +1,4 @@
-"""The tables of the versions that are read, within a bound of size."""
+"""Cache the tables of the versions that are read, bounded by size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.web.catalog import Catalog
 from tnt_platform.web.problems import Problem
 from tnt_platform.web.records.table import RecordPart, RecordTable, holds_records, write_part
-from tnt_platform.web.rows import reading
+from tnt_platform.web.rows import read_version
 
 MAX_BYTES = 4 << 30
 _BUILDERS = 2
@@ -24,10 +24,10 @@ _PartKey = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class RecordTables:
-    """Builds a table on first use; the files that two versions share are read once.
+    """Builds a table on first use; files that two versions share are read once.
 
-    A dataset that was read before keeps being served from the version it had while the newer one is made ready, so
-    that a publish of a million records makes nobody wait.
+    While the table of a new version is built, the previous version is served, so that a publish of a million records
+    makes nobody wait.
     """
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
@@ -43,31 +43,31 @@ class RecordTables:
         self._builder = ThreadPoolExecutor(_BUILDERS, "records")
 
     def close(self) -> None:
-        """Start nothing more."""
+        """Cancel what has not started."""
         self._is_closed = True
         self._builder.shutdown(wait=False, cancel_futures=True)
 
     def prepare(self) -> None:
-        """Write the parts of the current versions in the background, so that their first reader need not wait for it.
+        """Write the parts of the current versions in the background, so that their first reader waits less.
 
-        They lie on disk and take no memory; ordering them is left to the first reader.
+        They stay on disk and take no memory; sorting them is left to the first reader.
         """
-        # A daemon: a lake that does not answer must not hold up the end of the server.
+        # A daemon thread, so that a lake that does not respond does not delay the shutdown.
         threading.Thread(target=self._prepare, name="records-ahead", daemon=True).start()
 
     def _prepare(self) -> None:
-        # What can't be read now its first reader is told.
+        # The first reader gets the error of what can't be read now.
         with contextlib.suppress(TntError, Problem, OSError):
             for snapshot in self.datasets():
                 if snapshot.dataset not in self._latest:
                     self._ahead.setdefault(snapshot.dataset, []).extend(self._all_parts(snapshot))
 
     def datasets(self) -> list[Snapshot]:
-        """The current versions of the datasets of records, sorted by id."""
+        """Return the current versions of all datasets of records, sorted by id."""
         return [found for found in self._catalog.all_current() if holds_records(found)]
 
     def ready(self, current: Snapshot) -> Snapshot:
-        """`current`, or the version before it as long as `current` is being made ready."""
+        """Return `current`, or the version before it while the table of `current` is being built."""
         before = self._latest.get(current.dataset)
         if before is None or before.version == current.version or self.peek(before) is None:
             return current
@@ -78,15 +78,15 @@ class RecordTables:
         return current
 
     def peek(self, snapshot: Snapshot) -> RecordTable | None:
-        """The table if it is there; never waits."""
+        """Return the table if it exists; never wait."""
         held = self._tables.get((snapshot.dataset, snapshot.version))
         return held[0] if held else None
 
     def table(self, snapshot: Snapshot) -> RecordTable:
-        """The table of a version.
+        """Return the table of a version, building it if necessary.
 
         Raises:
-            Problem: 410, the version expired meanwhile.
+            Problem: 410, the version expired in the meantime.
         """
         held = self.peek(snapshot)
         if held is None:
@@ -115,7 +115,7 @@ class RecordTables:
             self._tables[(snapshot.dataset, snapshot.version)] = (table, parts)
             self._ahead.pop(snapshot.dataset, None)
             before = self._latest.get(snapshot.dataset)
-            # Version ids sort by time; a pinned old version is not what others should be given.
+            # Version ids sort by time; a pinned old version must not be served to others.
             if snapshot.pointer is not None and (before is None or before.version < snapshot.version):
                 self._latest[snapshot.dataset] = snapshot
             self._shrink()
@@ -125,7 +125,7 @@ class RecordTables:
         for partition, paths in snapshot.files.group_by("partition", maintain_order=True).agg("path").rows():
             if self._is_closed:
                 return
-            yield reading(self._catalog, snapshot, partial(self._part, snapshot, partition, paths))
+            yield read_version(self._catalog, snapshot, partial(self._part, snapshot, partition, paths))
 
     def _part(self, snapshot: Snapshot, partition: str, paths: list[str]) -> RecordPart:
         key = (tuple(paths), tuple(f"{name} {dtype}" for name, dtype in snapshot.manifest.schema.items()))
@@ -136,7 +136,7 @@ class RecordTables:
         return part
 
     def _shrink(self) -> None:
-        """Drop the tables that were not read for longest, never the newest of a dataset."""
+        """Drop the least recently used tables, but never the latest one of a dataset."""
         newest = {(found.dataset, found.version) for found in self._latest.values()}
         total = sum(table.size_bytes for table, _ in self._tables.values())
         for key in [key for key in self._tables if key not in newest]:

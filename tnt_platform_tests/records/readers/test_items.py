@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -61,8 +62,8 @@ def test_what_is_not_the_answer_is_refused_with_its_reason(data: bytes, code: st
 
 
 def test_a_refusal_says_what_the_answer_has_instead() -> None:
-    assert "has the fields error, status" in str(refusal(b'{"status": 500, "error": "x"}'))
-    assert "holds 2 items and says there are 3" in str(refusal(answer([1, 2], 3)))
+    assert "error, status" in str(refusal(b'{"status": 500, "error": "x"}'))
+    assert re.findall(r"\d+", str(refusal(answer([1, 2], 3)))) == ["2", "3"]
 
 
 @given(data=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tnt_platform.records.transforms.counts import records_summary
+from tnt_platform.records.summary import records_summary
 from tnt_platform.records.transforms.records import (
     BUCKETS,
     RecordField,
@@ -33,8 +33,8 @@ NEEDED = RecordMapping(item_id="id", fields=(RecordField(name="title", required=
 
 def codes(items: list[Any], mapping: RecordMapping = THINGS) -> list[str]:
     mapped = map_items(items, mapping, "things")
-    assert mapped.records.is_empty() or mapped.refused.is_empty()
-    return mapped.refused["reason_code"].to_list()
+    assert mapped.records.is_empty() or mapped.rejected.is_empty()
+    return mapped.rejected["reason_code"].to_list()
 
 
 def captured(hour: int) -> dict[str, pl.Expr]:
@@ -115,11 +115,12 @@ def test_a_path_that_cannot_be_applied_refuses_the_capture() -> None:
 
 
 def test_a_refusal_shows_the_item_its_place_and_the_reason() -> None:
-    refused = map_items([{"id": 1}, {"title": "x"}], THINGS, "things").refused
+    refused = map_items([{"id": 1}, {"title": "x"}], THINGS, "things").rejected
     assert refused["line_no"].to_list() == [1, 2]
     assert refused["raw"].to_list() == ['{"id": 1}', '{"title": "x"}']
-    assert "'id' gives nothing" in refused["reason"][1]
-    assert "at place 2 (missing_id)" in refused["reason"][0]
+    assert refused["reason_code"].to_list() == ["capture_refused", "missing_id"]
+    assert "'id'" in refused["reason"][1]
+    assert "2 (missing_id)" in refused["reason"][0]
 
 
 def test_equal_duplicates_are_one_record_and_others_refuse_the_capture() -> None:
@@ -194,7 +195,7 @@ def test_the_digest_of_a_capture_ignores_the_order_of_its_items(
 )
 def test_every_item_is_a_record_a_repetition_or_refused(items: list[dict[str, Any]]) -> None:
     mapped = map_items(items, THINGS, "things")
-    assert mapped.records.height + mapped.refused.height + mapped.deduplicated == len(items)
+    assert mapped.records.height + mapped.rejected.height + mapped.deduplicated == len(items)
 
 
 def test_buckets_are_sixteen_and_hold_about_the_same() -> None:

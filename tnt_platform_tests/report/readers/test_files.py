@@ -89,7 +89,7 @@ def test_a_file_is_what_its_content_and_name_say(
         ("a.csv.zip", lambda data: zipped(**{"a.csv": data.decode()}), "zip"),
     ],
 )
-def test_a_packed_file_is_unpacked_whatever_it_is_called(name: str, pack: Any, compression: str) -> None:
+def test_a_compressed_file_is_read_whatever_its_name(name: str, pack: Any, compression: str) -> None:
     found = read(name, pack(b"a,b\n1,2\n"))
     assert (found.format, found.compression, found.records.height) == ("csv", compression, 1)
 
@@ -118,18 +118,20 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_reason(name: str, data: 
     assert raised.value.reason_code == code
 
 
-def test_lines_that_are_no_records_are_bad_with_their_place_and_text() -> None:
+def test_invalid_lines_are_bad_with_their_line_number_and_text() -> None:
     found = read("a.jsonl", '{"a": 1}\n7\nnull\n{"a": NaN}\n{"a": "\\ud800"}\noops\n')
-    assert found.bad.rows() == [
-        (2, "7", "not_an_object", "a record is an object with named fields, not int"),
-        (3, "null", "not_an_object", "a record is an object with named fields, not null"),
-        (4, '{"a": NaN}', "not_json", "the line is no JSON: NaN is no JSON number"),
-        (6, "oops", "not_json", found.bad["reason"][3]),
+    assert found.bad.select("line_no", "raw", "reason_code").rows() == [
+        (2, "7", "not_an_object"),
+        (3, "null", "not_an_object"),
+        (4, '{"a": NaN}', "not_json"),
+        (6, "oops", "not_json"),
     ]
+    words = ("int", "null", "NaN", "")
+    assert all(word in reason for word, reason in zip(words, found.bad["reason"], strict=True))
     assert found.records["line_no"].to_list() == [1, 5]
 
 
-def test_items_of_an_array_that_are_no_objects_are_bad() -> None:
+def test_items_of_an_array_that_are_not_objects_are_bad() -> None:
     found = read("a.json", '[{"a": 1}, 2, "\\ud800"]')
     assert found.bad.select("line_no", "raw").rows() == [(2, "2"), (3, '"\\ud800"')]
 
@@ -147,14 +149,14 @@ def test_rows_of_another_width_are_bad_and_the_others_count() -> None:
         ("a.json", '[{"a": 1.50, "b": null, "c": "x"}]'),
     ],
 )
-def test_the_values_of_asked_columns_come_as_they_are_written(name: str, data: str) -> None:
+def test_wanted_columns_are_returned_as_written(name: str, data: str) -> None:
     rows = read(name, data, "a", "b", "absent").records.to_dicts()
     assert rows[0]["a"] == "1.50"
     assert not rows[0].get("b")
     assert "absent" not in rows[0]
 
 
-def test_values_of_parquet_are_texts_too() -> None:
+def test_parquet_values_are_strings_too() -> None:
     frame = pl.DataFrame({"n": [1, None], "f": [0.1, float("nan")], "l": [[1], []], "d": [True, None]})
     records = read("a.parquet", parquet(frame), "n", "f", "l", "d", "no").records
     assert records.select("n", "f", "l", "d").rows() == [

@@ -319,7 +319,7 @@ def test_a_lock_of_its_own_and_a_file_source_are_carried_over() -> None:
         ),
         ("      value_col: P\n", "      dates_row: 5\n      value_row: 9\n", "others along a row"),
         ("format: xlsm", "format: parquet", "tnt new series"),
-        (BCRA, "a: [", "can't be read"),
+        (BCRA, "a: [", "YAML"),
     ],
 )
 def test_what_can_not_be_guessed_is_asked_for(old: str, new: str, words: str, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_dataset_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     imported(BCRA, tmp_path)
     result = imported(BCRA, tmp_path)
     assert result.exit_code == 1
-    assert "exists already" in result.output
+    assert "defs.yaml" in result.output
 
 
 def test_what_the_old_file_had_wrong_is_found_by_validation_at_once(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def recorded(query: str, variables: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass
-class StandIn:
+class FakeDagster:
     """One server. `body` and `status` replace the answer; it comes in pieces, `pause_s` apart.
 
     `assets` and `stories` replace the answers about assets and about the logs of runs.
@@ -128,9 +128,9 @@ class StandIn:
 
 
 @contextmanager
-def dagster_stand_in() -> Iterator[StandIn]:
+def fake_dagster() -> Iterator[FakeDagster]:
     """A running server of recorded answers."""
-    stand_in = StandIn()
+    stand_in = FakeDagster()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

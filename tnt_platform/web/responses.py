@@ -1,4 +1,4 @@
-"""JSON answers with an ETag, and 304 for those who have it."""
+"""Build JSON responses with an ETag, and 304 for clients that have the content already."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from starlette.responses import Response
 
 from tnt_platform.lake.snapshot import Snapshot
 
-# What was read may be kept, but not given again without asking: a new version may be there.
+# Clients may store a response, but must revalidate it: there may be a new version.
 _CACHE = "private, no-cache"
-_PLACES = ("cursor=", "lastKey=")
+_CURSOR_PARAMETERS = ("cursor=", "lastKey=")
 
 
 def etag_of(snapshots: Sequence[Snapshot], *more: str) -> str:
-    """The version id, or a digest of several; `more` is what else the answer depends on."""
+    """Return the version id, or a digest of several; `more` is what else the response depends on."""
     if len(snapshots) == 1 and not any(more):
         return f'"{snapshots[0].version}"'
     return etag_of_all(snapshots, *more)
 
 
 def etag_of_all(snapshots: Sequence[Snapshot], *more: str) -> str:
-    """A digest of datasets and their versions, which also changes when a dataset comes or goes."""
+    """Return a digest of datasets and their versions, which also changes when a dataset is added or removed."""
     text = "\n".join([*(f"{snapshot.dataset} {snapshot.version}" for snapshot in snapshots), *more])
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 def not_modified(request: Request, etag: str) -> Response | None:
-    """304 if the client has this very content."""
+    """Return 304 if the client has this content already, else None."""
     given = request.headers.get("if-none-match")
     if given is None:
         return None
@@ -40,18 +40,18 @@ def not_modified(request: Request, etag: str) -> Response | None:
     return Response(status_code=304, headers={"etag": etag, "cache-control": _CACHE})
 
 
-def json_answer(body: str | bytes, etag: str, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON text as an answer."""
-    named = {"etag": etag, "cache-control": _CACHE, **(headers or {})}
-    return Response(body, headers=named, media_type="application/json")
+def json_response(body: str | bytes, etag: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON text as a response."""
+    all_headers = {"etag": etag, "cache-control": _CACHE, **(headers or {})}
+    return Response(body, headers=all_headers, media_type="application/json")
 
 
 def next_link(request: Request, cursor: str | None) -> dict[str, str]:
-    """The header that names the next page."""
+    """Return the Link header of the next page."""
     if cursor is None:
         return {}
     text = request.scope["query_string"].decode("latin-1")
-    given = [pair for pair in text.split("&") if pair and not pair.startswith(_PLACES)]
+    given = [pair for pair in text.split("&") if pair and not pair.startswith(_CURSOR_PARAMETERS)]
     url = f"{quote(request.scope['path'])}?{'&'.join([*given, f'cursor={cursor}'])}"
-    # What a client sent goes back into a header: nothing but plain characters of a URL.
+    # The header repeats what the client sent: allow only printable ASCII without ">".
     return {"link": f'<{url}>; rel="next"'} if url.isascii() and url.isprintable() and ">" not in url else {}
