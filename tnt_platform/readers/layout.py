@@ -263,6 +263,11 @@ class DelimitedLayout(DelimitedFormat):
         return (self.min_columns if self.min_columns is not None else low), high
 
 
+def as_layout(declared: DelimitedFormat) -> DelimitedLayout:
+    """Return the layout of files of a declared format, all of whose columns are read."""
+    return DelimitedLayout(**{name: getattr(declared, name) for name in DelimitedFormat.model_fields})
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of several files; each frame is in the order of the files, then of the lines.

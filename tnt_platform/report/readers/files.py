@@ -14,14 +14,18 @@ import polars as pl
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress, is_compressed
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
+from tnt_platform.readers.dialect import Dialect, detect_dialect
 from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.layout import DelimitedFormat, as_layout
 from tnt_platform.readers.served_page import first_text, refuse_page
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
 
 BAD: Final = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.String(), "reason": pl.String()}
 _RAW_LIMIT_CHARS: Final = 10_000
-_SEPARATORS: Final = (",", ";", "\t", "|")
+_SAMPLE_BYTES: Final = 256 << 10
+# file_key, line_no and raw stand before the columns of the file.
+_OWN_COLUMNS: Final = 3
 _PARQUET: Final = b"PAR1"
 _MAGIC_BYTES: Final = ((b"\x1f\x8b", "gzip"), (b"PK", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 _COMPRESSED_SUFFIXES: Final = (".gz", ".zip", ".bz2", ".xz")
@@ -46,14 +50,17 @@ class ReportFile:
     bad: pl.DataFrame
 
 
-def read_report_file(name: str, data: bytes, wanted: Sequence[str] = ()) -> ReportFile:
-    """Read a CSV with a header, JSON lines, a JSON array or object, or Parquet, compressed or not.
+def read_report_file(
+    name: str, data: bytes, wanted: Sequence[str] = (), text: DelimitedFormat | None = None
+) -> ReportFile:
+    """Read a delimited text, JSON lines, a JSON array or object, or Parquet, compressed or not.
 
     The content decides the format: Parquet's magic bytes, then JSON, else CSV. A file named as JSON or Parquet with
     other content is rejected. Blank lines are not records.
 
     Args:
         wanted: columns whose values are returned as strings.
+        text: how delimited texts are written; found out file by file if left out.
 
     Raises:
         InvalidInput: the file can't be read at all: html_page, empty_file, not_json, not_parquet, and the reason codes
@@ -65,7 +72,10 @@ def read_report_file(name: str, data: bytes, wanted: Sequence[str] = ()) -> Repo
     if not plain.strip():
         raise InvalidInput("empty_file", "the file is empty; deliver it again, or delete it")
     kind, read = _reader_of(_plain_name(name), plain)
-    columns, rows_in, records, bad = read(plain, tuple(wanted))
+    if kind == "csv":
+        columns, rows_in, records, bad = _csv(plain, tuple(wanted), text)
+    else:
+        columns, rows_in, records, bad = read(plain, tuple(wanted))
     return ReportFile(kind, compression, tuple(columns), rows_in, records, bad)
 
 
@@ -110,29 +120,72 @@ def _several_objects(data: bytes) -> bool:
     return next(lines, None) is not None and isinstance(_load(first), dict)
 
 
-def _csv(data: bytes, wanted: tuple[str, ...]) -> _Read:
-    layout = DelimitedLayout(separator=_separator_of(first_text(data)), header=True)
-    rows = read_rows([RawFile("file", data)], layout)
+def _csv(data: bytes, wanted: tuple[str, ...], declared: DelimitedFormat | None = None) -> _Read:
+    dialect = None if declared else detect_dialect(_sample(data))
+    rows = read_rows([RawFile("file", data)], as_layout(declared) if declared else _layout_of(dialect))
     whole = rows.bad.filter(pl.col("line_no") == 0)
     if not whole.is_empty():
         raise InvalidInput(whole["reason_code"][0], whole["reason"][0])
-    columns = [
-        name
-        for name in rows.good_cells.collect_schema().names()
-        if name not in ("file_key", "line_no", "raw")
-    ]
+    columns = rows.good_cells.collect_schema().names()[_OWN_COLUMNS:]
     present = [name for name in wanted if name in columns]
+    surplus = columns[-1:] if dialect and dialect.trailing else []
+    found = rows.good_cells.select("line_no", "raw", *dict.fromkeys([*present, *surplus])).collect(
+        engine="streaming"
+    )
+    bad = [rows.bad.select(list(BAD))]
+    for name in surplus:
+        found, shifted = _split(found, pl.col(name).fill_null("").str.strip_chars() != "")
+        bad.append(_as_bad(shifted, "too_many_columns", "the row has one cell more than the header names"))
+    if dialect and dialect.units_row:
+        found, units = _split(found, pl.col("line_no") == dialect.units_row)
+        bad.append(_as_bad(units, "not_data", "the row names units or headings, not values"))
     raw = pl.col("raw") if present else pl.lit(None, pl.String).alias("raw")
-    records = rows.good_cells.select("line_no", raw, *present).collect(engine="streaming")
     counts = rows.files.row(0, named=True)
-    return columns, counts["rows_in"] - counts["blank_lines"], records, rows.bad.select(list(BAD))
+    rejected = pl.concat(bad).sort("line_no", maintain_order=True)
+    rows_in = counts["rows_in"] - counts["blank_lines"]
+    return columns[: len(columns) - len(surplus)], rows_in, found.select("line_no", raw, *present), rejected
 
 
-def _separator_of(text: str) -> str:
-    """Return the separator that occurs most often in the header, outside quotes."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    outside = "".join(header.split('"')[::2])
-    return max(_SEPARATORS, key=outside.count)
+def _sample(data: bytes) -> str:
+    """Return the first whole lines of a text."""
+    text_utf8 = decode(data, declared=None).text_utf8
+    head = text_utf8[:_SAMPLE_BYTES]
+    if len(text_utf8) > len(head):
+        head = head[: head.rfind(b"\n") + 1] or head
+    return head.decode("utf-8", "replace")
+
+
+def _layout_of(dialect: Dialect | None) -> DelimitedLayout:
+    assert dialect is not None, "a text that is not declared is detected"
+    width = dialect.width
+    if dialect.header_row is None:
+        return DelimitedLayout(
+            separator=dialect.separator,
+            escape=dialect.escape,
+            header=False,
+            skip_rows=dialect.first_row - 1,
+            max_columns=width,
+        )
+    return DelimitedLayout(
+        separator=dialect.separator,
+        escape=dialect.escape,
+        header_row=dialect.header_row,
+        min_columns=width,
+        max_columns=width + 1 if dialect.trailing else None,
+    )
+
+
+def _split(rows: pl.DataFrame, is_bad: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return rows.filter(~is_bad), rows.filter(is_bad)
+
+
+def _as_bad(rows: pl.DataFrame, code: str, reason: str) -> pl.DataFrame:
+    return rows.select(
+        "line_no",
+        pl.col("raw").str.slice(0, _RAW_LIMIT_CHARS),
+        reason_code=pl.lit(code),
+        reason=pl.lit(reason),
+    )
 
 
 def _json_lines(data: bytes, wanted: tuple[str, ...]) -> _Read:
