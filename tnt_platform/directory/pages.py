@@ -88,7 +88,7 @@ def publish_pages(
     if base is not None and base.scan([NEWEST], columns=["page", "sha256"]).sort("page").collect().equals(
         rows.select("page", "sha256")
     ):
-        unchanged = Published(base.dataset, NEWEST, base, changed=False, counts=counts)
+        unchanged = Published.unchanged(base, NEWEST)
         return unchanged.with_facts(reading.facts())
     _store(workspace.lake, base, rows, reading)
     change = PartitionChange(

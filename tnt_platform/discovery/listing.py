@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -13,15 +12,6 @@ from tnt_platform.storage.objects import Objects
 
 _NO_HOMES: Mapping[str, str] = {}
 _FOLDERS_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class EventKeys:
-    """What the keys of S3 events refer to: partitions, new keys without a date, and keys of no concern."""
-
-    partitions: list[str]
-    undated: list[str]
-    foreign: list[str]
 
 
 def list_all(
@@ -74,23 +64,15 @@ def partitions_named_by(
     keys: Iterable[str],
     source: RawSource,
     undated_homes: Mapping[str, str] = _NO_HOMES,
-) -> EventKeys:
-    """Find the partitions that these keys (decoded, relative to the raw store's URL) belong to.
+) -> list[str]:
+    """Find the partitions that these keys (decoded, relative to the raw store's URL) belong to, sorted.
 
     An event only says where to look first: the listing decides. A new key without a date has no known partition yet;
     `list_since` of the event's day finds it.
     """
-    partitions: set[str] = set()
-    undated: list[str] = []
-    foreign: list[str] = []
-    for key in dict.fromkeys(keys):
+    partitions: set[str | None] = set()
+    for key in keys:
         match = source.whole_key.fullmatch(key) if key.startswith(source.prefix) else None
         text = match.groupdict().get("date") if match else None
-        home = source.day(text) if text is not None else undated_homes.get(key)
-        if home is not None:
-            partitions.add(home)
-        elif match is not None and text is None:
-            undated.append(key)
-        else:
-            foreign.append(key)
-    return EventKeys(sorted(partitions), undated, foreign)
+        partitions.add(source.day(text) if text is not None else undated_homes.get(key))
+    return sorted(name for name in partitions if name is not None)

@@ -13,7 +13,7 @@ from tnt_platform.lake import naming
 from tnt_platform.lake.manifest import Changelog
 from tnt_platform.lake.retention import GRACE
 from tnt_platform.lake.snapshot import Draft, Snapshot, ancestors, current_snapshot
-from tnt_platform.lake.version_contents import VersionContents, new_manifest, write_version
+from tnt_platform.lake.version_contents import VersionContents, write_version
 from tnt_platform.lake.version_diff import partition_changes
 from tnt_platform.storage.objects import Objects, Pointer
 
@@ -94,56 +94,44 @@ class Committer:
         _check_conflict(draft, current)
         now = self.clock()
         version = naming.new_version_id(now, self.entropy, after=current.version)
-        own = VersionContents(draft.files, draft.partitions).only(draft.replaced)
+        own = VersionContents.of(draft).only(draft.replaced)
         renamed = own.partitions.with_columns(pl.lit(version).alias("changed_by"))
-        lists = VersionContents(current.files, current.partitions).replacing(
-            draft.replaced, VersionContents(own.files, renamed)
-        )
+        lists = VersionContents.of(current).replacing(draft.replaced, VersionContents(own.files, renamed))
         before = draft.manifest
-        manifest = new_manifest(
-            draft.dataset,
-            version,
+        return write_version(
+            self.objects,
+            lists,
+            base=draft.base,
+            dataset=draft.dataset,
+            version=version,
+            changelog=before.changelog,
+            schema_if_empty=before.schema,
             parent=current.version,
             created_at=now,
-            changelog=before.changelog,
             key=before.key,
             run_id=before.run_id,
             note=before.note,
             code_version=before.code_version,
         )
-        return write_version(
-            self.objects,
-            manifest,
-            lists,
-            schema_if_empty=before.schema,
-            base=draft.base,
-            replaced=draft.replaced,
-        )
 
     def _rolled_back(self, current: Snapshot, target: Snapshot, reason: str, code_version: str) -> Draft:
-        changes = partition_changes(current, target)
         now = self.clock()
-        manifest = new_manifest(
-            current.dataset,
-            naming.new_version_id(now, self.entropy, after=current.version),
+        return write_version(
+            self.objects,
+            VersionContents.of(target),
+            base=current,
+            dataset=current.dataset,
+            version=naming.new_version_id(now, self.entropy, after=current.version),
+            changelog=Changelog.of(partition_changes(current, target)),
+            schema_if_empty=target.manifest.schema,
             parent=current.version,
             created_at=now,
-            changelog=Changelog.of(changes),
             key=target.manifest.key,
             run_id="",
             note=f"rolled back to {target.version}: {reason}",
             code_version=code_version,
             paused_because=reason,
             rolled_back_to=target.version,
-        )
-        lists = VersionContents(target.files, target.partitions)
-        return write_version(
-            self.objects,
-            manifest,
-            lists,
-            schema_if_empty=target.manifest.schema,
-            base=current,
-            replaced=tuple(sorted(changes)),
         )
 
     def _check_age(self, draft: Draft) -> None:
@@ -163,9 +151,8 @@ def _published(draft: Draft, pointer: Pointer | None) -> Snapshot:
 
 def _check_conflict(draft: Draft, current: Snapshot) -> None:
     """Raise PublishConflict unless the draft would be the same if it were computed from `current`."""
-    base = VersionContents(draft.base.files, draft.base.partitions) if draft.base else VersionContents.empty()
-    before = base.only(draft.replaced)
-    now = VersionContents(current.files, current.partitions).only(draft.replaced)
+    before = VersionContents.of(draft.base).only(draft.replaced)
+    now = VersionContents.of(current).only(draft.replaced)
     fix = "recompute from the current version and publish again"
     if changed := now.changed_since(before):
         raise PublishConflict(

@@ -19,7 +19,7 @@ from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Changelog, PartitionChange, RowChanges
 from tnt_platform.lake.snapshot import Draft, Snapshot, cast_to
 from tnt_platform.lake.staging import PublishedPartition, StagedPartition, stage
-from tnt_platform.lake.version_contents import VersionContents, named_types, new_manifest, write_version
+from tnt_platform.lake.version_contents import VersionContents, named_types, write_version
 from tnt_platform.lake.version_diff import PARTITION, count_changes, with_partition
 from tnt_platform.storage.objects import Objects
 
@@ -64,30 +64,22 @@ class DraftWriter:
             PermanentError: a change contradicts itself, or two name the same partition.
         """
         _check_names(changes)
-        base = (
-            VersionContents(self.base.files, self.base.partitions) if self.base else VersionContents.empty()
-        )
+        base = VersionContents.of(self.base)
         written = self._upload_all(changes, base.only([change.partition for change in changes]))
-        replaced = tuple(sorted(written.changes))
-        if self.base is not None and not replaced:
+        if self.base is not None and not written.changes:
             return _as_draft(self.base)
-        lists = base.replacing(replaced, written.lists)
-        manifest = new_manifest(
-            self.dataset,
-            self.version,
-            parent=self.base.version if self.base else None,
-            created_at=self.now,
-            changelog=Changelog.of(written.changes),
-            key=self.key,
-            **fields,
-        )
         return write_version(
             self.objects,
-            manifest,
-            lists,
-            schema_if_empty=self._schema_if_empty(written),
+            base.replacing(sorted(written.changes), written.lists),
             base=self.base,
-            replaced=replaced,
+            dataset=self.dataset,
+            version=self.version,
+            changelog=Changelog.of(written.changes),
+            schema_if_empty=self._schema_if_empty(written),
+            parent=self.base.version if self.base else None,
+            created_at=self.now,
+            key=self.key,
+            **fields,
         )
 
     def _upload_all(self, changes: Sequence[PartitionChange], base: VersionContents) -> _Written:
@@ -175,7 +167,7 @@ class DraftWriter:
         return files, [row]
 
     def _upload_data(self, one: StagedPartition) -> list[dict[str, Any]]:
-        files = list(one.kept)
+        files = list(one.carried)
         for number, part in enumerate(one.parts):
             path = f"{self._folder}data/{one.change.partition}/part-{number:05d}.parquet"
             part.upload(self.objects, path)

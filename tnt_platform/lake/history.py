@@ -130,9 +130,9 @@ def versions_table(objects: Objects, dataset: str, current: Snapshot | None) -> 
     names: dict[str, list[str]] = {}
     for name, version in sorted(tags(objects, dataset).items()):
         names.setdefault(version, []).append(name)
-    kept = {manifest.version_id: manifest for manifest in published(found, current.manifest)}
-    kept |= {version: found[version] for version in names if version in found}
-    rows = [_version_row(kept[version], names.get(version, [])) for version in sorted(kept, reverse=True)]
+    listed = {manifest.version_id: manifest for manifest in published(found, current.manifest)}
+    listed |= {version: found[version] for version in names if version in found}
+    rows = [_version_row(listed[version], names.get(version, [])) for version in sorted(listed, reverse=True)]
     return pl.DataFrame(rows, schema=_VERSIONS, orient="row")
 
 

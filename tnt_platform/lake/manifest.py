@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,13 +31,12 @@ class RowCounts:
         return min(self.rows_in, *parts) >= 0 and self.rows_in == sum(parts)
 
     def __add__(self, other: RowCounts) -> RowCounts:
-        return RowCounts(
-            self.rows_in + other.rows_in,
-            self.published + other.published,
-            self.quarantined + other.quarantined,
-            self.deduplicated + other.deduplicated,
-            self.filtered + other.filtered,
-        )
+        return RowCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> RowCounts:
+        """Return the counts in a row of partitions.parquet."""
+        return cls(**{each.name: row[each.name] for each in fields(cls)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +62,9 @@ class PartitionChange:
     removed: bool = False
 
     @classmethod
-    def of_rows(cls, partition: str, rows: pl.DataFrame, **fields: Any) -> PartitionChange:
-        """Replace `partition` by `rows`, all of which came in and are published; `fields` are the other fields."""
-        return cls(partition, rows, counts=RowCounts(rows_in=rows.height, published=rows.height), **fields)
+    def of_rows(cls, partition: str, rows: pl.DataFrame, **others: Any) -> PartitionChange:
+        """Replace `partition` by `rows`, all of which came in and are published; `others` are the other fields."""
+        return cls(partition, rows, counts=RowCounts(rows_in=rows.height, published=rows.height), **others)
 
     @classmethod
     def removal(cls, partition: str) -> PartitionChange:
@@ -82,9 +81,7 @@ class RowChanges:
     removed: int = 0
 
     def __add__(self, other: RowChanges) -> RowChanges:
-        return RowChanges(
-            self.added + other.added, self.updated + other.updated, self.removed + other.removed
-        )
+        return RowChanges(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
     def __bool__(self) -> bool:
         return bool(self.added or self.updated or self.removed)

@@ -85,6 +85,22 @@ class Published:
     facts: Mapping[str, object] = field(default_factory=dict)
     duration_s: float = 0.0
 
+    @classmethod
+    def unchanged(
+        cls,
+        base: Snapshot,
+        partition: str,
+        *,
+        whole: bool = False,
+        facts: Mapping[str, object] | None = None,
+    ) -> Published:
+        """Describe what is published already; `whole` counts all rows of the version, not those of the partition."""
+        row = None if whole else base.partition(partition)
+        counts = (
+            RowCounts.of(row) if row else RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
+        )
+        return cls(base.dataset, partition, base, changed=False, counts=counts, facts=facts or {})
+
     def with_facts(self, facts: Mapping[str, object]) -> Published:
         """Return a copy with further facts."""
         return replace(self, facts={**self.facts, **facts})

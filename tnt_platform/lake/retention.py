@@ -52,9 +52,9 @@ def expire(
         expired = _withdraw(objects, dataset, expired)
         tagged = set(history.tags(objects, dataset).values())
     gone = {manifest.version_id for manifest in expired}
-    kept = {m.version_id: m for m in chain if m.version_id not in gone}
-    kept |= {version: found[version] for version in tagged - gone if version in found}
-    unneeded = _unneeded(objects, listing, kept.values(), gone=gone, now=now)
+    retained = {m.version_id: m for m in chain if m.version_id not in gone}
+    retained |= {version: found[version] for version in tagged - gone if version in found}
+    unneeded = _unneeded(objects, listing, retained.values(), gone=gone, now=now)
     if not dry_run:
         for start in range(0, unneeded.height, _DELETE_BATCH):
             objects.delete(unneeded["key"].slice(start, _DELETE_BATCH).to_list())
@@ -84,10 +84,10 @@ def _withdraw(objects: Objects, dataset: str, expired: list[Manifest]) -> list[M
 
 
 def _unneeded(
-    objects: Objects, listing: pl.DataFrame, kept: Iterable[Manifest], *, gone: set[str], now: datetime
+    objects: Objects, listing: pl.DataFrame, retained: Iterable[Manifest], *, gone: set[str], now: datetime
 ) -> pl.DataFrame:
     """Return the listed objects that no kept version needs, without the drafts younger than GRACE."""
-    manifests = list(kept)
+    manifests = list(retained)
     published = gone | {manifest.version_id for manifest in manifests}
     spared = [
         name

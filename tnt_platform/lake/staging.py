@@ -38,7 +38,7 @@ class StagedPartition:
     base: PublishedPartition
     parts: list[ParquetPart]
     empty_schemas: list[str]
-    kept: list[dict[str, Any]]
+    carried: list[dict[str, Any]]
     dropped: list[dict[str, Any]]
     ledger: bytes | None
     ledger_sha256: str | None
@@ -87,9 +87,9 @@ def stage(
         return StagedPartition(
             change, base, [], [], [], base.files, None, None, None, None, RowChanges(removed=gone)
         )
-    kept, dropped = _kept(change, base)
+    carried, dropped = _carried(change, base)
     parts = parts_of(change.data, key=key, scratch=scratch / "data", name=name)
-    _check_counts(change, parts, kept)
+    _check_counts(change, parts, carried)
     ledger = _ledger(change)
     quarantine, digest = _quarantine(change, base, objects, scratch, now)
     live = [part for part in parts if part.rows]
@@ -98,7 +98,7 @@ def stage(
         base=base,
         parts=live,
         empty_schemas=[part.schema for part in parts if not part.rows],
-        kept=kept,
+        carried=carried,
         dropped=dropped,
         ledger=ledger,
         ledger_sha256=formats.sha256_of(ledger) if ledger else None,
@@ -112,13 +112,13 @@ def stage(
     )
 
 
-def _check_counts(change: PartitionChange, parts: list[ParquetPart], kept: list[dict[str, Any]]) -> None:
+def _check_counts(change: PartitionChange, parts: list[ParquetPart], carried: list[dict[str, Any]]) -> None:
     if not change.counts.balanced:
         raise PermanentError(
             f"partition {change.partition}: rows in are not the sum of the other counts: {change.counts}; count every "
             "row as published, quarantined, deduplicated or filtered"
         )
-    height = sum(part.rows for part in parts) + sum(file["rows"] for file in kept)
+    height = sum(part.rows for part in parts) + sum(file["rows"] for file in carried)
     if height != change.counts.published:
         raise PermanentError(
             f"partition {change.partition}: {height} rows were given, but {change.counts.published} counted as "
@@ -126,7 +126,7 @@ def _check_counts(change: PartitionChange, parts: list[ParquetPart], kept: list[
         )
 
 
-def _kept(
+def _carried(
     change: PartitionChange, base: PublishedPartition
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     wanted = set(change.keep)
@@ -136,8 +136,8 @@ def _kept(
             f"partition {change.partition}: {sorted(unknown)} are not live in the base; keep only paths that "
             "base.files lists for this partition"
         )
-    kept = [file for file in base.files if file["path"] in wanted]
-    return kept, [file for file in base.files if file["path"] not in wanted]
+    carried = [file for file in base.files if file["path"] in wanted]
+    return carried, [file for file in base.files if file["path"] not in wanted]
 
 
 def _ledger(change: PartitionChange) -> bytes | None:

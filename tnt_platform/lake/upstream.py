@@ -9,7 +9,7 @@ import polars as pl
 from tnt_platform.errors import NotFound
 from tnt_platform.lake.publishing import Published, as_ledger
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import RowCounts, VersionedStore
+from tnt_platform.lake.versions import VersionedStore
 
 LEDGER_SCHEMA = {"key": pl.Utf8, "etag": pl.Utf8, "size_bytes": pl.Int64, "recipe": pl.Utf8}
 
@@ -94,7 +94,4 @@ def published_unchanged(
         .equals(upstream.ledger(recipe).select("key", "etag", "recipe"))
     ):
         return None
-    counts = RowCounts(
-        **{name: row[name] for name in ("rows_in", "published", "quarantined", "deduplicated", "filtered")}
-    )
-    return Published(base.dataset, partition, base, changed=False, counts=counts)
+    return Published.unchanged(base, partition)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +26,11 @@ class VersionContents:
     partitions: pl.DataFrame
 
     @classmethod
-    def empty(cls) -> VersionContents:
-        """Return the lists of a dataset before its first version."""
-        return cls(pl.DataFrame(schema=formats.FILES), pl.DataFrame(schema=formats.PARTITIONS))
+    def of(cls, snapshot: Snapshot | None) -> VersionContents:
+        """Return the lists of a version, or the empty ones of a dataset before its first version."""
+        if snapshot is None:
+            return cls(pl.DataFrame(schema=formats.FILES), pl.DataFrame(schema=formats.PARTITIONS))
+        return cls(snapshot.files, snapshot.partitions)
 
     def only(self, partitions: Sequence[str]) -> VersionContents:
         """Return the rows of these partitions."""
@@ -57,23 +59,27 @@ class VersionContents:
 
 def write_version(
     objects: Objects,
-    manifest: Manifest,
     lists: VersionContents,
     *,
-    schema_if_empty: Mapping[str, str],
     base: Snapshot | None,
-    replaced: tuple[str, ...],
+    dataset: str,
+    version: str,
+    changelog: Changelog,
+    schema_if_empty: Mapping[str, str],
+    **fields: Any,
 ) -> Draft:
-    """Write files.parquet, partitions.parquet, then manifest.json with the totals of these lists.
+    """Write files.parquet, partitions.parquet, then manifest.json with the totals of both and its other `fields`.
 
-    `schema_if_empty` is the version's schema if it has no file; `base` and `replaced` belong to the draft.
+    `schema_if_empty` is the schema of a version without files.
 
     Raises:
         PermanentError: a column has incompatible types in different files.
     """
     files, partitions = formats.parquet_bytes(lists.files), formats.parquet_bytes(lists.partitions)
-    whole = replace(
-        manifest,
+    manifest = Manifest(
+        dataset_id=dataset,
+        version_id=version,
+        changelog=changelog,
         schema=live_schema(lists.files) or dict(schema_if_empty),
         counts=RowCounts(*lists.partitions.select(pl.col(_COUNTS).sum()).row(0)),
         watermarks=_watermarks(lists.partitions),
@@ -84,43 +90,18 @@ def write_version(
         size_bytes=formats.total(lists.files["size_bytes"]),
         files_sha256=formats.sha256_of(files),
         partitions_sha256=formats.sha256_of(partitions),
+        **fields,
     )
-    dataset, version = manifest.dataset_id, manifest.version_id
     objects.put(naming.files_key(dataset, version), files)
     objects.put(naming.partitions_key(dataset, version), partitions)
-    objects.put(naming.manifest_key(dataset, version), whole.to_json())
-    return Draft(objects, whole, base=base, replaced=replaced, files=lists.files, partitions=lists.partitions)
-
-
-def new_manifest(
-    dataset: str,
-    version: str,
-    *,
-    parent: str | None,
-    created_at: datetime,
-    changelog: Changelog,
-    key: Iterable[str],
-    **fields: Any,
-) -> Manifest:
-    """Make a manifest without totals, which `write_version` fills in; `fields` are its other fields."""
-    return Manifest(
-        version_id=version,
-        dataset_id=dataset,
-        parent=parent,
-        created_at=created_at,
-        key=tuple(key),
-        schema={},
-        counts=RowCounts(),
-        changelog=changelog,
-        watermarks={},
-        date_range=None,
-        partitions=0,
-        files=0,
-        rows=0,
-        size_bytes=0,
-        files_sha256="",
-        partitions_sha256="",
-        **fields,
+    objects.put(naming.manifest_key(dataset, version), manifest.to_json())
+    return Draft(
+        objects,
+        manifest,
+        base=base,
+        replaced=changelog.partitions_changed,
+        files=lists.files,
+        partitions=lists.partitions,
     )
 
 

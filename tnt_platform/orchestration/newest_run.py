@@ -12,24 +12,15 @@ from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.metadata import in_reading_order
-from tnt_platform.orchestration.steps import StepChecks, selected_steps
+from tnt_platform.orchestration.steps import StepChecks, SteppedDataset, selected_steps
 from tnt_platform.settings import Settings
 
 
-class NewestDataset(Protocol):
-    """A dataset's name, and its steps in order."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def steps(self) -> tuple[str, ...]: ...
-
-
 class NewestChain(Protocol):
-    """The steps of such a dataset, from its source to what is published."""
+    """The steps of a dataset that has only a newest state, from its source to what is published."""
 
     @property
-    def spec(self) -> NewestDataset: ...
+    def spec(self) -> SteppedDataset: ...
     @property
     def workspace(self) -> Workspace: ...
     @property

@@ -244,18 +244,10 @@ def _accepted(row: dict[str, Any], parsed: ParsedCapture) -> CheckOutcome:
 
 
 def _unchanged(base: Snapshot, reason: str) -> Published:
-    counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
     days = base.partitions.filter(pl.col("partition").str.starts_with(CAPTURED_DAY))["partition"]
     latest = str(days.max()) if len(days) else CAPTURED_DAY
-    return Published(
-        base.dataset,
-        latest,
-        base,
-        changed=False,
-        counts=counts,
-        checks=_still_rejected(base, latest),
-        facts={"nothing_to_do": reason},
-    )
+    published = Published.unchanged(base, latest, whole=True, facts={"nothing_to_do": reason})
+    return replace(published, checks=_still_rejected(base, latest))
 
 
 def _still_rejected(base: Snapshot, partition: str) -> tuple[CheckOutcome, ...]:

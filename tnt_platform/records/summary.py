@@ -10,7 +10,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound
 from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace, publish_checked, unique_keys
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.records.spec import RECORDS, SUMMARY, SUMMARY_PARTITION, RecordsSpec
 from tnt_platform.records.transforms.records import UTC_TIME
 
@@ -38,8 +38,7 @@ def publish_summary(spec: RecordsSpec, workspace: Workspace, run_id: str) -> Pub
     digest = hashlib.sha256(repr(live_files).encode()).hexdigest()
     published = base.partition(SUMMARY_PARTITION) if base else None
     if base is not None and published is not None and published["inputs_digest"] == digest:
-        counts = RowCounts(rows_in=published["rows_in"], published=published["published"])
-        return Published(base.dataset, SUMMARY_PARTITION, base, changed=False, counts=counts)
+        return Published.unchanged(base, SUMMARY_PARTITION)
     rows = records_summary(records.scan()) if records.manifest.rows else pl.DataFrame(schema=dict(COLUMNS))
     change = PartitionChange.of_rows(SUMMARY_PARTITION, rows, inputs_digest=digest)
     return publish_checked(

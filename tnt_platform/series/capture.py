@@ -17,7 +17,6 @@ import polars as pl
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import append_capture, newest_capture
 from tnt_platform.lake.publishing import Published, Workspace
-from tnt_platform.lake.versions import RowCounts
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.spec import CAPTURE, SeriesSource, SeriesSpec
 from tnt_platform.services.download import Downloader
@@ -74,9 +73,8 @@ def publish_capture(
     )
     digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
     if base is not None and newest is not None and digest in (None, newest["sha256"]):
-        counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
         month = f"{newest['captured_at']:%Y-%m}"
-        return Published(base.dataset, month, base, changed=False, counts=counts, facts=_facts(newest))
+        return Published.unchanged(base, month, whole=True, facts=_facts(newest))
     assert found.body is not None, "without a capture, nothing can be unchanged"
     assert digest is not None, "it is the digest of the body"
     row = _store(spec, workspace, found, found.body, digest, now)

@@ -48,7 +48,6 @@ REJECTED_CELLS = {
     "place": pl.String(),
     "period": pl.Date(),
 }
-_COUNTS = ("rows_in", "published", "quarantined", "deduplicated", "filtered")
 _ROWS_SHOWN = 20
 
 
@@ -98,8 +97,7 @@ def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Publi
     base = workspace.store.current(spec.dataset(SERIES))
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
-        counts = RowCounts(**{name: published[name] for name in _COUNTS})
-        return Published(base.dataset, NEWEST, base, changed=False, counts=counts)
+        return Published.unchanged(base, NEWEST)
     read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),

@@ -114,9 +114,7 @@ def _reason_to_skip(
 
 
 def _unchanged(base: Snapshot, reason: str) -> Published:
-    counts = RowCounts(rows_in=base.manifest.rows, published=base.manifest.rows)
-    facts = {"nothing_to_do": reason}
-    return Published(base.dataset, SOURCE, base, changed=False, counts=counts, facts=facts)
+    return Published.unchanged(base, SOURCE, whole=True, facts={"nothing_to_do": reason})
 
 
 def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChange:

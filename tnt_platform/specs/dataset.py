@@ -163,6 +163,26 @@ class DatasetSpec(Spec):
         Field(gt=0, description="Without a publish for so long, the freshness policy fails."),
         Unit("hours"),
     ] = None
+    max_rejected_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A publish is blocked if a larger share of the rows read is rejected; of fewer than 20 rows, "
+            "if all are. `--accept-rejected` publishes the rest once.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.2
+    max_removed_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A publish is blocked if a larger share of the published rows would go; of fewer than 20 "
+            "rows, if all would. `--accept-vanished` lets them go once.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.5
     _folder: Path | None = PrivateAttr(default=None)
 
     def placed_in(self, folder: Path) -> Self:

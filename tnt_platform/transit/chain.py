@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.services.http import HttpClient
 from tnt_platform.settings import Settings
@@ -33,6 +34,7 @@ class Chain(AbstractContextManager["Chain"]):
     isolate: bool = False
     force: bool = False
     ask_again: AskAgain = "none"
+    overrides: Overrides = NO_OVERRIDES
     progress: Callable[[str], None] = lambda message: None
 
     def __exit__(self, *_: object) -> None:
@@ -44,7 +46,13 @@ class Chain(AbstractContextManager["Chain"]):
         publishers: dict[str, Callable[[], Published]] = {
             FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
             SHIPMENTS: lambda: publish_shipments(
-                self.spec, date, self.workspace, self.run_id, isolate=self.isolate, force=self.force
+                self.spec,
+                date,
+                self.workspace,
+                self.run_id,
+                isolate=self.isolate,
+                force=self.force,
+                overrides=self.overrides,
             ),
             ENRICHED: lambda: self._enrichment(date).publish(),
             RESULTS: lambda: publish_results(self.spec, date, self.workspace, self.settings, self.run_id),

@@ -13,6 +13,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import Reconciliation
 from tnt_platform.discovery.listing import partitions_named_by
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE
 from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
@@ -26,6 +27,7 @@ from tnt_platform.orchestration.dated_sensor import (
     full_reconciliation_schedule,
 )
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
@@ -34,12 +36,18 @@ from tnt_platform.transit.chain import Chain
 from tnt_platform.transit.files import undated_homes
 from tnt_platform.transit.plots import summary_plot
 from tnt_platform.transit.reconcile import survey
-from tnt_platform.transit.shipments import crashed_files
+from tnt_platform.transit.shipments import NEW_CONTENT_ACCEPTED, crashed_files
 from tnt_platform.transit.spec import ENRICHED, FILES, RESULTS, SHIPMENTS, SUMMARY, TransitSpec
 
 BLOCKING_CHECKS: Mapping[str, tuple[str, ...]] = {
     FILES: ("rows_conserved", "unique_keys"),
-    SHIPMENTS: ("rows_conserved", "unique_keys", "expected_transit_days_in_range"),
+    SHIPMENTS: (
+        "rows_conserved",
+        "unique_keys",
+        REJECTED_SHARE,
+        REMOVED_SHARE,
+        "expected_transit_days_in_range",
+    ),
     ENRICHED: ("rows_conserved", "unique_keys", "actual_transit_days_in_range", "answer_coverage"),
     RESULTS: ("rows_conserved", "unique_keys", "lag_days_in_range"),
     SUMMARY: ("rows_conserved", "unique_keys", "summary_adds_up"),
@@ -56,6 +64,9 @@ CHECK_DESCRIPTIONS: Mapping[str, str] = {
     "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
     "unique_keys": "No two rows of a date share the key.",
     "answer_coverage": "The API answered at least `min_coverage` of the cases; after an outage a date is not finished.",
+    **GUARD_RAIL_DESCRIPTIONS,
+    NEW_CONTENT_ACCEPTED: "No file was overwritten by content that is rejected whole; the rows of its accepted content "
+    "stay published.",
     "summary_adds_up": "Each grouping counts every result exactly once.",
 }
 IN_RANGE = "No value is missing or outside the bounds that make sense."
@@ -140,7 +151,7 @@ class TransitDataset(DatasetComponent[TransitSpec]):
         )
 
 
-class TransitRun(dg.Config):
+class TransitRun(OverrideConfig):
     """Options of one run; the defaults are right for the sensor and for backfills."""
 
     isolate: bool = False
@@ -194,13 +205,14 @@ def _materialize_dates(
         isolate=config.isolate,
         force=config.force,
         ask_again=config.ask_again,
+        overrides=config.overrides,
         progress=context.log.info,
     )
     with chain:
         for number, date in enumerate(dates, start=1):
             context.log.info(f"{spec.name} {date} ({number} of {len(dates)})")
             _materialize_date(run, chain, selected, date, crashed)
-    yield from run.results()
+    yield from run.results(not_warnings=frozenset({NEW_CONTENT_ACCEPTED}))
     yield from _crash_results(context, spec, crashed)
     run.raise_failures()
 
@@ -265,11 +277,10 @@ def transit_checks(spec: TransitSpec) -> StepChecks:
     """The blocking checks of each step; without an API there are no expected days to check."""
     blocking = {step: BLOCKING_CHECKS[step] for step in spec.steps}
     if spec.rate_api is None:
-        blocking[SHIPMENTS] = blocking[SHIPMENTS][:2]
-    descriptions = {
-        name: CHECK_DESCRIPTIONS.get(name, IN_RANGE) for names in blocking.values() for name in names
-    }
-    return StepChecks(blocking, dict.fromkeys(blocking, ()), descriptions)
+        blocking[SHIPMENTS] = blocking[SHIPMENTS][:-1]
+    warning = {step: (NEW_CONTENT_ACCEPTED,) if step == SHIPMENTS else () for step in blocking}
+    names = (name for checks in (*blocking.values(), *warning.values()) for name in checks)
+    return StepChecks(blocking, warning, {name: CHECK_DESCRIPTIONS.get(name, IN_RANGE) for name in names})
 
 
 def _crash_check(spec: TransitSpec) -> dg.AssetCheckSpec:
@@ -330,7 +341,7 @@ def _named_dates(
     root = f"{workspace.raw.url.rstrip('/')}/"
     urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
     keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
-    return partitions_named_by(keys, spec.source, homes).partitions
+    return partitions_named_by(keys, spec.source, homes)
 
 
 def _acknowledge(

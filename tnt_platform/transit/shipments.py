@@ -14,7 +14,11 @@ from pathlib import Path
 import polars as pl
 
 from tnt_platform.discovery.comparison import FilePlan, plan_files
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides, top_reasons
 from tnt_platform.lake.publishing import (
+    PREVIEW_ROWS,
+    Check,
+    CheckOutcome,
     Published,
     Workspace,
     publish_checked,
@@ -22,8 +26,9 @@ from tnt_platform.lake.publishing import (
     values_in_range,
 )
 from tnt_platform.lake.snapshot import Snapshot
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange
 from tnt_platform.transit.batch import shipments_schema
+from tnt_platform.transit.copies import CONTENT_REJECTED, Copies, counts_of
 from tnt_platform.transit.files import as_compared
 from tnt_platform.transit.parsing import (
     READER_CRASHED,
@@ -36,6 +41,7 @@ from tnt_platform.transit.transforms.cases import QUARANTINE_SCHEMA, rejected_fi
 
 KEY = ("file_key", "line_no")
 OVERWRITE_REJECTED = "overwrite_rejected"
+NEW_CONTENT_ACCEPTED = "new_content_accepted"
 # Appending leaves the parts of earlier runs as they are; with more parts than this, one rewrite costs less than
 # reading them all.
 MAX_PARTS = 100
@@ -54,6 +60,8 @@ LEDGER_SCHEMA: dict[str, pl.DataType] = {
     "rows_deduplicated": pl.Int64(),
     "encoding": pl.String(),
     "recipe": pl.String(),
+    # Of a file whose present content is rejected: the etag of the content whose rows are published.
+    "accepted_etag": pl.String(),
 }
 
 
@@ -62,13 +70,13 @@ class ReadPlan:
     """What a run does with a date's files.
 
     `to_read` are listing rows, `unread` ledger rows. `forget` are keys whose earlier rows leave the partition;
-    `rejected` are keys whose new content is rejected, so that their earlier rows stay.
+    `rejected` are quarantine rows of files whose new content is rejected, so that their earlier rows stay.
     """
 
     to_read: pl.DataFrame
     unread: pl.DataFrame
     forget: list[str]
-    rejected: list[str]
+    rejected: pl.DataFrame
 
 
 def publish_shipments(
@@ -79,9 +87,11 @@ def publish_shipments(
     *,
     isolate: bool = False,
     force: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Published:
     """Read the date's new and changed files and publish the partition.
 
+    A file whose new content is rejected whole does not take the place of its accepted content.
     Columns: file_key, line_no, the fields of the key pattern, the YAML's columns. Key: file_key, line_no.
     """
     files = workspace.store.current(spec.dataset(FILES))
@@ -90,15 +100,24 @@ def publish_shipments(
     listing = files.scan([date]).collect()
     ledger = _ledger(base, date)
     copies = Copies.read(spec, base, date)
-    plan = _with_orphans(copies, listing, plan_reading(spec, listing, ledger, force=force))
+    plan = plan_reading(spec, listing, ledger, force=force, refused_again=overrides.accept_rejected)
+    plan = _with_orphans(copies, listing, plan)
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=workspace.scratch))
     try:
         known = copies.published(plan.unread)
         parsed = _parsed(spec, workspace, plan.to_read, known, scratch, isolate=isolate)
+        if not overrides.accept_rejected:
+            plan, parsed = keep_accepted_content(spec, plan, parsed, ledger, scratch)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, plan, parsed, scratch, upstream["inputs_digest"])
-        checks = [rows_in_file_order(date)]
+        rails = GuardRails.of(spec, overrides, date=date)
+        checks: list[Check | CheckOutcome] = [
+            rows_in_file_order(date),
+            _rejected_share(rails, change, parsed),
+            rails.removed(base, date, withdrawn=_withdrawn_rows(plan, ledger)),
+            _new_content_accepted(change.inputs),
+        ]
         if "expected_transit_days" in shipments_schema(spec):
             checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
         return publish_checked(
@@ -110,6 +129,7 @@ def publish_shipments(
             checks=checks,
             run_id=run_id,
             also=copies.released(change.inputs),
+            about=overrides.about,
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -146,8 +166,18 @@ def _ledger(base: Snapshot | None, date: str) -> pl.DataFrame:
     return pl.concat([empty, base.inputs(date)], how="diagonal_relaxed").select(list(LEDGER_SCHEMA))
 
 
-def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame, *, force: bool) -> ReadPlan:
-    """Compare the published listing with the ledger: what to read, what stays, what goes."""
+def plan_reading(
+    spec: TransitSpec,
+    listing: pl.DataFrame,
+    ledger: pl.DataFrame,
+    *,
+    force: bool,
+    refused_again: bool = False,
+) -> ReadPlan:
+    """Compare the published listing with the ledger: what to read, what stays, what goes.
+
+    With `refused_again`, content that was rejected whole is read once more.
+    """
     present = listing.filter(pl.col("status") == "present").rename({"file_key": "key"})
     found: FilePlan = plan_files(
         as_compared(spec, present),
@@ -159,6 +189,8 @@ def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame,
     # The new content of a rejected name counts only once the YAML says `latest`.
     was_rejected = pl.col("status") == "rejected"
     stale = pl.lit(value=True) if force else pl.col("recipe").ne_missing(spec.parse_recipe)
+    if refused_again:
+        stale |= pl.col("status") == CONTENT_REJECTED
     wanted = (stale & ~was_rejected) if reject else (stale | was_rejected)
     # A file that was deleted can't be read again, whatever changed in the YAML.
     reread = ledger.filter(wanted).join(found.unchanged, on="key", how="semi")
@@ -171,9 +203,9 @@ def plan_reading(spec: TransitSpec, listing: pl.DataFrame, ledger: pl.DataFrame,
     removed = found.vanished if spec.source.on_delete == "remove" else found.vanished.clear()
     forget = pl.concat([to_read.select("key"), removed.select("key")])
     untouched = ledger.join(pl.concat([forget, rejected.select("key")]), on="key", how="anti")
-    unread = pl.concat([_marked_kept(untouched, present), _ledger_of_rejected(ledger, rejected)])
+    unread = pl.concat([_marked_kept(untouched, present), _ledger_of_rejected(ledger, rejected, "rejected")])
     forgotten = forget.join(ledger, on="key", how="semi")["key"].to_list()
-    return ReadPlan(to_read.sort("key"), unread, forgotten, rejected["key"].to_list())
+    return ReadPlan(to_read.sort("key"), unread, forgotten, _overwrites_rejected(rejected["key"].to_list()))
 
 
 def _with_orphans(copies: Copies, listing: pl.DataFrame, plan: ReadPlan) -> ReadPlan:
@@ -196,16 +228,21 @@ def _marked_kept(unread: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _ledger_of_rejected(ledger: pl.DataFrame, overwritten: pl.DataFrame) -> pl.DataFrame:
+def _ledger_of_rejected(ledger: pl.DataFrame, overwritten: pl.DataFrame, status: str) -> pl.DataFrame:
     """Keep the earlier content, with its time; the rejected one is one more row in, quarantined at line 0."""
-    first_time = (pl.col("status") != "rejected").cast(pl.Int64)
+    was_accepted = ~pl.col("status").is_in(["rejected", CONTENT_REJECTED])
+    first_time = was_accepted.cast(pl.Int64)
     return (
-        ledger.drop("etag", "size_bytes")
-        .join(overwritten.select("key", "etag", "size_bytes"), on="key", how="inner")
+        ledger.join(
+            overwritten.select("key", new_etag="etag", new_size_bytes="size_bytes"), on="key", how="inner"
+        )
         .with_columns(
+            accepted_etag=pl.when(was_accepted).then("etag").otherwise("accepted_etag"),
             rows_in=pl.col("rows_in") + first_time,
             rows_quarantined=pl.col("rows_quarantined") + first_time,
-            status=pl.lit("rejected"),
+            status=pl.lit(status),
+            etag="new_etag",
+            size_bytes="new_size_bytes",
         )
         .select(ledger.columns)
     )
@@ -217,6 +254,77 @@ def _overwrites_rejected(keys: Sequence[str]) -> pl.DataFrame:
         "upload it under a new name"
     )
     return rejected_files(keys, OVERWRITE_REJECTED, reason)
+
+
+def keep_accepted_content(
+    spec: TransitSpec, plan: ReadPlan, parsed: ParsedFiles, ledger: pl.DataFrame, scratch: Path
+) -> tuple[ReadPlan, ParsedFiles]:
+    """Keep the rows of each file whose new content is rejected whole, and reject that content as one row.
+
+    A web page, an export of another system or a changed spelling would otherwise empty what was published. The ledger
+    holds the new etag, so that the sensor does not ask again, and that of the accepted content.
+    """
+    nothing_read = (pl.col("rows_out") == 0) & (pl.col("rows_quarantined") > 0)
+    gave_rows = ledger.filter(pl.col("rows_out") > 0)
+    refused = parsed.files.filter(nothing_read).join(
+        gave_rows, left_on="file_key", right_on="key", how="semi"
+    )
+    if refused.is_empty():
+        return plan, parsed
+    keys = refused["file_key"].to_list()
+    is_refused = pl.col("file_key").is_in(keys)
+    quarantine = pl.concat([pl.read_parquet(path) for path in parsed.quarantine])
+    path = scratch / "quarantine-read.parquet"
+    quarantine.filter(~is_refused).write_parquet(path)
+    overwritten = plan.to_read.filter(pl.col("key").is_in(keys))
+    kept = _ledger_of_rejected(ledger, overwritten, CONTENT_REJECTED)
+    kept = kept.with_columns(recipe=pl.lit(spec.parse_recipe))
+    plan = replace(
+        plan,
+        to_read=plan.to_read.filter(~pl.col("key").is_in(keys)),
+        unread=pl.concat([plan.unread.filter(~pl.col("key").is_in(keys)), kept.select(plan.unread.columns)]),
+        forget=[key for key in plan.forget if key not in keys],
+        rejected=pl.concat([plan.rejected, _contents_rejected(quarantine.filter(is_refused), refused)]),
+    )
+    return plan, replace(parsed, quarantine=[path], files=parsed.files.filter(~is_refused))
+
+
+def _contents_rejected(quarantine: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+    by_file = quarantine.partition_by("file_key", as_dict=True)
+    rows = refused.sort("file_key").select("file_key", "rows_quarantined")
+    reasons = [
+        f"none of the {rows_in:,} rows of the new content can be published: {top_reasons(by_file[(key,)])}; the rows "
+        "of the accepted content stay. Deliver the file again, or publish this content with --accept-rejected"
+        for key, rows_in in rows.iter_rows()
+    ]
+    return rejected_files(rows["file_key"].to_list(), CONTENT_REJECTED, reasons)
+
+
+def _new_content_accepted(ledger: pl.DataFrame) -> CheckOutcome:
+    refused = ledger.filter(status=CONTENT_REJECTED)
+    found = (
+        f"the new content of {refused.height} files is rejected whole, so the rows of their accepted content stay"
+        if refused.height
+        else "no file was overwritten by content that is rejected whole"
+    )
+    sample = refused.select("key", "etag", "accepted_etag", "rows_out").head(PREVIEW_ROWS)
+    return CheckOutcome(NEW_CONTENT_ACCEPTED, refused.is_empty(), found, sample, blocking=False)
+
+
+def _withdrawn_rows(plan: ReadPlan, ledger: pl.DataFrame) -> int:
+    """Count the rows of files that were deleted under `on_delete: remove`."""
+    gone = ledger.filter(pl.col("key").is_in(plan.forget)).join(plan.to_read, on="key", how="anti")
+    return int(gone["rows_out"].sum())
+
+
+def _rejected_share(rails: GuardRails, change: PartitionChange, parsed: ParsedFiles) -> CheckOutcome:
+    """Check the share of the date's rows that are rejected, provided that rows read now are among them."""
+    counts = change.counts
+    if not parsed.files["rows_quarantined"].sum():
+        return rails.rejected(counts.rows_in, 0)
+    rejected = pl.concat([pl.scan_parquet(path) for path in parsed.quarantine]).collect()
+    rows_read = counts.rows_in - counts.filtered - counts.deduplicated
+    return rails.rejected(rows_read, counts.quarantined, top_reasons(rejected))
 
 
 def _partition_change(
@@ -231,7 +339,6 @@ def _partition_change(
     parts, keep = _carried_rows(date, base, plan, scratch)
     unread = plan.unread.select(list(LEDGER_SCHEMA))
     ledger = pl.concat([unread, _ledger_of(spec, plan, parsed)]).sort("key")
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
     data: Sequence[Path] | pl.DataFrame = [*parts, *parsed.data]
     if not data and not keep:
         data = pl.DataFrame(schema=shipments_schema(spec))
@@ -241,13 +348,7 @@ def _partition_change(
         keep=keep,
         inputs=ledger,
         quarantine=_quarantine_parts(date, base, plan, parsed, scratch),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
+        counts=counts_of(ledger),
         inputs_digest=inputs_digest,
     )
 
@@ -271,7 +372,7 @@ def _ledger_of(spec: TransitSpec, plan: ReadPlan, parsed: ParsedFiles) -> pl.Dat
     read = (
         plan.to_read.drop("status")
         .join(parsed.files, left_on="key", right_on="file_key", how="inner")
-        .with_columns(recipe=pl.lit(spec.parse_recipe))
+        .with_columns(recipe=pl.lit(spec.parse_recipe), accepted_etag=pl.lit(None, pl.String))
         .select(list(LEDGER_SCHEMA))
     )
     assert read.height == plan.to_read.height, "every file that was to be read is accounted for"
@@ -282,11 +383,11 @@ def _quarantine_parts(
     date: str, base: Snapshot | None, plan: ReadPlan, parsed: ParsedFiles, scratch: Path
 ) -> list[Path]:
     parts = list(parsed.quarantine)
-    others = _overwrites_rejected(plan.rejected)
+    others = plan.rejected
     if base is not None:
         read_again = pl.col("file_key").is_in(plan.forget)
-        rejected_again = pl.col("file_key").is_in(plan.rejected) & (
-            pl.col("reason_code") == OVERWRITE_REJECTED
+        rejected_again = pl.col("file_key").is_in(others["file_key"].to_list()) & (
+            pl.col("reason_code").is_in([OVERWRITE_REJECTED, CONTENT_REJECTED])
         )
         earlier = base.quarantine([date]).filter(~read_again & ~rejected_again)
         others = pl.concat([earlier.select(list(QUARANTINE_SCHEMA)), others])
@@ -301,70 +402,3 @@ def crashed_files(published: Published) -> list[str]:
     """Return the date's files that are quarantined whole because reading them alone crashed the reader."""
     quarantine = published.snapshot.quarantine([published.partition])
     return quarantine.filter(pl.col("reason_code") == READER_CRASHED)["file_key"].to_list()
-
-
-@dataclass(frozen=True)
-class Copies:
-    """The same export dropped twice (`same_file_again: skip`): whose rows are published, and which copy takes over.
-
-    `others` are the ledgers of the dataset's other dates; None where every file counts on its own.
-    """
-
-    base: Snapshot | None
-    others: pl.DataFrame | None
-
-    @classmethod
-    def read(cls, spec: TransitSpec, base: Snapshot | None, date: str) -> Copies:
-        """Read the ledgers, if the dataset skips copies."""
-        if base is None or spec.source.same_file_again == "read":
-            return cls(base, None)
-        return cls(base, base.all_inputs().filter(pl.col("partition") != date))
-
-    def published(self, ledger: pl.DataFrame) -> frozenset[str]:
-        """Return the hashes of files whose rows are published, on other dates or, by `ledger`, on this one."""
-        if self.others is None:
-            return frozenset()
-        # The copy of a file without a good row is rejected for the same reason, not counted as a duplicate.
-        gave_rows = pl.col("status").is_in(["accepted", "kept"]) & (pl.col("rows_out") > 0)
-        every = pl.concat([self.others, ledger], how="diagonal_relaxed")
-        return frozenset(every.filter(gave_rows)["sha256"].to_list())
-
-    def orphaned(self, ledger: pl.DataFrame) -> list[str]:
-        """Return the keys of this date's copies whose original is not published any more."""
-        return _orphans(ledger, self.published(ledger))["key"].to_list()
-
-    def released(self, ledger: pl.DataFrame) -> list[PartitionChange]:
-        """Return changes of other dates that forget copies whose original is gone with `ledger`.
-
-        They are published together with the change of this date; the next tick finds the copies as new files.
-        """
-        if self.base is None or self.others is None:
-            return []
-        orphans = _orphans(self.others, self.published(ledger))
-        by_date = orphans.group_by("partition", maintain_order=True)
-        return [_without(self.base, str(name), rows["key"].to_list()) for (name,), rows in by_date]
-
-
-def _orphans(ledger: pl.DataFrame, published: frozenset[str]) -> pl.DataFrame:
-    return ledger.filter((pl.col("status") == "duplicate") & ~pl.col("sha256").is_in(list(published)))
-
-
-def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange:
-    ledger = base.inputs(partition).filter(~pl.col("key").is_in(keys))
-    live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
-    sums = ledger.select(pl.col("^rows_.*$").sum()).row(0, named=True)
-    return PartitionChange(
-        partition=partition,
-        data=[] if live else base.scan([partition]).collect(),
-        keep=live,
-        inputs=ledger,
-        quarantine=base.quarantine([partition]).drop("partition"),
-        counts=RowCounts(
-            rows_in=sums["rows_in"],
-            published=sums["rows_out"],
-            quarantined=sums["rows_quarantined"],
-            deduplicated=sums["rows_deduplicated"],
-            filtered=sums["rows_filtered"],
-        ),
-        inputs_digest="",
-    )

@@ -458,12 +458,9 @@ def test_events_name_the_partitions_to_list_first() -> None:
         ],
         source(),
     )
-    assert found.partitions == ["2026-11-18", "2026-11-20"]
-    assert found.undated == []
-    assert found.foreign == ["raw/2026-02-31/E.txt", "datasets/x/index/current_version.txt"]
+    assert found == ["2026-11-18", "2026-11-20"]
 
 
 def test_an_undated_key_of_an_event_names_the_partition_it_was_published_in() -> None:
     found = partitions_named_by(["raw/A.txt", "raw/new.txt"], source(OPTIONAL), {"raw/A.txt": "2026-11-02"})
-    assert found.partitions == ["2026-11-02"]
-    assert found.undated == ["raw/new.txt"]
+    assert found == ["2026-11-02"]

@@ -72,8 +72,8 @@ class ReportScene:
         while work := survey_reports(self.spec, self.workspace).differences:
             assert len(done) < 100, "the dates never come to rest"
             for one in work:
-                self.run(one.date)
-                done.append(one.date)
+                self.run(one.partition)
+                done.append(one.partition)
         return done
 
     def report(self, day: str = DAY) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import polars as pl
 
 from tnt_platform.discovery.comparison import Reconciliation
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.settings import Settings
@@ -21,6 +22,8 @@ from tnt_platform.transit.reconcile import survey
 from tnt_platform.transit.spec import TransitSpec
 
 REST_TICKS = 4
+# For tests of something else than the guard rails.
+ALL_ACCEPTED = Overrides(accept_rejected=True, accept_vanished=True)
 DAY = "2026-01-12"
 
 # Files whose expected and actual dates are both columns, as `deliveries`, but small.
@@ -95,6 +98,7 @@ class Scene:
     raw: Objects
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    overrides: Overrides = NO_OVERRIDES
 
     def __post_init__(self) -> None:
         scratch = self.home / "scratch"
@@ -117,7 +121,7 @@ class Scene:
         return self
 
     def chain(self, **options: Any) -> Chain:
-        return Chain(self.spec, self.workspace, self.settings, **options)
+        return Chain(self.spec, self.workspace, self.settings, **{"overrides": self.overrides, **options})
 
     def run(
         self, date: str = DAY, *, steps: Sequence[str] | None = None, **options: Any

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import CheckFailed, InvalidInput, NotFound
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.sandbox.faults import Faults
 from tnt_platform.sandbox.reference import reference_csv, shipper
 from tnt_platform.sandbox.running import RunningRateApi, running_rate_api
@@ -139,7 +140,7 @@ def dropped(tmp_path_factory: pytest.TempPathFactory, api: RunningRateApi) -> Sc
     made = scene(tmp_path_factory.mktemp("dropped"), transit(), api)
     for name, file in FILES.items():
         put(made, f"{DAY}/{name}", file.data)
-    made.run(steps=["shipper_files", "shipments"])
+    made.run(steps=["shipper_files", "shipments"], overrides=Overrides(accept_rejected=True))
     return made
 
 
@@ -502,16 +503,15 @@ def test_a_dataset_whose_requests_need_no_reference_has_none(
     assert made.rows()["success"].to_list() == [True] * 3
 
 
-def test_every_row_rejected_is_a_published_empty_date_and_not_a_failure(
+def test_a_date_of_which_every_row_is_rejected_is_blocked_and_nothing_is_asked(
     tmp_path: Path, well_api: RunningRateApi
 ) -> None:
     made = scene(tmp_path, transit(), well_api)
     put(made, key_of(0), "rubbish\n")
-    made.tick()
-    assert made.rows().is_empty()
+    with pytest.raises(CheckFailed):
+        made.tick()
+    assert made.versions()["shipments"] is None
     assert well_api.stats()["requests"] == 0
-    made.check_conservation()
-    made.check_at_rest()
 
 
 def test_a_bucket_that_loses_a_file_between_listing_and_reading_fails_the_date_alone(

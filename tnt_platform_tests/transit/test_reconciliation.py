@@ -21,7 +21,7 @@ from tnt_platform.storage.objects import Objects
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
-from tnt_platform_tests.transit.scenes import Crash, Scene, parcels
+from tnt_platform_tests.transit.scenes import ALL_ACCEPTED, Crash, Scene, parcels
 
 DATES = ("2026-01-08", "2026-01-09", "2026-01-10")
 SENDERS = ("anna", "bert")
@@ -200,7 +200,9 @@ def begin(server: S3Server, home: Path, on_overwrite: str, on_delete: str) -> St
     for key in list(server.bucket.objects):
         server.bucket.delete(key)
     spec = parcels(home, source={"on_overwrite": on_overwrite, "on_delete": on_delete})
-    return Story(server, Scene(spec, Objects.open("s3://raw", options=server.options), home))
+    return Story(
+        server, Scene(spec, Objects.open("s3://raw", options=server.options), home, overrides=ALL_ACCEPTED)
+    )
 
 
 def live(server: S3Server, deeds: list[tuple[object, ...]], on_overwrite: str, on_delete: str) -> None:
@@ -344,7 +346,7 @@ def test_a_run_that_lost_the_race_for_its_date_starts_again_from_what_the_winner
     server: S3Server, tmp_path: Path
 ) -> None:
     story = begin(server, tmp_path, "latest", "keep")
-    rival = Scene(story.scene.spec, story.scene.raw, tmp_path)
+    rival = Scene(story.scene.spec, story.scene.raw, tmp_path, overrides=ALL_ACCEPTED)
     story.put("2026-01-08", "anna", 0, 1)
     overtaken: list[str] = []
 

@@ -23,7 +23,7 @@ from tnt_platform.storage.objects import Objects
 from tnt_platform_tests.rounds import rounds
 from tnt_platform_tests.s3_server import S3Server
 from tnt_platform_tests.transit.quotes import NOON, REFERENCE, SHIPPERS, key_of, promises, transit
-from tnt_platform_tests.transit.scenes import Crash, Scene
+from tnt_platform_tests.transit.scenes import ALL_ACCEPTED, Crash, Scene
 from tnt_platform_tests.transit.test_reconciliation import stories
 
 
@@ -115,7 +115,13 @@ def live(places: tuple[S3Server, RunningRateApi], deeds: list[tuple[object, ...]
     home = Path(tempfile.mkdtemp(prefix="story-"))
     environment = {"TNT_RATE_API_URL": api.url, "TNT_RATE_API_CLIENT": "t", "TNT_RATE_API_TOKEN": "secret"}
     try:
-        scene = Scene(transit(), Objects.open("s3://raw", options=server.options), home, environment)
+        scene = Scene(
+            transit(),
+            Objects.open("s3://raw", options=server.options),
+            home,
+            environment,
+            overrides=ALL_ACCEPTED,
+        )
         server.put(REFERENCE, reference_csv(range(SHIPPERS), 0))
         story = Story(server, api, scene)
         for name, *arguments in deeds:

@@ -1,0 +1,24 @@
+"""The guard rails of a publish as Dagster shows them: their checks, and their overrides in the launchpad."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE, Overrides
+
+GUARD_RAIL_DESCRIPTIONS: Mapping[str, str] = {
+    REJECTED_SHARE: "At most `max_rejected_share` of the rows are rejected; `accept_rejected` publishes the rest once.",
+    REMOVED_SHARE: "At most `max_removed_share` of the published rows go; `accept_vanished` lets them go once.",
+}
+
+
+class OverrideConfig(dg.Config):
+    """What a person who has looked at a blocked publish may decide, for one run; the version records it."""
+
+    accept_rejected: bool = False
+    accept_vanished: bool = False
+
+    @property
+    def overrides(self) -> Overrides:
+        """Return the overrides as the flows take them."""
+        return Overrides(self.accept_rejected, self.accept_vanished)
