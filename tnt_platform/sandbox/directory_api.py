@@ -1,7 +1,7 @@
-"""A stand-in for a mall's directory API: the records it is given in pages over real HTTP, with faults on demand.
+"""Emulate the directory API of a mall over HTTP: given records in pages, with faults on demand.
 
-`GET /directory?page=N&limit=100` with the header X-Apig-AppCode gives {totalRecord, page, limit, totalPages, data}.
-A page beyond the last is empty. Page 1 begins a reading: faults that belong to a reading count by it.
+`GET /directory?page=N&limit=100` with the header X-Apig-AppCode returns {totalRecord, page, limit, totalPages, data}.
+A page beyond the last is empty. Page 1 starts a pass over all pages, by which some faults are counted.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from tnt_platform.errors import ConfigError, Unavailable
+from tnt_platform.errors import ConfigError
+from tnt_platform.sandbox.emulator import app_runner, running_emulator
 
 Record = Mapping[str, object]
 
@@ -28,14 +28,14 @@ LARGEST_LIMIT = 1_000
 KINDS = (
     "server_error",  # 500
     "throttle",  # 429, with Retry-After if retry_after_s is set
-    "unauthorized",  # 401, though the credentials are right
+    "unauthorized",  # 401, despite correct credentials
     "not_found",  # 404
-    "slow",  # a right answer after slow_s
-    "invalid_json",  # half of the answer
+    "slow",  # a correct response after slow_s
+    "invalid_json",  # half of the response
     "html",  # 200, but a web page
-    "huge",  # a right answer with blanks up to huge_bytes
-    "other_page",  # what page 1 would give
-    "other_limit",  # half as many records as were asked for
+    "huge",  # a correct response, padded to huge_bytes
+    "other_page",  # the records of page 1
+    "other_limit",  # half as many records as requested
 )
 REPEATS = ("same", "changed")
 SHIFTS = ("insert", "remove")
@@ -44,13 +44,13 @@ WEB_PAGE = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>B
 
 @dataclass
 class DirectoryFaults:
-    """What goes wrong from now on; may be changed while the API runs.
+    """The current faults, which may be changed while the API runs.
 
-    `kind` (of KINDS) spoils page `page` (None: every page), the `first` times it is asked for (None: always).
-    `total_pages_off` and `total_records_off` are added to the true totals. `repeat`: the first record stands at the
-    end once more, with the same content or with a changed one. `shift`: in each of the first `shift_readings`
-    readings a record is inserted before or removed from the directory as soon as page `shift_after` was given; with
-    `stale_totals` the totals stay those of the reading's page 1.
+    `kind` (of KINDS) affects page `page` (None: every page), the `first` times it is requested (None: always).
+    `total_pages_off` and `total_records_off` are added to the true totals. `repeat`: the first record is repeated at
+    the end, with the same or changed content. `shift`: in each of the first `shift_readings` passes, a record is
+    inserted at the front of the directory or removed from it once page `shift_after` was returned; with
+    `stale_totals` the totals stay those of page 1.
     """
 
     kind: str | None = None
@@ -75,7 +75,7 @@ class DirectoryFaults:
 
 
 class DirectoryApi:
-    """The `records` served, and what was asked for: `answers` counts (page, status)."""
+    """The `records` served, and the responses so far: `answers` counts (page, status)."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class DirectoryApi:
         self.serve(records)
 
     def serve(self, records: Sequence[Record]) -> None:
-        """Serve these records from now on, and forget what was asked."""
+        """Serve these records from now on, and reset the counts."""
         self.records = list(records)
         self.answers: Counter[tuple[int, int]] = Counter()
         self._asked: Counter[int] = Counter()
@@ -101,15 +101,15 @@ class DirectoryApi:
         self._first_total = len(self.records)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one request."""
+        """Respond to one request."""
         try:
             page, limit = int(request.query["page"]), int(request.query.get("limit", "100"))
         except (KeyError, ValueError):
             return self._counted(0, _json({"error": "page and limit must be whole numbers"}, 400))
         if page < 1 or not 1 <= limit <= LARGEST_LIMIT:
             return self._counted(page, _json({"error": f"page from 1, limit from 1 to {LARGEST_LIMIT}"}, 400))
-        if not self._may_ask(request):
-            return self._counted(page, _json({"error": f"{APP_CODE_HEADER} or a cookie is not right"}, 401))
+        if not self._is_authorized(request):
+            return self._counted(page, _json({"error": f"{APP_CODE_HEADER} or a cookie is wrong"}, 401))
         self._asked[page] += 1
         faults = self.faults
         is_spoiled = faults.page in (None, page) and not (faults.first and self._asked[page] > faults.first)
@@ -175,7 +175,7 @@ class DirectoryApi:
             del self.records[0]
         self._has_shifted = True
 
-    def _may_ask(self, request: web.Request) -> bool:
+    def _is_authorized(self, request: web.Request) -> bool:
         return request.headers.get(APP_CODE_HEADER) == self._app_code and all(
             request.cookies.get(name) == value for name, value in self._cookies.items()
         )
@@ -187,45 +187,19 @@ class DirectoryApi:
 
 @dataclass
 class RunningDirectory:
-    """A started API; `url` is that of the directory, without a query."""
+    """A running API; `url` is that of the directory, without a query."""
 
     url: str
     api: DirectoryApi = field(repr=False)
 
 
-def directory_app(api: DirectoryApi) -> web.Application:
-    """The application that answers for `api`."""
-    app = web.Application()
-    app.router.add_get(PATH, api.handle)
-    return app
-
-
 @contextlib.contextmanager
 def running_directory(api: DirectoryApi, *, port: int = 0) -> Iterator[RunningDirectory]:
-    """The API in a thread of this process, on a free port unless one is given."""
-    runner = web.AppRunner(directory_app(api), access_log=None, shutdown_timeout=0.5)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="directory", daemon=True)
-    thread.start()
-
-    async def start() -> str:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}"
-
-    try:
-        try:
-            url = asyncio.run_coroutine_threadsafe(start(), loop).result(START_TIMEOUT_S)
-        except OSError as error:
-            raise Unavailable(
-                f"the stand-in for the directory did not start on port {port}: {error}; give another port"
-            ) from error
-        yield RunningDirectory(url, api)
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_TIMEOUT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_TIMEOUT_S)
-        loop.close()
+    """Run the API in a thread of this process, on a free port by default."""
+    app = web.Application()
+    app.router.add_get(PATH, api.handle)
+    with running_emulator(lambda: app_runner(app), "directory API", port) as url:
+        yield RunningDirectory(f"{url}{PATH}", api)
 
 
 def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -1,6 +1,6 @@
-"""A made-up mall directory in English, Thai and some Chinese, with the dirt of real ones; and its next month.
+"""Generate a mall directory in English, Thai and some Chinese, with the flaws of real ones, and its next month.
 
-The same numbers from the random source make the same records.
+The same random source gives the same records.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ PROSE_HOURS: Final = (
     "เปิดตามเวลาห้าง ยกเว้นวันพระ",
 )
 DINING_NAMES: Final = frozenset(name for name, _ in DINING_CATEGORIES)
-# Shares of the directory that change from one month to the next; at least one record of each.
+# Shares of the directory that change within a month; at least one record of each.
 CLOSED, MOVED, RENAMED, RESCHEDULED, OPENED = 0.03, 0.01, 0.01, 0.02, 0.03
 
 
 def directory_records(count: int, random: Random, *, dirt: float = 0.1) -> list[Record]:
-    """`count` records with all FIELDS, the share `dirt` of them spoiled in one of the ways of DIRT."""
+    """Generate `count` records with all FIELDS; the share `dirt` of them has one of the flaws in DIRT."""
     records = []
     kinds = list(DIRT.values())
     for number in range(1, count + 1):
@@ -96,12 +96,12 @@ def directory_records(count: int, random: Random, *, dirt: float = 0.1) -> list[
 
 
 def sample_mall() -> list[Record]:
-    """The mall of the demo and of `tnt dev`: the same 400 records each time."""
+    """Return the mall of the demo and of `tnt dev`: always the same 400 records."""
     return directory_records(400, Random(11))
 
 
 def next_month(records: Sequence[Record], random: Random) -> list[Record]:
-    """The directory a month later: some opened, closed, moved from shop to dining, renamed, changed their hours.
+    """Return the directory a month later: tenants opened, closed, changed kind, name or opening hours.
 
     Only records with both ids and an English name change; `records` stay as they are.
     """
@@ -166,7 +166,7 @@ def _record(number: int, random: Random) -> Record:
         "attribute7": names[2],
     }
     record |= {f"gallery_{at}": f"{site}/{at}.jpg" for at in range(1, random.randint(1, 5))}
-    # The real API has no field for Chinese; where a mall added one, it is called like this.
+    # The real API has no field for Chinese; malls that add one call it this.
     return record | {"shopNameChinese": names[2]} if names[2] else record
 
 
@@ -181,7 +181,7 @@ def _category(categories: Sequence[tuple[str, str]], random: Random) -> Record:
 
 
 def _encode(record: Record, random: Random) -> None:
-    """HTML entities, encoded once to three times."""
+    """Encode HTML entities one to three times."""
     times = random.randint(1, 3)
     for name in ("brandNameEn", "shopNameEnglish", "categoryNameEn", "descriptionEn"):
         text = html.escape(str(record[name])).replace("é", "&eacute;").replace("û", "&#251;")
@@ -191,7 +191,7 @@ def _encode(record: Record, random: Random) -> None:
 
 
 def _escape(record: Record, random: Random) -> None:
-    """Escapes of JSON within the text."""
+    """Put JSON escapes into the text."""
     for name in ("brandNameTh", "shopNameThai", "descriptionTh"):
         record[name] = json.dumps(record[name])[1:-1]
 
@@ -225,7 +225,7 @@ def _lose_names(record: Record, random: Random) -> None:
 
 
 def _count(record: Record, random: Random) -> None:
-    """Numbers where texts belong."""
+    """Put numbers where strings belong."""
     record |= {"unit": random.randint(100, 399), "tel": random.randint(20_000_000, 29_999_999)}
 
 
@@ -246,7 +246,7 @@ def _is_plain(record: Record) -> bool:
 
 
 def _taken(indexes: list[int], count: float) -> list[int]:
-    """At least one of `indexes`, if there is one; they are no longer in it."""
+    """Remove and return some of `indexes`, at least one if there is any."""
     size = max(1, round(count))
     taken, indexes[:] = indexes[:size], indexes[size:]
     return taken

@@ -1,7 +1,7 @@
-"""A stand-in for publishers' sites: the files of a folder over real HTTP, with faults on demand.
+"""Emulate the sites of publishers over HTTP: the files of a folder, with faults on demand.
 
-A file has a strong ETag (of its content) and a Last-Modified; a conditional GET of what is unchanged gets a
-304, what isn't there a 404. `?fault=truncated` spoils one request, `&first=2` only the first two for a path.
+Files have a strong ETag and a Last-Modified date; a conditional GET of an unchanged file returns 304, and a missing
+file 404. `?fault=truncated` adds a fault to one request, `&first=2` only to the first two of a path.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from pathlib import Path
 
 from aiohttp import ETag, web
 
-from tnt_platform.errors import ConfigError, Unavailable
+from tnt_platform.errors import ConfigError
+from tnt_platform.sandbox.emulator import app_runner, running_emulator
 
 START_TIMEOUT_S = 10
 LYING_PAUSE_S = 0.2
@@ -27,8 +27,8 @@ KINDS = (
     "throttle",  # 429, with Retry-After if retry_after_s is set
     "slow",  # half of the file, then nothing for slow_s
     "truncated",  # half of the file, then the connection is closed
-    "html",  # 200, but a page instead of the file
-    "lying_length",  # Content-Length says half, so half arrives and looks whole
+    "html",  # 200 with a web page instead of the file
+    "lying_length",  # Content-Length says half, so half arrives and looks complete
     "endless",  # never stops sending
 )
 PAGE = b"<!DOCTYPE html><html><head><title>Mantenimiento</title></head><body>Volvemos pronto.</body></html>"
@@ -36,9 +36,9 @@ PAGE = b"<!DOCTYPE html><html><head><title>Mantenimiento</title></head><body>Vol
 
 @dataclass
 class DownloadFaults:
-    """What goes wrong from now on: `kind` is one of KINDS, None for nothing.
+    """The current fault: `kind` is one of KINDS, or None for no fault.
 
-    `first`: only so many first requests of each path are spoiled; None: all of them.
+    `first`: affect only this many requests of each path; None: all of them.
     """
 
     kind: str | None = None
@@ -53,57 +53,24 @@ class DownloadFaults:
 
 @dataclass
 class RunningDownloads:
-    """A started server; `url` has no slash at its end. `answers` counts (path, status) since the start."""
+    """A running server; `url` has no trailing slash. `answers` counts (path, status) since the start."""
 
     url: str
     faults: DownloadFaults
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
-def downloads_app(
-    folder: Path, faults: DownloadFaults | None = None, answers: Counter[tuple[str, int]] | None = None
-) -> web.Application:
-    """The application that serves `folder`; `faults` may be changed while it runs, `answers` is counted up."""
-    site = _Site(folder, faults or DownloadFaults(), Counter() if answers is None else answers)
-    app = web.Application()
-    app.router.add_get("/{path:.*}", site.handle)
-    return app
-
-
 @contextlib.contextmanager
 def running_downloads(
     folder: Path, faults: DownloadFaults | None = None, *, port: int = 0
 ) -> Iterator[RunningDownloads]:
-    """The server in a thread of this process, on a free port unless one is given."""
+    """Run the server in a thread of this process, on a free port by default."""
     running = RunningDownloads("", faults or DownloadFaults())
-    runner = web.AppRunner(
-        downloads_app(folder, running.faults, running.answers),
-        access_log=None,
-        shutdown_timeout=0.5,
-        handler_cancellation=True,  # a slow answer ends with its client
-    )
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="downloads", daemon=True)
-    thread.start()
-
-    async def start() -> str:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-    try:
-        try:
-            running.url = asyncio.run_coroutine_threadsafe(start(), loop).result(START_TIMEOUT_S)
-        except OSError as error:
-            raise Unavailable(
-                f"the stand-in for downloads did not start on port {port}: {error}; give another port"
-            ) from error
+    site = _Site(folder, running.faults, running.answers)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", site.handle)
+    with running_emulator(lambda: app_runner(app), "downloads", port) as running.url:
         yield running
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_TIMEOUT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_TIMEOUT_S)
-        loop.close()
 
 
 class _Site:
@@ -151,7 +118,7 @@ class _Site:
             response.content_length = len(half) if fault == "lying_length" else len(data)
         self._counted(path, response)
         await response.prepare(request)
-        # Whoever gives up ends the connection, and the write with it.
+        # A client that gives up ends the connection, and the write with it.
         with contextlib.suppress(ConnectionResetError):
             await self._send(request, response, data, fault)
         return response
@@ -168,7 +135,7 @@ class _Site:
             await response.write(data[half:])
         elif request.transport is not None:
             if fault == "lying_length":
-                # Later than the announced half, or a client may take the rest for the next answer's first line.
+                # Delayed, or the client may take the second half for the start of the next response.
                 await asyncio.sleep(LYING_PAUSE_S)
                 request.transport.write(data[half:])
             request.transport.close()
@@ -182,7 +149,7 @@ def _file_answer(request: web.Request, file: Path, data: bytes) -> web.Response:
     etag = hashlib.sha256(data).hexdigest()[:32]
     modified_at = datetime.fromtimestamp(int(file.stat().st_mtime), UTC)
     if request.if_none_match is not None:
-        # As the standard wants it, If-Modified-Since counts only without an etag.
+        # As HTTP requires, If-Modified-Since counts only without If-None-Match.
         unchanged = any(known.value in (etag, "*") for known in request.if_none_match)
     else:
         since = request.if_modified_since

@@ -1,4 +1,4 @@
-"""Which requests the stand-in API spoils, and how: by seed and request, so that a run can be repeated."""
+"""Choose which requests to the emulated rate API get a fault, by seed and request, so that runs are repeatable."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tnt_platform.errors import ConfigError
 KINDS = (
     "error",  # 500
     "throttle",  # 429
-    "reset",  # the connection is reset without an answer
-    "slow",  # a right answer after slow_s
-    "html",  # 200 with a page
-    "malformed",  # 200 with half a JSON text
+    "reset",  # the connection is reset without a response
+    "slow",  # a correct response after slow_s
+    "html",  # 200 with a web page
+    "malformed",  # 200 with truncated JSON
     "no_rates_map",
     "string_days",  # "3 days"
     "missing_ground",
@@ -22,12 +22,12 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Faults:
-    """How the API misbehaves.
+    """The faults of the API.
 
-    Rates are shares of distinct requests (0 to 1, together at most 1); which ones is decided by `seed`
-    and the request alone. With `first_attempts` = K only the first K attempts of a chosen request are
-    spoiled, so that retries succeed; without it a chosen request is spoiled for ever. `retry_after_s`
-    goes with each 429, as whole seconds or, with `retry_after_as_date`, as an HTTP date.
+    Rates are shares of distinct requests (0 to 1, together at most 1); `seed` and the request alone decide which are
+    chosen. With `first_attempts` = K only the first K attempts at a chosen request fail, so that retries succeed;
+    otherwise all fail. `retry_after_s` is sent with each 429, in whole seconds or, with `retry_after_as_date`, as an
+    HTTP date.
     """
 
     latency_ms: float = 0.0
@@ -53,7 +53,7 @@ class Faults:
             raise ConfigError(f"fault rates must be 0 or more and add up to at most 1; they are {rates}")
 
     def changed(self, changes: dict[str, object]) -> Faults:
-        """These faults with some fields replaced.
+        """Return these faults with some fields replaced.
 
         Raises:
             ConfigError: an unknown field or a value of the wrong type.
@@ -67,7 +67,7 @@ class Faults:
         return replace(self, **changes)  # type: ignore[arg-type]  # checked above
 
     def as_json(self) -> dict[str, object]:
-        """All settings by name."""
+        """Return all settings by name."""
         return asdict(self)
 
     @property
@@ -75,7 +75,7 @@ class Faults:
         return any(getattr(self, f"{kind}_rate") for kind in KINDS)
 
     def spoils(self, digest: bytes, attempt: int) -> str | None:
-        """The kind of fault for this attempt (from 1) at a request, None for a right answer."""
+        """Return the kind of fault for an attempt (from 1) at a request; None for a correct response."""
         if self.first_attempts is not None and attempt > self.first_attempts:
             return None
         place = _unit(b"kind:%d:" % self.seed + digest)
@@ -86,17 +86,17 @@ class Faults:
         return None
 
     def delay_s(self, digest: bytes, attempt: int) -> float:
-        """How long to think before answering."""
+        """Return the delay of a response."""
         if not self.jitter_ms:
             return self.latency_ms / 1000
         return (self.latency_ms + self.jitter_ms * _unit(b"delay:%d:" % attempt + digest)) / 1000
 
 
 def request_digest(path: str, body: bytes) -> bytes:
-    """What makes two requests the same request."""
+    """Return a digest that equal requests share."""
     return hashlib.blake2b(path.encode() + b"\n" + body, digest_size=8).digest()
 
 
 def _unit(data: bytes) -> float:
-    """A number in [0, 1), evenly spread and the same for the same data."""
+    """Hash the data to a number in [0, 1), evenly distributed."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=7).digest(), "big") / 2**56

@@ -1,9 +1,9 @@
-"""Made-up shipper files in the layout of the real ones, with their dirt, and an exact count of each kind.
+"""Generate shipper files in the layout of the real ones, with malformed rows, and count each kind of row exactly.
 
     python -m tnt_platform.sandbox.generator FOLDER --dates 2026-11-18 2026-11-19 --files 1000
 
-The bytes of a file depend on the seed, its date and its shipper alone. Files that are already there with
-the same content are not touched, so a second run gives a pipeline nothing to do.
+The bytes of a file depend only on the seed, its date and its shipper. Existing files with the same content are not
+touched, so that a second run leaves a pipeline nothing to do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tnt_platform.errors import NotFound
 from tnt_platform.sandbox.reference import reference_csv, shipper, shipper_id
 from tnt_platform.sandbox.shipper_rows import BAD_ROW_KINDS, COLUMNS, GOOD_ROW_KINDS, MadeRow, make_rows
 
-# One file of each on the first date, beside the ordinary ones.
+# One file of each kind on the first date, besides the ordinary ones.
 SPECIAL_FILES = (
     "crlf",
     "bare_cr",
@@ -38,23 +38,23 @@ SPECIAL_FILES = (
     "headed_csv",
 )
 SUFFIXES = {"gzip": ".txt.gz", "truncated_gzip": ".txt.gz", "headed_csv": ".csv"}
-# Special files belong to shippers far from the ordinary ones, so that any number of those is free.
+# Special files belong to shippers with high numbers, out of the range of ordinary ones.
 FIRST_SPECIAL_SHIPPER = 100_000
 
 
 class ObjectSink(Protocol):
-    """Where objects go: a bucket prefix, or `FolderSink`."""
+    """A destination of objects: a bucket prefix, or `FolderSink`."""
 
     def get(self, key: str) -> bytes:
-        """The object's bytes; raises NotFound."""
+        """Return the object's bytes, or raise NotFound."""
 
     def put(self, key: str, data: bytes) -> object:
-        """Write the object whole."""
+        """Write the object atomically."""
 
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """What to make. `files` is per date; `wrong_share` of the promises differ from the zone table."""
+    """What to generate. `files` is per date; the share `wrong_share` of expected days differs from the zone table."""
 
     dates: Sequence[dt.date]
     files: int = 100
@@ -69,7 +69,7 @@ class SamplePlan:
 
 @dataclass(frozen=True)
 class MadeFile:
-    """One file: its content and its rows by kind. `rows` counts what a reader can see in it.
+    """One file: its content, and its readable rows by kind.
 
     Kinds of rows: passes, fails, no_ground (good), too_few_columns, words_in_days, negative_days,
     four_digit_postal_code, nul_in_row (bad), blank_line, repeated_row. A truncated gzip file has no
@@ -85,7 +85,7 @@ class MadeFile:
 
 @dataclass
 class SampleSummary:
-    """Totals over all files of a plan, and what writing them did."""
+    """Totals over all files of a plan, and the number of files written."""
 
     files: int = 0
     written: int = 0
@@ -114,30 +114,30 @@ class SampleSummary:
 
     @property
     def good_rows(self) -> int:
-        """Rows that parse, repeats of an earlier row not counted."""
+        """Rows that parse, without repetitions."""
         return sum(self.rows[kind] for kind in GOOD_ROW_KINDS)
 
     @property
     def bad_rows(self) -> int:
-        """Rows that must be quarantined by the reader."""
+        """Rows that the reader must reject."""
         return sum(self.rows[kind] for kind in BAD_ROW_KINDS)
 
 
 class FolderSink:
-    """Objects as files under a folder; a file appears whole or not at all."""
+    """Stores objects as files below a folder, atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def get(self, key: str) -> bytes:
-        """The file's bytes; raises NotFound."""
+        """Return the file's bytes, or raise NotFound."""
         try:
             return (self._folder / key).read_bytes()
         except FileNotFoundError:
             raise NotFound(f"{key} is not in {self._folder}") from None
 
     def put(self, key: str, data: bytes) -> None:
-        """Write beside the folder's own prefixes, then rename, so that no listing sees half a file."""
+        """Write to a temporary file outside the prefixes, then rename, so that no listing sees a partial file."""
         path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".incoming-", dir=self._folder)
@@ -148,7 +148,7 @@ class FolderSink:
 
 
 def write_samples(plan: SamplePlan, sink: ObjectSink | Path) -> SampleSummary:
-    """Write every file of the plan and the shipper reference, skipping those that are there already."""
+    """Write every file of the plan and the shipper reference, except those that exist with the same content."""
     target = FolderSink(sink) if isinstance(sink, Path) else sink
     summary = SampleSummary()
     for made in made_files(plan):
@@ -167,14 +167,14 @@ def summarize(plan: SamplePlan) -> SampleSummary:
 
 
 def reference_data(plan: SamplePlan) -> bytes:
-    """The shipper reference: every shipper of the plan but the unknown one."""
+    """Return the shipper reference: every shipper of the plan but the unknown one."""
     special = range(FIRST_SPECIAL_SHIPPER, FIRST_SPECIAL_SHIPPER + len(SPECIAL_FILES))
     known = [n for n, kind in zip(special, SPECIAL_FILES, strict=True) if kind != "unknown_shipper"]
     return reference_csv([*range(plan.files), *known], plan.seed)
 
 
 def made_files(plan: SamplePlan) -> Iterator[MadeFile]:
-    """Every shipper file of the plan, by date and shipper."""
+    """Yield every shipper file of the plan, by date and shipper."""
     for day in plan.dates:
         for number in range(plan.files):
             yield _made_file(plan, day, number, "ordinary")
@@ -186,7 +186,7 @@ def made_files(plan: SamplePlan) -> Iterator[MadeFile]:
 def _made_file(plan: SamplePlan, day: dt.date, number: int, kind: str) -> MadeFile:
     this = shipper(number, plan.seed)
     chance = random.Random(f"file:{plan.seed}:{day}:{this.shipper_id}")
-    # Special files have no other dirt, so that whatever happens to one has one cause.
+    # Special files have no malformed rows, so that what happens to them has one cause.
     dirt_rate = plan.dirt_rate if kind == "ordinary" else 0.0
     rows = make_rows(this, chance, rows=plan.rows_per_file, wrong_share=plan.wrong_share, dirt_rate=dirt_rate)
     counted = Counter() if kind in ("truncated_gzip", "empty") else Counter(row.kind for row in rows)
@@ -200,7 +200,7 @@ def _encoded(rows: Sequence[MadeRow], kind: str) -> bytes:
         newline = {"crlf": "\r\n", "bare_cr": "\r"}[kind]
     lines = [separator.join(row.fields) for row in rows]
     if kind == "headed_csv":
-        # A header promises as many cells in every row.
+        # A file with a header has the same number of cells in every row.
         missing = [separator * (len(COLUMNS) - len(row.fields)) for row in rows]
         lines = [separator.join(COLUMNS), *(a + b for a, b in zip(lines, missing, strict=True))]
     data = (newline.join(lines) + newline).encode()
@@ -229,11 +229,11 @@ def _put_if_different(sink: ObjectSink, key: str, data: bytes) -> int:
 
 def main() -> None:
     """Write sample files into a folder and print what is in them."""
-    parser = argparse.ArgumentParser(description="Write made-up shipper files.")
+    parser = argparse.ArgumentParser(description="Write generated shipper files.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dates", type=dt.date.fromisoformat, nargs="+", required=True)
-    parser.add_argument("--files", type=int, default=100, help="a date")
-    parser.add_argument("--rows", type=int, default=24, help="a file")
+    parser.add_argument("--files", type=int, default=100, help="per date")
+    parser.add_argument("--rows", type=int, default=24, help="per file")
     parser.add_argument("--dirt-rate", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""A stand-in for the carrier rate API: real HTTP, made-up rates, faults on demand.
+"""Emulate the carrier's rate API over HTTP: generated rates, with faults on demand.
 
     python -m tnt_platform.sandbox.running --port 8099 --latency-ms 20
 
-`POST /{origin}/rate/qualifiedcarriers` answers like the real one; `GET /_sandbox/health`,
-`GET /_sandbox/stats`, `GET|POST /_sandbox/faults` and `POST /_sandbox/reset` are for whoever runs it.
+`POST /{origin}/rate/qualifiedcarriers` responds like the real one; `GET /_sandbox/health`,
+`GET /_sandbox/stats`, `GET|POST /_sandbox/faults` and `POST /_sandbox/reset` control the emulator.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body>Back 
 
 
 class RateApi:
-    """The rules of the API and what it has seen; one instance serves one port."""
+    """The behaviour of the API and the requests so far; one instance serves one port."""
 
     def __init__(self, faults: Faults, *, token: str | None = None) -> None:
         self.faults = faults
@@ -40,7 +40,7 @@ class RateApi:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was asked."""
+        """Reset all counts."""
         self._arrivals_s = array("d")
         self._asked: Counter[bytes] = Counter()
         self._outcomes: Counter[str] = Counter()
@@ -48,7 +48,7 @@ class RateApi:
         self._max_in_flight = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request. A plain handler, since a router costs a third of the throughput."""
+        """Respond to one request; a router would cost a third of the throughput."""
         if request.path.startswith("/_sandbox/"):
             return await self._handle_control(request)
         self._arrivals_s.append(time.monotonic())
@@ -109,7 +109,7 @@ class RateApi:
             return JSON_HEADERS
         when = str(self.faults.retry_after_s)
         if self.faults.retry_after_as_date:
-            # An HTTP date has whole seconds; rounding up keeps the promise.
+            # An HTTP date has whole seconds; round up, so that it is never too early.
             when = formatdate(math.ceil(time.time()) + self.faults.retry_after_s, usegmt=True)
         return JSON_HEADERS | {"Retry-After": when}
 
@@ -137,7 +137,7 @@ class RateApi:
         return _json({"error": "no such operation"}, 404)
 
     def stats(self) -> dict[str, Any]:
-        """What was asked since the last reset."""
+        """Return the counts of requests since the last reset."""
         arrivals = self._arrivals_s
         span_s = arrivals[-1] - arrivals[0] if len(arrivals) > 1 else 0.0
         return {
@@ -152,7 +152,7 @@ class RateApi:
 
 
 def busiest_second(arrivals_s: array[float]) -> int:
-    """The most arrivals in any window of one second, wherever it starts."""
+    """Return the most arrivals in any window of one second."""
     most = first = 0
     for last, arrival_s in enumerate(arrivals_s):
         while arrival_s - arrivals_s[first] >= 1.0:
@@ -163,12 +163,12 @@ def busiest_second(arrivals_s: array[float]) -> int:
 
 @functools.lru_cache(maxsize=50_000)
 def rates_body(origin: Region | None, destination: Region | None, fault: str | None) -> bytes:
-    """The answer for a lane: one key a carrier; ground is not the first rate, some fields are null."""
+    """Return the response for a lane: one key per carrier; ground is not the first rate, and some fields are null."""
     served = lane(origin, destination) if origin and destination else None
     rates = [_rate("UPS Next Day Air", "UPS.NDA", 1), _rate("UPS 2nd Day Air", "UPS.2DA", 2)]
     if served is not None and fault != "missing_ground":
         zone, days = served
-        # Real answers spell the service both ways, and one of the two fields may be absent.
+        # Real responses spell the service both ways, and may lack one of the two fields.
         name = ("UPS Ground", "ups ground", None)[zone % 3]
         rates.append(_rate(name, "UPS.GND", f"{days} days" if fault == "string_days" else days))
     answer = {

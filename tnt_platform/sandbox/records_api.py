@@ -1,8 +1,8 @@
-"""A stand-in for JSONPlaceholder and randomuser.me: posts and people over real HTTP, with faults on demand.
+"""Emulate JSONPlaceholder and randomuser.me over HTTP: generated posts and users, with faults on demand.
 
-`GET /posts` gives a list of {userId, id, title, body}, `GET /api/?results=10` {results: [...], info: {...}}; the people
-are others at each request, as the real service's are, unless `same_people` is set. Posts have an ETag. `PUT /posts` and
-`PUT /faults` change what is served while it runs.
+`GET /posts` returns a list of {userId, id, title, body}, and `GET /api/?results=10` {results: [...], info: {...}}.
+Users differ on each request, as those of the real service do, unless `same_people` is set. Posts have an ETag.
+`PUT /posts` and `PUT /faults` change what is served.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import threading
+import random
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,8 +20,8 @@ from typing import Any
 
 from aiohttp import ETag, web
 
-from tnt_platform.errors import ConfigError, Unavailable
-from tnt_platform.sandbox.records_samples import sample_posts, sample_users
+from tnt_platform.errors import ConfigError
+from tnt_platform.sandbox.emulator import app_runner, running_emulator
 
 START_TIMEOUT_S = 10
 POSTS, USERS = "/posts", "/api/"
@@ -29,21 +30,21 @@ KINDS = (
     "server_error",  # 500
     "throttle",  # 429
     "not_found",  # 404
-    "error_page",  # 200, but a web page
-    "error_object",  # 200 with {"error": ...}, as randomuser.me answers when it is busy
-    "invalid_json",  # half of the answer
-    "fewer_items",  # the last item is missing; the count of the people still includes it
-    "duplicates",  # the first item once more, with another content
-    "repeats",  # the first item once more, as it is
+    "error_page",  # 200 with a web page
+    "error_object",  # 200 with {"error": ...}, as randomuser.me responds when it is busy
+    "invalid_json",  # half of the response
+    "fewer_items",  # the last item is missing; the count of users still includes it
+    "duplicates",  # the first item again, with other content
+    "repeats",  # the first item again, unchanged
     "missing_ids",  # the first item has no id
-    "slow",  # a right answer after slow_s
+    "slow",  # a correct response after slow_s
 )
 PAGE = b"<!DOCTYPE html><html><head><title>Service unavailable</title></head><body>Back soon.</body></html>"
 
 
 @dataclass
 class RecordsFaults:
-    """What goes wrong from now on: `kind` is one of KINDS, None for nothing; only the `first` answers if given."""
+    """The current fault: `kind` is one of KINDS, or None; if given, only the `first` responses are affected."""
 
     kind: str | None = None
     first: int | None = None
@@ -56,7 +57,7 @@ class RecordsFaults:
 
 @dataclass
 class RecordsApi:
-    """What is served: `posts` as they are, people drawn by `seed`; `answers` counts (path, status)."""
+    """Serves `posts`, and users generated from `seed`; `answers` counts (path, status)."""
 
     posts: Sequence[dict[str, Any]] = field(default_factory=lambda: sample_posts(100))
     faults: RecordsFaults = field(default_factory=RecordsFaults)
@@ -67,7 +68,7 @@ class RecordsApi:
     _drawn: int = field(default=0, init=False)
 
     def app(self) -> web.Application:
-        """The application that serves this."""
+        """Return the application."""
         app = web.Application(client_max_size=64 << 20)
         app.router.add_get(POSTS, self._posts)
         app.router.add_get(USERS, self._users)
@@ -78,7 +79,7 @@ class RecordsApi:
     async def _posts(self, request: web.Request) -> web.Response:
         items = [dict(post) for post in self.posts]
         fault = self._fault()
-        body = _json(_spoilt(items, fault, "id"))
+        body = _json(_with_fault(items, fault, "id"))
         return await self._answer(request, body, fault, conditional=True)
 
     async def _users(self, request: web.Request) -> web.Response:
@@ -95,7 +96,7 @@ class RecordsApi:
         info = {"seed": f"{seed:016x}", "results": count, "page": 1, "version": "1.4"}
         if fault in ("duplicates", "repeats"):
             info["results"] = count + 1
-        body = _json({"results": _spoilt(people, fault, "login"), "info": info})
+        body = _json({"results": _with_fault(people, fault, "login"), "info": info})
         return await self._answer(request, body, fault, conditional=False)
 
     async def _put_posts(self, request: web.Request) -> web.Response:
@@ -145,34 +146,13 @@ class RecordsApi:
 
 @contextlib.contextmanager
 def running_records_api(api: RecordsApi | None = None, *, port: int = 0) -> Iterator[tuple[str, RecordsApi]]:
-    """The API in a thread of this process, on a free port unless one is given: its address, and itself."""
+    """Run the API in a thread of this process, on a free port by default; yield its URL and the API."""
     served = api or RecordsApi()
-    runner = web.AppRunner(served.app(), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="records-api", daemon=True)
-    thread.start()
-
-    async def start() -> str:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
-
-    try:
-        try:
-            url = asyncio.run_coroutine_threadsafe(start(), loop).result(START_TIMEOUT_S)
-        except OSError as error:
-            raise Unavailable(
-                f"the stand-in for posts and users did not start on port {port}: {error}; give another port"
-            ) from error
+    with running_emulator(lambda: app_runner(served.app()), "records API", port) as url:
         yield url, served
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(START_TIMEOUT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(START_TIMEOUT_S)
-        loop.close()
 
 
-def _spoilt(items: list[dict[str, Any]], fault: str | None, id_field: str) -> list[dict[str, Any]]:
+def _with_fault(items: list[dict[str, Any]], fault: str | None, id_field: str) -> list[dict[str, Any]]:
     if not items:
         return items
     if fault == "fewer_items":
@@ -189,3 +169,62 @@ def _spoilt(items: list[dict[str, Any]], fault: str | None, id_field: str) -> li
 
 def _json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+_WORDS = (
+    "sunt",
+    "aut",
+    "facere",
+    "repellat",
+    "provident",
+    "occaecati",
+    "excepturi",
+    "optio",
+    "quia",
+    "et",
+    "suscipit",
+)
+_FIRST = {
+    "female": ("Ana", "Zoé", "Ngozi", "Mei", "Åsa", "Fatma"),
+    "male": ("Luis", "Jürgen", "Tunde", "Wei", "Óscar", "Emre"),
+}
+_LAST = ("García", "Müller", "Okafor", "Chen", "Lindqvist", "Yılmaz", "O'Brien", "D’Angelo")
+_COUNTRIES = ("Argentina", "Germany", "Nigeria", "China", "Sweden", "Türkiye", "Ireland", "Italy")
+
+
+def sample_posts(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Generate posts with the ids 1 to `count`, ten per user; bodies have newlines."""
+    draw = random.Random(seed)
+    return [
+        {
+            "userId": (number - 1) // 10 + 1,
+            "id": number,
+            "title": " ".join(draw.choices(_WORDS, k=6)),
+            "body": "\n".join(" ".join(draw.choices(_WORDS, k=8)) for _ in range(4)),
+        }
+        for number in range(1, count + 1)
+    ]
+
+
+def sample_users(count: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Generate users like those of randomuser.me, with the fields that are read; another seed gives others."""
+    draw = random.Random(f"users {seed}")
+    return [_user(draw) for _ in range(count)]
+
+
+def _user(draw: random.Random) -> dict[str, Any]:
+    gender = draw.choice(("female", "male"))
+    first, last = draw.choice(_FIRST[gender]), draw.choice(_LAST)
+    number = draw.randrange(10_000)
+    return {
+        "gender": gender,
+        "name": {"title": "Ms" if gender == "female" else "Mr", "first": first, "last": last},
+        "location": {
+            "city": "Springfield",
+            "country": draw.choice(_COUNTRIES),
+            # The real service mixes numbers and strings here too.
+            "postcode": number if number % 3 else f"{number:05d}",
+        },
+        "email": f"user{number}@example.com",
+        "login": {"uuid": str(uuid.UUID(int=draw.getrandbits(128), version=4)), "username": f"user{number}"},
+    }

@@ -1,4 +1,4 @@
-"""Made-up shippers: who they are, where they ship from, what a parcel of theirs looks like."""
+"""Generate shippers: their ids, where they ship from, and a typical parcel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STREETS = ("Commerce St", "Industrial Way", "Main St", "O'Hara Ave, Dock 4", "RÃ
 
 @dataclass(frozen=True)
 class Shipper:
-    """One shipper; ids and postal codes are text, since zeros at their front matter."""
+    """One shipper; ids and postal codes are strings because of their leading zeros."""
 
     shipper_id: str
     region: Region
@@ -41,13 +41,13 @@ class Shipper:
 
 
 def shipper_id(number: int) -> str:
-    """Ids have six digits and most begin with zeros."""
+    """Return an id of six digits, most with leading zeros."""
     return f"{number * 7 + 11:06d}"
 
 
 @functools.cache
 def shipper(number: int, seed: int) -> Shipper:
-    """Shipper `number` (from 0): the same whatever the number of shippers is."""
+    """Return shipper `number` (from 0), which does not depend on the number of shippers."""
     chance = random.Random(f"shipper:{seed}:{number}")
     served = [region for region in regions() if region.has_ground]
     region = chance.choice(served)
@@ -56,7 +56,7 @@ def shipper(number: int, seed: int) -> Shipper:
 
 
 def reference_csv(numbers: Sequence[int], seed: int) -> bytes:
-    """dest.csv: one row a shipper."""
+    """Return dest.csv: one row per shipper."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)

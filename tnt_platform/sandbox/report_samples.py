@@ -1,4 +1,4 @@
-"""A few days of raw files for the daily report: CSV with quoted newlines, JSON lines, gzip; the same each time."""
+"""Generate a few days of raw files for the daily report: CSV with quoted newlines, JSON lines and gzip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTES = ("as agreed", 'left at the "side door"', "two parcels,\none damaged", ""
 
 
 def write_report_days(folder: Path, prefix: str = "raw-data") -> int:
-    """Write the files of each day below `folder`/`prefix` and return how many files there are."""
+    """Write the files of each day below `folder`/`prefix`, and return their number."""
     files = 0
     for day in DAYS:
         random = Random(day.toordinal())

@@ -1,4 +1,4 @@
-"""Start and stop the stand-in rate API: in a thread for tests, in a process for benchmarks and demos."""
+"""Run the emulated rate API: in a thread for tests, in a process for benchmarks and demos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import http.client
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from tnt_platform.errors import Unavailable
+from tnt_platform.sandbox.emulator import running_emulator
 from tnt_platform.sandbox.faults import Faults
 from tnt_platform.sandbox.rate_api import RateApi
 
@@ -24,21 +24,21 @@ STOP_TIMEOUT_S = 10
 
 
 class RunningRateApi:
-    """A started API; `url` has no slash at its end."""
+    """A running API; `url` has no trailing slash."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def stats(self) -> dict[str, Any]:
-        """What it was asked since the last reset (see `RateApi.stats`)."""
+        """Return the requests since the last reset (see `RateApi.stats`)."""
         return self._control("GET", "stats")
 
     def set_faults(self, **changes: object) -> None:
-        """Change some fault settings from now on."""
+        """Change some fault settings."""
         self._control("POST", "faults", changes)
 
     def reset(self) -> None:
-        """Forget what was asked, attempts included."""
+        """Reset all counts, including attempts."""
         self._control("POST", "reset")
 
     def _control(self, method: str, name: str, body: object = None) -> dict[str, Any]:
@@ -47,57 +47,38 @@ class RunningRateApi:
         with contextlib.closing(connection):
             connection.request(method, f"/_sandbox/{name}", json.dumps(body))
             response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
+            body_read: dict[str, Any] = json.loads(response.read())
         if response.status != 200:
-            raise ValueError(answer["error"])
-        return answer
+            raise ValueError(body_read["error"])
+        return body_read
+
+
+def server_runner(api: RateApi) -> web.ServerRunner:
+    """Wrap the API; call it in a running event loop."""
+    return web.ServerRunner(web.Server(api.handle, access_log=None), shutdown_timeout=1)
 
 
 @contextlib.contextmanager
 def running_rate_api(
     faults: Faults | None = None, *, port: int = 0, token: str | None = None
 ) -> Iterator[RunningRateApi]:
-    """The API in a thread of this process, on a free port unless one is given."""
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    started = threading.Event()
-    addresses: list[str] = []
-    failures: list[BaseException] = []
-
-    def announce(url: str) -> None:
-        addresses.append(url)
-        started.set()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve(RateApi(faults or Faults(), token=token), port, announce, stop))
-        except OSError as error:
-            failures.append(error)
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run, name="rate-api", daemon=True)
-    thread.start()
-    started.wait(STOP_TIMEOUT_S)
-    if not addresses:
-        raise Unavailable(f"the stand-in rate API did not start: {failures}")
-    try:
-        yield RunningRateApi(addresses[0])
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(STOP_TIMEOUT_S)
+    """Run the API in a thread of this process, on a free port by default."""
+    api = RateApi(faults or Faults(), token=token)
+    with running_emulator(lambda: server_runner(api), "rate API", port) as url:
+        yield RunningRateApi(url)
 
 
 @contextlib.contextmanager
 def rate_api_process(*arguments: str) -> Iterator[RunningRateApi]:
-    """The API in a process of its own; `arguments` as on the command line, such as --latency-ms 20."""
+    """Run the API in a process of its own; `arguments` are those of `main`, such as --latency-ms 20."""
     command = [sys.executable, "-m", "tnt_platform.sandbox.running", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  (our own module)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  (a module of this package)
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line:
-                raise Unavailable("the stand-in rate API did not start; run its module to see why")
+                raise Unavailable(
+                    f"the emulated rate API did not start; run `{' '.join(command)}` to see why"
+                )
             yield RunningRateApi(json.loads(line)["url"])
         finally:
             process.terminate()
@@ -106,8 +87,8 @@ def rate_api_process(*arguments: str) -> Iterator[RunningRateApi]:
 async def serve(
     api: RateApi, port: int, announce: Callable[[str], None], stop: asyncio.Event, *, host: str = "127.0.0.1"
 ) -> None:
-    """Serve until `stop` is set; `announce` is given the address as soon as it answers."""
-    runner = web.ServerRunner(web.Server(api.handle, access_log=None), shutdown_timeout=1)
+    """Serve until `stop` is set; call `announce` with the URL once it responds."""
+    runner = server_runner(api)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, backlog=1024)
@@ -120,10 +101,10 @@ async def serve(
 
 def main() -> None:
     """Serve until interrupted; the first line of output is {"url": ...}."""
-    parser = argparse.ArgumentParser(description="Stand-in carrier rate API with faults on demand.")
+    parser = argparse.ArgumentParser(description="Emulate the carrier's rate API, with faults on demand.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--token", help="the only auth-token that is accepted; any other text without it")
+    parser.add_argument("--token", help="the only auth-token that is accepted (default: any)")
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--faults", type=json.loads, default={}, metavar="JSON", help='{"error_rate": 0.1}')
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Small published files of each layout that series datasets read: made up, the same for the same seed.
+"""Generate small published files of each layout that series datasets read, the same for the same seed.
 
-The workbooks lie ready in `samples/`; `python -m tnt_platform.sandbox.series_samples` makes them again (it needs the
-development extras). Their dirt is that of real publishers: holidays without a value, "s/d" for no data, cells that
+The workbooks are in `samples/`; `python -m tnt_platform.sandbox.series_samples` regenerates them (which needs the
+development extras). Their flaws are those of real publishers: holidays without a value, "s/d" for no data, cells that
 hold an empty string, notes below the table, dates as text, a month typed as one of its days.
 """
 
@@ -21,7 +21,7 @@ SEED = 1991
 LAST_DAY = dt.date(2026, 10, 30)
 MONTHS = 36
 HEADER_ROW, FIRST_ROW = 8, 11
-# Sheet, then its columns of values: letter, first value, daily change; other columns are blank.
+# Sheet -> its columns of values: letter, first value, daily change; other columns are blank.
 BCRA_SHEETS: dict[str, dict[str, tuple[float, float]]] = {
     "RESERVAS": {
         "C": (28_000.0, 120.0),
@@ -41,7 +41,7 @@ BCRA_SHEETS: dict[str, dict[str, tuple[float, float]]] = {
     "PRESTAMOS": dict.fromkeys("BCDEFGHIJKLMNOPQSU", (6_000.0, 30.0)),
     "TASAS DE MERCADO": {"T": (35.0, 0.8), **dict.fromkeys("BCDEFGHILMNOPQRSUVWXY", (33.0, 0.6))},
 }
-# Where a sheet says whether a row is a day (D) or the average of a month (M).
+# The column that says whether a row is a day (D) or the average of a month (M).
 BCRA_KINDS = {"RESERVAS": "Q", "BASE MONETARIA": "AG", "DEPOSITOS": "AD", "PRESTAMOS": "V"}
 INDEC_SHEETS = {
     "Variación mensual IPC Nacional": (3.0, 1.0),
@@ -64,7 +64,7 @@ ISO3 = ("ARG", "BOL", "BRA", "CHL", "COL", "MEX", "PER", "URY")
 
 
 def write_samples(folder: Path) -> list[Path]:
-    """Write every sample file into `folder`; the same content each time."""
+    """Write every sample file into `folder`, always with the same content."""
     folder.mkdir(parents=True, exist_ok=True)
     random = Random(SEED)
     bodies = {
@@ -83,7 +83,7 @@ def write_samples(folder: Path) -> list[Path]:
 
 
 def _published_months() -> list[dt.date]:
-    """Two vintages of the price index, so that the second adds a month to the first."""
+    """Return the months of two vintages of the price index; the second adds a month to the first."""
     return [dt.date(2026, 10, 1), dt.date(2026, 11, 1)]
 
 
@@ -100,7 +100,7 @@ def _walk(random: Random, start: float, step: float, count: int, digits: int = 4
 
 
 def bcra_workbook(random: Random) -> bytes:
-    """Daily series down columns: header in row 8, data from row 11, then monthly averages and a note (.xlsm)."""
+    """Return daily series down columns: header in row 8, data from row 11, then monthly averages and a note (.xlsm)."""
     import xlsxwriter
 
     buffer = io.BytesIO()
@@ -129,7 +129,7 @@ def bcra_workbook(random: Random) -> bytes:
 def _bcra_column(
     sheet: Any, random: Random, days: Sequence[dt.date], months: int, column: int, start: float, step: float
 ) -> None:
-    """The value of each day, then those of the months, which stand below in the same column."""
+    """Write the values of the days, and below them those of the months."""
     sheet.write(HEADER_ROW - 1, column, f"Serie {column + 1}")
     sheet.write(HEADER_ROW, column, "(en millones)")
     for at, value in enumerate(_walk(random, start, step, len(days) + months)):
@@ -145,7 +145,7 @@ def _bcra_column(
 
 
 def indec_workbook(random: Random, published: dt.date) -> bytes:
-    """Monthly series along rows: blocks of a date row and labelled rows, notes below (legacy .xls)."""
+    """Return monthly series along rows: blocks of a date row and labelled rows, notes below (legacy .xls)."""
     import xlwt
 
     book = xlwt.Workbook(encoding="utf-8")
@@ -164,7 +164,7 @@ def indec_workbook(random: Random, published: dt.date) -> bytes:
                 sheet.write(top + 1, at, "")
             for row, label in enumerate(INDEC_LABELS, start=top + 4):
                 sheet.write(row, 0, label)
-                # Every vintage draws the whole history, so that old months are equal in both.
+                # Every vintage draws the whole history, so that both agree on old months.
                 values = list(_walk(random, start, step, MONTHS, 1))
                 for at, _ in enumerate(months, start=1):
                     sheet.write(row, at, values[at - 1])
@@ -175,7 +175,7 @@ def indec_workbook(random: Random, published: dt.date) -> bytes:
 
 
 def brent_csv(random: Random) -> bytes:
-    """A date column and one series, CRLF; the day of the month is the middle one, as its publisher prints it."""
+    """Return a date column and one series with CRLF; dates are mid-month, as its publisher prints them."""
     months = _months(LAST_DAY, MONTHS)
     values = _walk(random, 75.0, 4.0, MONTHS, 2)
     return _csv(
@@ -184,7 +184,7 @@ def brent_csv(random: Random) -> bytes:
 
 
 def fx_csv(random: Random) -> bytes:
-    """Codes in a column: one row a country and month."""
+    """Return codes in a column: one row per country and month."""
     months = _months(LAST_DAY, MONTHS)
     rows = []
     for country in COUNTRIES:
@@ -194,7 +194,7 @@ def fx_csv(random: Random) -> bytes:
 
 
 def world_bank_json(random: Random) -> bytes:
-    """A pair of page information and a list of observations, newest first, null where there is none."""
+    """Return page information and a list of observations, latest first, with nulls."""
     records = []
     for iso3 in ISO3:
         values = list(_walk(random, 6.0, 1.5, 20, 6))

@@ -1,4 +1,4 @@
-"""Rows of made-up shipper files, good and bad, each with what should become of it."""
+"""Generate rows of shipper files, good and malformed, each with its expected outcome."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLUMNS = (
     "flag_1",
     "flag_2",
 )
-# What is wrong with a bad row; every kind is as likely.
+# The faults of malformed rows, all equally likely.
 BAD_ROW_KINDS = ("too_few_columns", "words_in_days", "negative_days", "four_digit_postal_code", "nul_in_row")
-# Rows that aren't shipments and aren't faults either.
+# Rows that are neither shipments nor faults.
 OTHER_ROW_KINDS = ("blank_line", "repeated_row")
-# What a good row should end as when the API is asked.
+# The expected outcomes of good rows.
 GOOD_ROW_KINDS = ("passes", "fails", "no_ground")
 NO_GROUND_SHARE = 0.03
 
@@ -45,13 +45,13 @@ def _regions_by_ground() -> tuple[tuple[Region, ...], tuple[Region, ...]]:
 def make_rows(
     this: Shipper, chance: random.Random, *, rows: int, wrong_share: float, dirt_rate: float
 ) -> list[MadeRow]:
-    """`rows` rows to different destinations, some of them spoiled, repeated or blank."""
+    """Generate rows to different destinations, some of them malformed, repeated or blank."""
     made: list[MadeRow] = []
     used: set[str] = set()
     while len(made) < rows:
         row = _good_row(this, chance, used, wrong_share)
         if chance.random() < dirt_rate:
-            row = _spoiled(row, chance, made)
+            row = _with_fault(row, chance, made)
         made.append(row)
     return made
 
@@ -74,11 +74,11 @@ def _good_row(this: Shipper, chance: random.Random, used: set[str], wrong_share:
         if expected == days:
             expected = days + 1
     fields = (this.postal_code, code, region.state, str(expected), str(expected + 1), str(zone))
-    # The tail is ragged: none, one or two flags.
+    # Rows end with none, one or two flags.
     return MadeRow(fields + (("Y", "Y"), ("Y",), ())[chance.randrange(3)], kind)
 
 
-def _spoiled(row: MadeRow, chance: random.Random, before: list[MadeRow]) -> MadeRow:
+def _with_fault(row: MadeRow, chance: random.Random, before: list[MadeRow]) -> MadeRow:
     kind = chance.choice((*BAD_ROW_KINDS, *OTHER_ROW_KINDS))
     fields = list(row.fields)
     match kind:

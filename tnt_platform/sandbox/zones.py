@@ -1,8 +1,7 @@
-"""A made-up ground zone table: ZIP3 ranges, distances between their rough centres, zones and days.
+"""A generated ground zone table: ZIP3 ranges, distances between their approximate centres, zones and days.
 
-`zones.csv` beside this module is `zone_table()` written out; a test keeps the two equal. Zones 2 to 8
-and 1 to 6 days resemble a carrier's chart without being one. No ground service goes to or from the
-islands, Alaska and the Pacific territories.
+`zones.csv` is the output of `zone_table()`; a test keeps them equal. Zones 2 to 8 and 1 to 6 days resemble a
+carrier's chart without being one. Islands, Alaska and the Pacific territories have no ground service.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DAYS_MILES = ((150, 1), (400, 2), (800, 3), (1300, 4), (2000, 5), (math.inf, 6))
 
 @dataclass(frozen=True)
 class Region:
-    """A range of ZIP3 codes (both ends included), its state, a city and a rough centre in degrees."""
+    """A range of ZIP3 codes (both ends included), its state, a city and an approximate centre in degrees."""
 
     first: int
     last: int
@@ -72,7 +71,7 @@ _REGIONS = """
 
 @functools.cache
 def regions() -> tuple[Region, ...]:
-    """All regions, in ZIP order; the codes between them are not in use."""
+    """Return all regions in ZIP order; codes between them are not in use."""
     found = []
     for entry in _REGIONS.replace("\n", "|").strip("|").split("|"):
         codes, state, city, latitude, longitude = entry.split()
@@ -90,7 +89,7 @@ def _region_by_zip3() -> dict[int, Region]:
 
 
 def region_of(postal_code: str) -> Region | None:
-    """The region of a 5-digit (or ZIP+4) code, None for anything else: "0501" is not 00501."""
+    """Return the region of a 5-digit (or ZIP+4) code; None for anything else, such as "0501"."""
     digits = postal_code[:5]
     well_formed = len(digits) == 5 and digits.isascii() and digits.isdigit()
     return _region_by_zip3().get(int(digits[:3])) if well_formed else None
@@ -110,12 +109,12 @@ def _table() -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def lane(origin: Region, destination: Region) -> tuple[int, int] | None:
-    """(zone, ground days) between two regions by zones.csv, None when ground does not serve them."""
+    """Look up (zone, ground days) between two regions in zones.csv; None without ground service."""
     return _table().get((f"{origin.first:03d}", f"{destination.first:03d}"))
 
 
 def distance_lane(origin: Region, destination: Region) -> tuple[int, int] | None:
-    """What zones.csv holds for two regions, from the distance between them."""
+    """Compute (zone, ground days) between two regions from their distance."""
     if not (origin.has_ground and destination.has_ground):
         return None
     miles = _miles(origin, destination)
@@ -125,14 +124,14 @@ def distance_lane(origin: Region, destination: Region) -> tuple[int, int] | None
 
 
 def ground_days(origin_zip: str, destination_zip: str) -> int | None:
-    """Ground days between two postal codes, None without ground service or for an unknown code."""
+    """Return the ground days between two postal codes; None without ground service or for an unknown code."""
     origin, destination = region_of(origin_zip), region_of(destination_zip)
     served = lane(origin, destination) if origin and destination else None
     return served[1] if served else None
 
 
 def _miles(a: Region, b: Region) -> float:
-    """Great-circle distance; a region to itself counts as a short trip within it."""
+    """Return the great-circle distance; within a region it is 100 miles."""
     if a == b:
         return 100.0
     la, lb = math.radians(a.latitude), math.radians(b.latitude)
@@ -142,7 +141,7 @@ def _miles(a: Region, b: Region) -> float:
 
 
 def zone_table() -> Iterator[tuple[str, str, str, str, str, str]]:
-    """Rows of zones.csv in HEADER's order; zone and days are empty on lanes without ground."""
+    """Yield the rows of zones.csv; zone and days are empty on lanes without ground service."""
     for origin in regions():
         for destination in regions():
             served = distance_lane(origin, destination)
@@ -158,7 +157,7 @@ def zone_table() -> Iterator[tuple[str, str, str, str, str, str]]:
 
 
 def zone_table_csv() -> str:
-    """The text of zones.csv."""
+    """Return the text of zones.csv."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)

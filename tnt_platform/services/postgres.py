@@ -1,4 +1,4 @@
-"""A pooled PostgreSQL database whose errors say what to do and never hold a secret."""
+"""Connect to PostgreSQL with a pool, and raise errors that say what to do and contain no secret."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECRETS = ("password", "sslpassword", "passfile", "sslkey")
 _RETRYABLE = ("08", "40", "53", "55P03", "57", "58")
 _NO_ACCESS = ("28", "42501")
 _NOT_SET_UP = ("3D", "3F", "42P01", "42703")
-# A refused connection has no SQLSTATE in psycopg2, only the server's words.
+# psycopg2 has no SQLSTATE for a refused connection, only the server's message.
 _REFUSED_WORDS = ("authentication failed", "pg_hba.conf", "no password supplied", "permission denied")
 _NOT_THERE_WORDS = ("does not exist", "could not translate host name", "invalid connection option")
 
@@ -34,20 +34,20 @@ _NOT_THERE_WORDS = ("does not exist", "could not translate host name", "invalid 
 class Database:
     """One PostgreSQL database and a small pool of connections to it, for the threads of one process.
 
-    Every connection carries `application_name`, a statement timeout and TCP keepalives, and is tried
-    before use, so that one that died in the pool is replaced unseen.
+    Every connection has `application_name`, a statement timeout and TCP keepalives, and is tested before use, so that
+    a dead one is replaced.
     """
 
     def __init__(
         self, url: str | URL, *, application_name: str, server: EmbeddedServer | None = None
     ) -> None:
-        """Prepare the pool; nothing is connected yet.
+        """Prepare the pool without connecting.
 
         Raises:
             ConfigError: `url` is not a PostgreSQL URL.
         """
         checked = _checked(url)
-        # Only the password proper is masked by SQLAlchemy: other secrets are not kept in the URL.
+        # SQLAlchemy masks only the password, so other secrets are removed from the URL.
         secrets = {name: value for name, value in checked.query.items() if name in _SECRETS}
         self._url = checked.difference_update_query(_SECRETS)
         self._server = server
@@ -83,7 +83,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection in a transaction: committed at the end, rolled back on any exception.
+        """Yield a connection in a transaction, which is committed at the end and rolled back on any exception.
 
         Raises:
             Unavailable, Refused, ConfigError, PermanentError: see `translated_errors`.
@@ -92,13 +92,13 @@ class Database:
             yield connection
 
     def close(self) -> None:
-        """Close the pool and leave the embedded server, if that is what was opened."""
+        """Close the pool, and leave the embedded server if it was used."""
         self.engine.dispose()
         if self._server is not None:
             self._server.leave()
 
     def __str__(self) -> str:
-        """The URL without its secrets."""
+        """Return the URL without its secrets."""
         return self._url.render_as_string(hide_password=True)
 
     def __repr__(self) -> str:
@@ -107,10 +107,10 @@ class Database:
 
 @contextmanager
 def open_database(url: str | None, *, folder: Path, application_name: str = "tnt") -> Iterator[Database]:
-    """The database of `url` (`DATABASE_URL`), or of the embedded server in `folder` when there is none.
+    """Open the database of `url` (`DATABASE_URL`), or of the embedded server in `folder` without one.
 
     Raises:
-        ConfigError: `url` is no PostgreSQL URL, or the embedded server can't run here.
+        ConfigError: `url` is not a PostgreSQL URL, or the embedded server can't run here.
         Unavailable: the embedded server does not start.
     """
     if url:
@@ -126,19 +126,19 @@ def open_database(url: str | None, *, folder: Path, application_name: str = "tnt
 
 @contextmanager
 def translated_errors(where: str) -> Iterator[None]:
-    """Turn the driver's errors into ours; the message keeps the server's words and `where`.
+    """Translate the driver's errors; the message has the server's message and `where`.
 
     Raises:
-        Unavailable: lost, refused for now, timed out, deadlocked, shutting down or full.
+        Unavailable: the connection was lost or refused, timed out, deadlocked, or the server is stopping or full.
         Refused: wrong password or missing privilege.
         ConfigError: no such host, database, table or column.
-        PermanentError: anything else, such as a value that the server refuses.
+        PermanentError: anything else, such as a value that the server rejects.
     """
     try:
         yield
     except PoolTimeout as error:
         raise Unavailable(
-            f"{where}: all connections of the pool are in use; run fewer things at once"
+            f"{where}: all connections of the pool are in use; run fewer jobs at once"
         ) from error
     except DBAPIError as error:
         raise _translated(where, error.orig, lost=error.connection_invalidated) from error
@@ -173,13 +173,13 @@ def _checked(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        # The text is not shown: a URL that can't be read can't be masked.
+        # Not shown, because secrets can't be masked in a malformed URL.
         raise ConfigError(
             "DATABASE_URL is not a URL; expected postgresql://user:password@host/name"
         ) from None
     if parsed.drivername not in _SCHEMES:
         raise ConfigError(
-            f"DATABASE_URL begins with {parsed.drivername}://; expected postgresql://user:password@host/name"
+            f"DATABASE_URL starts with {parsed.drivername}://; expected postgresql://user:password@host/name"
         )
-    # SQLAlchemy 2.1 takes a bare postgresql:// as psycopg 3, which is not what is installed.
+    # For a bare postgresql://, SQLAlchemy 2.1 uses psycopg 3, which is not installed.
     return parsed.set(drivername=_DRIVER)

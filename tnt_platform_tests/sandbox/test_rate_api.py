@@ -140,12 +140,12 @@ def test_the_busiest_second_starts_anywhere(arrivals_s: list[float], most: int) 
 
 
 def test_wrong_fault_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="add up to at most 1"):
+    with pytest.raises(ConfigError, match=r"0\.7"):
         Faults(error_rate=0.7, html_rate=0.7)
     with running_rate_api() as api:
-        with pytest.raises(ValueError, match="unknown fault setting 'eror_rate'; available: latency_ms"):
+        with pytest.raises(ValueError, match=r"eror_rate.*latency_ms"):
             api.set_faults(eror_rate=1)
-        with pytest.raises(ValueError, match="error_rate is 'often'"):
+        with pytest.raises(ValueError, match=r"error_rate.*often"):
             api.set_faults(error_rate="often")
         assert post(api, "10022", "60601")[0] == 200
 

@@ -11,8 +11,14 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.sandbox.records_api import KINDS, RecordsApi, RecordsFaults, running_records_api
-from tnt_platform.sandbox.records_samples import sample_posts, sample_users
+from tnt_platform.sandbox.records_api import (
+    KINDS,
+    RecordsApi,
+    RecordsFaults,
+    running_records_api,
+    sample_posts,
+    sample_users,
+)
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def test_what_is_served_can_be_changed_from_outside(api: tuple[str, RecordsApi])
 
 
 def test_an_unknown_fault_is_refused(api: tuple[str, RecordsApi]) -> None:
-    with pytest.raises(ConfigError, match="unknown fault"):
+    with pytest.raises(ConfigError, match="server_error"):
         RecordsFaults("boredom")
     assert put(f"{api[0]}/faults", {"kind": "boredom"}) == 400
 

