@@ -331,7 +331,8 @@ def test_two_runs_at_once_lose_nothing(scene: RecordsScene, api: tuple[str, Reco
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda _: scene.run("records", "summary"), range(2)))
     assert scene.rows().height == 109
-    assert sum(int(str(one["records"].facts.get("captures_curated", 0))) for one in done) >= 2
+    # A run that is retried after a conflict reports the captures of its last attempt only.
+    assert sum(int(str(one["records"].facts.get("captures_curated", 0))) for one in done) >= 1
     ledger = scene.current().inputs("captured=2026-11-21")
     assert ledger["key"].n_unique() == ledger.height == 3
     assert scene.rows("summary").filter(group_kind="all")["records"].to_list() == [109]
