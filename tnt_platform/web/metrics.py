@@ -29,7 +29,7 @@ class Metrics:
             registry=self._registry,
         )
         self._responses = Counter(
-            "tnt_responses", "Responses.", ("route", "method", "status"), registry=self._registry
+            "tnt_answers", "Responses.", ("route", "method", "status"), registry=self._registry
         )
         # Cached because finding a series by its labels takes longer than counting.
         self._measures: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
