@@ -18,7 +18,7 @@ from tnt_platform.series.drafting.draft import UNIT, Draft, defs_text
 from tnt_platform.series.drafting.files import draft_layout
 from tnt_platform.series.legacy.convert import Converted, converted
 from tnt_platform.series.legacy.fields import FATES
-from tnt_platform.series.normalized import NormalizedCapture, read_capture
+from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 

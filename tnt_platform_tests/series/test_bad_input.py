@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 
 from tnt_platform.errors import CheckFailed, InvalidInput, TntError
-from tnt_platform.series.normalized import REJECTED_CELLS, read_capture
+from tnt_platform.series.normalized import REJECTED_CELLS
+from tnt_platform.series.reading import read_capture
 from tnt_platform.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.scene import SeriesScene, csv_of, prices, with_url

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils import column_index_from_string, get_column_letter
 
-from tnt_platform.series.normalized import read_capture
+from tnt_platform.series.reading import read_capture
 from tnt_platform.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.scene import SeriesScene, prices, with_url

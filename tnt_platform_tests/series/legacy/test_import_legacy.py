@@ -17,7 +17,7 @@ from tnt_platform.cli.main import main
 from tnt_platform.errors import ConfigError
 from tnt_platform.kinds import dataset_specs, validate_datasets
 from tnt_platform.series.legacy.convert import Converted, converted
-from tnt_platform.series.normalized import read_capture
+from tnt_platform.series.reading import read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform_tests.series.dataset_files import days, months, workbook
