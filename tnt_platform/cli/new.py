@@ -86,7 +86,9 @@ def import_legacy(file: Path, to: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_legacy_text(dataset, file), encoding="utf-8")
     notes = sorted(dataset.notes, key=lambda note: FATES.index(note.fate))
-    show_rows(("field", "what became of it", ""), [(note.field, note.fate, note.description) for note in notes])
+    show_rows(
+        ("field", "what became of it", ""), [(note.field, note.fate, note.description) for note in notes]
+    )
     faults = validate_datasets(path.parent, Settings.from_environment()).faults
     for fault in faults:
         console.print(str(fault), markup=False, style="red")

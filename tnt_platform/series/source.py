@@ -32,7 +32,7 @@ _MONTH_MARK = re.compile(r"\{([^{}]*)\}")
 
 
 def _address(text: str) -> str:
-    """Check what can be told of an address without asking the publisher; a variable's default is part of it."""
+    """Check an address, with the defaults of its variables, without a request to the publisher."""
     address = VARIABLE.sub(lambda variable: variable[2] or "unknown", text)
     _check_place(address)
     refuse_credentials(text)
@@ -43,7 +43,7 @@ def _address(text: str) -> str:
 def _check_place(text: str) -> None:
     expected = f"{', '.join(SCHEMES)} or a key below the raw files"
     if not text.strip():
-        raise mistake("it is empty", expected, "write the address of the file")
+        raise mistake("the address is empty", expected, "write the address of the file")
     if scheme := _SCHEME.match(text):
         if not text.startswith(SCHEMES):
             raise mistake(

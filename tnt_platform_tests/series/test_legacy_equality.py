@@ -110,7 +110,7 @@ def spec_of(places: Sequence[tuple[str, str]] = PLACES) -> SeriesSpec:
 
 
 def cell_by_cell(body: bytes) -> tuple[dict[tuple[str, date], float], int]:
-    """(code, day) -> value, and how many value cells can't be told: openpyxl, one cell at a time, no shared code."""
+    """(code, day) -> value, and how many value cells are unreadable: openpyxl, one cell at a time, no shared code."""
     book = load_workbook(io.BytesIO(body), data_only=True)
     found: dict[tuple[str, date], float] = {}
     unclear = 0
