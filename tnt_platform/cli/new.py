@@ -16,9 +16,9 @@ from tnt_platform.errors import ConfigError, InvalidInput
 from tnt_platform.kinds import DEFS, validate_datasets
 from tnt_platform.series.drafting.draft import UNIT, Draft, defs_text
 from tnt_platform.series.drafting.files import draft_layout
-from tnt_platform.series.legacy.convert import Converted, converted
+from tnt_platform.series.legacy.convert import Converted, convert
 from tnt_platform.series.legacy.fields import FATES
-from tnt_platform.series.normalized import NormalizedCapture, read_capture
+from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 
@@ -81,12 +81,14 @@ def import_legacy(file: Path, to: Path) -> None:
         raise ConfigError(
             f"{file} is not valid YAML ({error}); give a dataset file of the legacy system"
         ) from error
-    dataset = converted(document, file.name)
+    dataset = convert(document, file.name)
     path = defs_path(dataset.name, to)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_legacy_text(dataset, file), encoding="utf-8")
     notes = sorted(dataset.notes, key=lambda note: FATES.index(note.fate))
-    show_rows(("field", "what became of it", ""), [(note.field, note.fate, note.said) for note in notes])
+    show_rows(
+        ("field", "what became of it", ""), [(note.field, note.fate, note.description) for note in notes]
+    )
     faults = validate_datasets(path.parent, Settings.from_environment()).faults
     for fault in faults:
         console.print(str(fault), markup=False, style="red")
@@ -97,7 +99,7 @@ def import_legacy(file: Path, to: Path) -> None:
 
 def _legacy_text(dataset: Converted, file: Path) -> str:
     heading = [f"Converted from {file.name} of the legacy system by `tnt import-legacy`."]
-    heading += [f"TODO {note.field}: {note.said}" for note in dataset.notes if note.fate == "to do"]
+    heading += [f"TODO {note.field}: {note.description}" for note in dataset.notes if note.fate == "to do"]
     return defs_text(heading, dataset.attributes, dataset.comments)
 
 

@@ -18,7 +18,8 @@ from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import append_capture, newest_capture
 from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.readers.served_page import refuse_page
-from tnt_platform.series.spec import CAPTURE, SeriesSource, SeriesSpec
+from tnt_platform.series.source import SeriesSource
+from tnt_platform.series.spec import CAPTURE, SeriesSpec
 from tnt_platform.services.download import Downloader
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects

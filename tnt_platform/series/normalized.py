@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
@@ -21,22 +19,10 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.readers.compression import unpack_member
-from tnt_platform.series.readers.cells import SeriesCells
-from tnt_platform.series.readers.date_column import read_date_column
-from tnt_platform.series.readers.date_row import read_date_row
-from tnt_platform.series.readers.table_series import read_long, read_wide
+from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec
 from tnt_platform.series.transforms.checks import gaps
-from tnt_platform.series.transforms.observations import Normalized, observations_of
 
-# Each takes the bytes of a file and the layout of its kind, which the type of a dict can't express.
-READERS: Final[dict[str, Callable[[bytes, Any], SeriesCells]]] = {
-    "date_column": read_date_column,
-    "date_row": read_date_row,
-    "wide": read_wide,
-    "long": read_long,
-}
 # The columns of quarantine; `period` is null if the date can't be read.
 REJECTED_CELLS = {
     "file_key": pl.String(),
@@ -49,38 +35,6 @@ REJECTED_CELLS = {
     "period": pl.Date(),
 }
 _ROWS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class NormalizedCapture:
-    """The cells of a capture, and what each became."""
-
-    cells: SeriesCells
-    normalized: Normalized
-
-    @property
-    def counts(self) -> RowCounts:
-        """Cells in = observations + rejected + repeated + not available."""
-        normalized = self.normalized
-        return RowCounts(
-            rows_in=self.cells.cells.height + self.cells.rejected.height,
-            published=normalized.observations.height,
-            quarantined=normalized.rejected.height + self.cells.rejected.height,
-            deduplicated=normalized.deduplicated,
-            filtered=normalized.filtered,
-        )
-
-
-def read_capture(spec: SeriesSpec, body: bytes) -> NormalizedCapture:
-    """Read the bytes of a capture into observations, without any side effect.
-
-    Raises:
-        InvalidInput: the file as a whole is not what the YAML describes.
-    """
-    unpacked = unpack_member(body, spec.source.member) if spec.source.member else body
-    found = READERS[spec.reader](unpacked, spec)
-    codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
-    return NormalizedCapture(replace(found, codes=codes), observations_of(found.cells, codes, spec))
 
 
 def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Published:

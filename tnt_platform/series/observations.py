@@ -59,8 +59,36 @@ def publish_observations(
     fresh = series.scan([NEWEST]).collect()
     changes = history_changes(spec, base, fresh, rejected_cells(series), accept_vanished=accept_vanished)
     if base is not None and changes.is_empty and (accept_vanished or changes.vanished.is_empty()):
-        return _unchanged(base, "the newest capture has what is published")
+        return _unchanged(base, "the newest capture has only what is published")
     counts = _count(changes)
+    published = _publish_history(
+        spec,
+        workspace,
+        base,
+        made_from,
+        changes,
+        checks=_checks(spec, changes, lease, accepted=accept_vanished),
+        about=_about(spec, base, fresh, changes, counts),
+        run_id=run_id,
+    )
+    written = changes.after["partition"].n_unique()
+    return published.with_facts(
+        {**counts, "vanished": changes.vanished.height, "partitions_written": written}
+    )
+
+
+def _publish_history(
+    spec: SeriesSpec,
+    workspace: Workspace,
+    base: Snapshot | None,
+    made_from: dict[str, Any],
+    changes: HistoryChanges,
+    *,
+    checks: list[CheckOutcome | Check],
+    about: dict[str, Any],
+    run_id: str,
+) -> Published:
+    """Commit the changed partitions together with that of the source, whose ledger names the capture."""
     published = publish_checked(
         workspace,
         spec.dataset(OBSERVATIONS),
@@ -68,15 +96,13 @@ def publish_observations(
         base=base,
         also=changes.partition_changes(),
         key=OBSERVATION_KEY,
-        checks=_checks(spec, changes, lease, accepted=accept_vanished),
+        checks=checks,
         run_id=run_id,
-        about=_about(spec, base, fresh, changes, counts),
+        about=about,
     )
-    # The change was the partition of the source, which has no rows: describe the whole history instead.
+    # The partition of the source has no rows: report those of the whole history.
     rows = published.snapshot.manifest.rows
-    whole = replace(published, partition=SOURCE, counts=RowCounts(rows_in=rows, published=rows))
-    written = changes.after["partition"].n_unique()
-    return whole.with_facts({**counts, "vanished": changes.vanished.height, "partitions_written": written})
+    return replace(published, partition=SOURCE, counts=RowCounts(rows_in=rows, published=rows))
 
 
 def _made_from(series: Snapshot, fencing_token: int) -> dict[str, Any]:
@@ -105,9 +131,9 @@ def _reason_to_skip(
     if last.is_empty() or strategy_of(base) != spec.partition_strategy:
         return None
     if last["etag"][0] == made_from["etag"]:
-        return "the newest series are published"
+        return "the newest series are already published"
     if last["last_modified"][0] > made_from["last_modified"]:
-        return "a newer capture is published"
+        return "a newer capture is already published"
     if last["fencing_token"][0] > made_from["fencing_token"] > 0:
         return "another run took over the lease and has published"
     return None

@@ -1,4 +1,4 @@
-"""Small line plots of series, as Markdown with the picture inside."""
+"""Draw small line plots of series, as Markdown that contains the picture."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import polars as pl
 MAX_SERIES = 240
 _COLUMNS = 3
 _LINE, _TEXT, _SOFT = "#3b6ea5", "#333333", "#777777"
-# Of the cell of a plot, from its lower left corner: where the line may run.
+# Where the line runs in the cell of a plot, from its lower left corner.
 _LEFT, _WIDTH, _BOTTOM, _HEIGHT = 0.16, 0.8, 0.2, 0.55
 _SHADES = 8
 
 
 def series_plot(observations: pl.DataFrame, title: str) -> str:
-    """One small line plot a series (internal_series_code, period, value, unit), the first 240 by code.
+    """Draw a small line plot per series (internal_series_code, period, value, unit) of the first MAX_SERIES by code.
 
-    All are drawn into one pair of axes: with axes of their own, sixty cost eight seconds of a run.
+    All share one pair of axes: with axes of their own, sixty plots take eight seconds of a run.
     """
     from matplotlib.collections import LineCollection  # lazily: only this step should pay for it
     from matplotlib.figure import Figure
@@ -44,12 +44,12 @@ def series_plot(observations: pl.DataFrame, title: str) -> str:
         _label(axes, one, column, row)
     axes.add_collection(LineCollection(lines, colors=_LINE, linewidths=1.1), autolim=False)
     more = f" (first {MAX_SERIES} of {len(codes)} series)" if len(codes) > MAX_SERIES else ""
-    figure.suptitle(_plain(f"{title}{more}"), fontweight="bold", fontsize=9)
+    figure.suptitle(_escaped(f"{title}{more}"), fontweight="bold", fontsize=9)
     return f"![{title}](data:image/png;base64,{base64.b64encode(_png(figure)).decode()})"
 
 
 def _line(one: pl.DataFrame, column: int, row: int) -> Any:
-    """The points of a series within its cell, as an array of x and y."""
+    """Return the points of a series within its cell, as an array of x and y."""
     x, y = pl.col("period").to_physical().cast(pl.Float64), pl.col("value")
     across, up = x.max() - x.min(), y.max() - y.min()
     points = one.select(
@@ -60,11 +60,11 @@ def _line(one: pl.DataFrame, column: int, row: int) -> Any:
 
 
 def _label(axes: Any, one: pl.DataFrame, column: int, row: int) -> None:
-    """Its code and unit above, the lowest and highest value at the side, the first and last period below."""
+    """Write code and unit above a plot, the lowest and highest value beside it, the first and last period below."""
     code, unit = str(one["internal_series_code"][0]), str(one["unit"][0])
     left, right = column + _LEFT, column + _LEFT + _WIDTH
     foot, head = row + 1 - _BOTTOM, row + 1 - _BOTTOM - _HEIGHT
-    axes.text(left, head - 0.08, _plain(f"{code}  ({unit})"), fontsize=7, color=_TEXT)
+    axes.text(left, head - 0.08, _escaped(f"{code}  ({unit})"), fontsize=7, color=_TEXT)
     low, high = one.select(low=pl.col("value").min(), high=pl.col("value").max()).row(0)
     side = {"fontsize": 6, "color": _SOFT, "ha": "right", "va": "center"}
     axes.text(left - 0.02, head, f"{high:,.5g}", **side)
@@ -74,13 +74,13 @@ def _label(axes: Any, one: pl.DataFrame, column: int, row: int) -> None:
     axes.text(right, foot + 0.05, str(one["period"].max()), **below, ha="right")
 
 
-def _plain(text: str) -> str:
-    # matplotlib reads "$" as mathematics; data is text.
+def _escaped(text: str) -> str:
+    # matplotlib reads text between "$" as mathematics.
     return text.replace("$", r"\$")
 
 
 def _palette() -> Any:
-    """Each colour in a few shades up to white: all that a line or letter can be."""
+    """Return each colour in a few shades up to white: lines and letters have no others."""
     from PIL import Image
 
     shades = [
@@ -95,7 +95,7 @@ def _palette() -> Any:
 
 
 def _png(figure: Any) -> bytes:
-    """Few colours do for lines and text, and take a third of the space in the event log."""
+    """Write the figure in the few colours it has: it takes a third of the space in the event log."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

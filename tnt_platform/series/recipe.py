@@ -1,7 +1,7 @@
-"""The fingerprint of what a series dataset declares, as the first release computed it.
+"""Fingerprint what a series dataset declares, as the first release computed it.
 
-Published versions carry it: another text would make every capture be read again. So a setting that is added
-later appears in it only where it is set.
+Published versions carry the fingerprint, and with another one every capture would be read again. So a setting that is
+added later appears in it only where it is set.
 """
 
 from __future__ import annotations

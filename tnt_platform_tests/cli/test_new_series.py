@@ -18,7 +18,7 @@ from tnt_platform.cli.main import main
 from tnt_platform.kinds import dataset_specs, validate_datasets
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.series.component import SeriesDataset, SeriesScaffolder
-from tnt_platform.series.normalized import NormalizedCapture, read_capture
+from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform_tests.paths import SHARED

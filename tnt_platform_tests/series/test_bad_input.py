@@ -23,8 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from tnt_platform.errors import CheckFailed, InvalidInput, TntError
-from tnt_platform.series.normalized import REJECTED_CELLS, read_capture
+from tnt_platform.errors import CheckFailed, InvalidInput
+from tnt_platform.series.normalized import REJECTED_CELLS
+from tnt_platform.series.reading import read_capture
 from tnt_platform.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.scene import SeriesScene, csv_of, prices, with_url
@@ -97,19 +98,25 @@ def published(tmp_path: Path) -> SeriesScene:
     return scene
 
 
-def unharmed(
-    scene: SeriesScene, body: bytes, *, error: type[TntError] = InvalidInput, match: str
-) -> TntError:
-    """Deliver `body`, which must fail; what was published stays to the row, and a good file makes it well again."""
+def unharmed(scene: SeriesScene, body: bytes, code: str | None, *names: str) -> InvalidInput | CheckFailed:
+    """Deliver `body`, which must fail with a reason code (or a failed check) and names; what was published stays."""
     series = scene.workspace.store.current("prices/series")
     before, version = scene.published, scene.current.version
     assert series is not None
-    with pytest.raises(error, match=match) as caught:
+    with pytest.raises((InvalidInput, CheckFailed)) as caught:
         deliver(scene, body)
+    error = caught.value
+    if isinstance(error, CheckFailed):
+        assert [outcome.name for outcome in error.outcomes if not outcome.passed and outcome.blocking] == [
+            code
+        ]
+    elif code is not None:
+        assert error.reason_code == code
+    assert [name for name in names if name not in str(error)] == []
     assert scene.current.version == version
     assert scene.published.equals(before)
     assert scene.workspace.store.verify(scene.current) == []
-    return caught.value
+    return error
 
 
 def recovers(scene: SeriesScene, body: bytes) -> None:
@@ -122,16 +129,12 @@ def recovers(scene: SeriesScene, body: bytes) -> None:
 
 
 def test_a_sheet_that_is_gone_is_named_with_those_there_are(published: SeriesScene) -> None:
-    error = unharmed(published, workbook(sheet="Data 2026"), match="no sheet 'Data'; it has 'Data 2026'")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "missing_sheet"
+    unharmed(published, workbook(sheet="Data 2026"), "missing_sheet", "'Data'", "'Data 2026'")
     recovers(published, workbook())
 
 
 def test_a_column_that_is_gone_is_named_with_those_there_are(published: SeriesScene) -> None:
-    error = unharmed(published, workbook(column=2), match="column C; .*A to B")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "missing_column"
+    unharmed(published, workbook(column=2), "missing_column", "column C", "A to B")
 
 
 @pytest.mark.parametrize("moved", [-1, 1])
@@ -141,9 +144,7 @@ def test_a_declared_header_that_moved_is_found_again_for_the_reader_of_the_messa
     scene = SeriesScene(tmp_path, spec=workbook_spec(header="price"))
     deliver(scene, workbook())
     now = HEADER_ROW + moved
-    error = unharmed(scene, workbook(header_row=now), match=f"(?s)Data!C8.*'price'.*row {now}")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "header_moved"
+    unharmed(scene, workbook(header_row=now), "header_moved", "Data!C8", "'price'", f"row {now}")
     recovers(scene, workbook())
 
 
@@ -181,8 +182,8 @@ def test_text_among_the_values_is_quarantined_by_cell_and_the_old_values_stay(pu
     counts = done["series"].counts
     assert (counts.rows_in, counts.published, counts.quarantined) == (190, 187, 3)
     reason = done["series"].snapshot.quarantine([NEWEST])["reason"][0]
-    assert "value 's/d (1)' is not a plain number" in reason
-    assert reason.endswith("or one of `not_available:`")  # as the YAML calls it
+    assert "'s/d (1)'" in reason
+    assert "`not_available:`" in reason  # as the YAML calls it
 
 
 def test_a_column_of_nothing_but_text_publishes_nothing_of_it(published: SeriesScene) -> None:
@@ -205,9 +206,7 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES, ids=["doctype", "bom", "xhtml", "comment", "script"])
 def test_a_web_page_is_never_read_as_data(published: SeriesScene, page: bytes) -> None:
-    error = unharmed(published, page, match="(?s)Mantenimiento")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "html_page"
+    unharmed(published, page, "html_page", "Mantenimiento")
     recovers(published, workbook())
 
 
@@ -215,17 +214,13 @@ def test_a_web_page_is_never_read_as_data(published: SeriesScene, page: bytes) -
 def test_a_web_page_is_never_read_as_a_table(tmp_path: Path, page: bytes) -> None:
     scene = SeriesScene(tmp_path)
     scene.publish(csv_of({"2025-01": (1, 10)}))
-    error = unharmed(scene, page, match="(?s)Mantenimiento")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "html_page"
+    unharmed(scene, page, "html_page", "Mantenimiento")
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.999])
 def test_a_truncated_workbook_is_rejected(published: SeriesScene, share: float) -> None:
     whole = workbook()
-    error = unharmed(published, whole[: int(len(whole) * share)], match="fetch it again")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "truncated_workbook"
+    unharmed(published, whole[: int(len(whole) * share)], "truncated_workbook")
     recovers(published, whole)
 
 
@@ -264,9 +259,7 @@ def bomb_workbook() -> bytes:
 def test_a_workbook_that_is_a_bomb_is_rejected_before_it_is_unpacked(published: SeriesScene) -> None:
     body = bomb_workbook()
     started_s = time.monotonic()
-    error = unharmed(published, body, match="decompression bomb")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "suspicious_ratio"
+    unharmed(published, body, "suspicious_ratio")
     assert time.monotonic() - started_s < 10
 
 
@@ -285,9 +278,7 @@ def test_a_table_that_is_a_bomb_is_rejected(tmp_path: Path, wrapping: str) -> No
         return out.getvalue()
 
     scene.publish(wrapped(plain))
-    error = unharmed(scene, wrapped(plain + b"\n" * (64 << 20)), match="decompression bomb")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "suspicious_ratio"
+    unharmed(scene, wrapped(plain + b"\n" * (64 << 20)), "suspicious_ratio")
 
 
 @pytest.mark.heavy
@@ -333,12 +324,8 @@ def _read_apart(path: Path, parent: Connection) -> None:
 
 
 def test_a_publisher_that_drops_ten_years_is_not_followed(published: SeriesScene) -> None:
-    error = unharmed(
-        published,
-        workbook(MONTHS[120:], [at + 0.5 for at in range(120, 190)]),
-        error=CheckFailed,
-        match=r"120 published observations.*A_M from 2010-01-01 to 2019-12-01",
-    )
+    body = workbook(MONTHS[120:], [at + 0.5 for at in range(120, 190)])
+    error = unharmed(published, body, "history_not_shrinking", "120", "A_M", "2010-01-01", "2019-12-01")
     assert isinstance(error, CheckFailed)
     (evidence,) = [outcome for outcome in error.outcomes if not outcome.passed]
     assert evidence.sample.rows() == [("A_M", 120, date(2010, 1, 1), date(2019, 12, 1))]
@@ -357,9 +344,7 @@ def test_two_columns_whose_labels_give_one_code_are_rejected(tmp_path: Path) -> 
     table = {"date_column": "date", "code": "P_{column}_M", "unit": "EUR"}
     scene = SeriesScene(tmp_path, spec=prices(table=table, series=[]))
     scene.publish(csv_of({"2025-01": (1, 10)}, header="date,Perú,Chile"))
-    error = unharmed(scene, csv_of({"2025-01": (1, 10)}, header="date,Perú,PERU"), match="P_PERU_M")
-    assert isinstance(error, InvalidInput)
-    assert error.reason_code == "duplicate_series"
+    unharmed(scene, csv_of({"2025-01": (1, 10)}, header="date,Perú,PERU"), "duplicate_series", "P_PERU_M")
 
 
 @st.composite
@@ -413,7 +398,7 @@ def test_a_file_of_no_bytes_is_rejected(tmp_path: Path, kind: str) -> None:
     spec = {"workbook": workbook_spec(), "csv": prices(), "json": json_spec}[kind]
     scene = SeriesScene(tmp_path, spec=spec)
     deliver(scene, good[kind])
-    unharmed(scene, b"", match="(?i)empty|JSON|line 1|truncated")
+    unharmed(scene, b"", {"workbook": "empty_file", "csv": "empty_file", "json": "not_json"}[kind])
     recovers(scene, good[kind])
 
 
@@ -427,35 +412,37 @@ def spanish(**table: object) -> SeriesSpec:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_in_latin_1_or_any_other_encoding_reads_the_same(tmp_path: Path, encoding: str) -> None:
-    said = {} if encoding.startswith("utf") else {"encoding": encoding}
-    scene = SeriesScene(tmp_path, spec=spanish(**said))
+    declared = {} if encoding.startswith("utf") else {"encoding": encoding}
+    scene = SeriesScene(tmp_path, spec=spanish(**declared))
     scene.publish(SPANISH.encode(encoding))
     assert scene.values("P_PERU_M") == {"2025-01-01": 1.5, "2025-02-01": 1234.5}
     assert scene.values("P_ESPANA_M") == {"2025-01-01": 2.25}
 
 
-def test_a_table_that_turns_to_latin_1_without_a_word_is_rejected_and_not_guessed(tmp_path: Path) -> None:
+def test_a_table_that_turns_to_latin_1_unannounced_is_rejected_and_its_encoding_not_guessed(
+    tmp_path: Path,
+) -> None:
     scene = SeriesScene(tmp_path, spec=spanish())
     scene.publish(SPANISH.encode())
-    unharmed(scene, SPANISH.encode("latin-1"), match=r"undecodable\).*declare `encoding:`")
+    unharmed(scene, SPANISH.encode("latin-1"), "malformed_header", "`encoding:`")
     recovers(scene, SPANISH.encode())
 
 
-def test_lines_in_latin_1_below_a_plain_header_are_quarantined_and_what_they_said_stays(
+def test_lines_in_latin_1_below_a_plain_header_are_quarantined_and_their_old_values_stay(
     tmp_path: Path,
 ) -> None:
     scene = SeriesScene(tmp_path, spec=spanish(code="P_{Pais}_M"))
     text = SPANISH.replace("País", "Pais") + "2025-01;Chile;7\r\n"
     scene.publish(text.encode())
-    # Whose line it was can't be told, so the months it held are missing: nothing is published.
-    unharmed(scene, text.encode("latin-1"), error=CheckFailed, match="history_not_shrinking")
+    # Nobody knows whose line it was, so the months it held are missing: nothing is published.
+    unharmed(scene, text.encode("latin-1"), "history_not_shrinking")
     series = scene.workspace.store.current("prices/series")
     assert series is not None
     assert series.quarantine([NEWEST])["reason_code"].unique().to_list() == ["undecodable"]
     recovers(scene, text.encode())
 
 
-def test_a_decimal_comma_that_was_not_declared_is_quarantined_and_never_a_thousandfold(
+def test_an_undeclared_decimal_comma_is_quarantined_and_never_read_as_a_thousandfold(
     tmp_path: Path,
 ) -> None:
     scene = SeriesScene(tmp_path)
@@ -510,30 +497,24 @@ def test_an_answer_that_is_not_the_json_that_was_described_is_rejected(
 ) -> None:
     scene = SeriesScene(tmp_path, spec=JSON_SPEC)
     scene.publish(json.dumps({"data": RECORDS}).encode())
-    error = unharmed(scene, body, match=".")
-    assert isinstance(error, InvalidInput)
-    if reason_code is not None:
-        assert error.reason_code == reason_code
+    unharmed(scene, body, reason_code)
     scene.publish(json.dumps({"data": [*RECORDS, {"date": "2025-03", "a": 3, "b": 30}]}).encode())
     assert scene.values("A_M")["2025-03-01"] == 3
 
 
-def test_records_that_are_no_objects_are_quarantined_one_by_one(tmp_path: Path) -> None:
+def test_records_that_are_not_objects_are_quarantined_one_by_one(tmp_path: Path) -> None:
     scene = SeriesScene(tmp_path, spec=JSON_SPEC)
     scene.publish(json.dumps({"data": RECORDS}).encode())
     before = scene.values("A_M")
-    odd = [
+    malformed = [
         RECORDS[0],
         ["2025-02", 2.5, 20],
         None,
         "2025-02",
         {"date": "2025-02", "a": {"value": 2.5}, "b": 20},
     ]
-    # What they said of February can't be told: the month is missing, so nothing is published.
-    error = unharmed(
-        scene, json.dumps({"data": odd}).encode(), error=CheckFailed, match="history_not_shrinking"
-    )
-    assert "from 2025-02-01" in str(error)
+    # Nobody knows their value for February: the month is missing, so nothing is published.
+    unharmed(scene, json.dumps({"data": malformed}).encode(), "history_not_shrinking", "2025-02-01")
     series = scene.workspace.store.current("prices/series")
     assert series is not None
     codes = series.quarantine([NEWEST]).sort("line_no").select("line_no", "reason_code").rows()
@@ -544,4 +525,4 @@ def test_records_that_are_no_objects_are_quarantined_one_by_one(tmp_path: Path) 
 def test_nothing_but_records_that_are_no_objects_is_rejected(tmp_path: Path) -> None:
     scene = SeriesScene(tmp_path, spec=JSON_SPEC)
     scene.publish(json.dumps({"data": RECORDS}).encode())
-    unharmed(scene, b'{"data": [["2025-01", 1, 2], ["2025-02", 2, 3]]}', match="no column 'date'")
+    unharmed(scene, b'{"data": [["2025-01", 1, 2], ["2025-02", 2, 3]]}', "missing_column", "'date'")

@@ -175,7 +175,7 @@ def test_a_run_that_dies_at_any_operation_leaves_old_or_new_and_the_next_one_con
         seen.append("".join("n" if same(crashed, new, dataset) else "o" for dataset in STEPS))
         reader.run()
         _check_converged(reader, new, versions_before, topic, where)
-    # A step is never ahead of the one that it is made from, and the last operation tells that the notice is out.
+    # A step is never ahead of the one that it is made from, and the last operation records that the notice is out.
     assert set(seen) == {"ooo", "noo", "nno", "nnn"}
     assert seen == sorted(seen, key=lambda marks: marks.count("n"))
     assert steps[-1] == "put datasets/prices/index/notified_version.txt"
@@ -188,9 +188,9 @@ def _check_converged(
     for dataset in STEPS:
         assert same(found, new, dataset), f"{where}: {dataset} did not converge"
     assert scene.workspace.store.versions("prices").height == versions_before + 1, where
-    told = [notice["version_id"] for _, notice in topic.received()]
-    assert set(told) == {scene.current.version}, f"{where}: told {told}"
-    assert len(told) <= 2, where
+    notified = [notice["version_id"] for _, notice in topic.received()]
+    assert set(notified) == {scene.current.version}, f"{where}: notified {notified}"
+    assert len(notified) <= 2, where
     again = scene.run()
     assert not any(step.changed for step in again.values()), where
     assert topic.received() == []
@@ -202,7 +202,7 @@ def test_bytes_stored_before_a_crash_are_not_stored_twice(tmp_path: Path, topic:
     scene.lake.dies_at, scene.lake.takes_effect = (
         2,
         True,
-    )  # the look at the pointer, the look for the bytes, the bytes
+    )  # the pointer is read, the bytes are looked up, the bytes are written
     with pytest.raises(Unavailable):
         scene.publish(FIRST)
     (stored,) = (tmp_path / "lake" / "captures" / "prices").iterdir()

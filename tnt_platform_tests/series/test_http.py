@@ -164,11 +164,11 @@ def test_a_newest_month_that_goes_away_brings_no_older_one_back(
     assert scene.current.version == version
 
 
-def test_a_template_that_no_month_fits_says_what_was_tried(tmp_path: Path, site: RunningDownloads) -> None:
+def test_a_template_without_a_file_for_any_month_is_rejected_with_the_urls_that_were_tried(
+    tmp_path: Path, site: RunningDownloads
+) -> None:
     scene = SeriesScene(tmp_path, spec=with_url(prices(), f"{site.url}/x_{{YYYY}}-{{MM}}.csv", months_back=2))
-    with pytest.raises(
-        NotFound, match=r"x_2026-11.csv, .*x_2026-10.csv, .*x_2026-09.csv; check `source.url`"
-    ):
+    with pytest.raises(NotFound, match=r"x_2026-11.csv.*x_2026-10.csv.*x_2026-09.csv.*`source.url`"):
         scene.run()
     assert scene.workspace.store.datasets() == []
 
@@ -178,7 +178,7 @@ def test_a_template_that_no_month_fits_says_what_was_tried(tmp_path: Path, site:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["server_error", "throttle", "truncated"])
-def test_what_fails_twice_is_tried_again_and_read_whole(
+def test_a_request_that_fails_is_retried_and_read_whole(
     scene: SeriesScene, site: RunningDownloads, kind: str
 ) -> None:
     put(scene, "prices.csv", csv_of(SECOND))
@@ -190,18 +190,18 @@ def test_what_fails_twice_is_tried_again_and_read_whole(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
-    ("kind", "error", "says"),
+    ("kind", "error", "named"),
     [
-        ("server_error", Unavailable, r"HTTP 500.*after 5 attempts"),
-        ("throttle", Unavailable, r"HTTP 429.*after 5 attempts"),
-        ("truncated", Unavailable, r"after 5 attempts"),
-        ("slow", Unavailable, r"nothing arrived.*after 5 attempts"),
+        ("server_error", Unavailable, r"500.* 5 "),
+        ("throttle", Unavailable, r"429.* 5 "),
+        ("truncated", Unavailable, r" 5 "),
+        ("slow", Unavailable, r" 5 "),
         ("html", InvalidInput, r"'Mantenimiento'"),
-        ("endless", InvalidInput, r"larger than 2,000,000 bytes.*max_size_mb"),
+        ("endless", InvalidInput, r"2,000,000.*max_size_mb"),
     ],
 )
 def test_a_site_that_stays_broken_leaves_what_was_published(
-    scene: SeriesScene, site: RunningDownloads, kind: str, error: type[TntError], says: str
+    scene: SeriesScene, site: RunningDownloads, kind: str, error: type[TntError], named: str
 ) -> None:
     put(scene, "prices.csv", csv_of(SECOND))
     scene.spec = with_url(scene.spec, scene.spec.source.url, max_size_mb=2)
@@ -209,7 +209,7 @@ def test_a_site_that_stays_broken_leaves_what_was_published(
     version = scene.current.version
     assert scene.lake is not None
     before = scene.lake.requests.writes
-    with pytest.raises(error, match=f"(?s){says}"):
+    with pytest.raises(error, match=f"(?s){named}"):
         scene.run()
     assert scene.lake.requests.writes == before
     assert scene.current.version == version
@@ -239,8 +239,9 @@ def test_half_a_workbook_that_looks_whole_is_rejected(tmp_path: Path, site: Runn
     scene = SeriesScene(tmp_path, spec=with_url(workbook_spec(), f"{site.url}/prices.xlsx"))
     put(scene, "prices.xlsx", workbook())
     site.faults.kind = "lying_length"
-    with pytest.raises(InvalidInput, match="truncated"):
+    with pytest.raises(InvalidInput) as rejected:
         scene.run()
+    assert rejected.value.reason_code == "truncated_workbook"
     site.faults.kind = None
     scene.run()
     assert len(scene.values()) == 190
@@ -277,18 +278,18 @@ def test_a_wrapped_file_is_read_as_the_file_itself(tmp_path: Path, site: Running
 
 
 @pytest.mark.parametrize(
-    ("members", "says"),
+    ("members", "named"),
     [
-        ({"a.csv": b"1", "b.csv": b"2"}, r"2 files of the zip archive match '\*.csv' \(a.csv, b.csv\)"),
-        ({"a.txt": b"1"}, r"no file of the zip archive matches '\*.csv'; it holds a.txt"),
+        ({"a.csv": b"1", "b.csv": b"2"}, r"'\*.csv'.*a.csv, b.csv"),
+        ({"a.txt": b"1"}, r"'\*.csv'.*a.txt"),
     ],
 )
-def test_a_member_that_is_not_there_or_not_alone_is_named(
-    scene: SeriesScene, site: RunningDownloads, members: Mapping[str, bytes], says: str
+def test_a_missing_or_ambiguous_member_is_rejected_by_name(
+    scene: SeriesScene, site: RunningDownloads, members: Mapping[str, bytes], named: str
 ) -> None:
     version = scene.current.version
     scene.spec = with_url(scene.spec, f"{site.url}/archive.zip", member="*.csv")
     put(scene, "archive.zip", zipped(members))
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(InvalidInput, match=named):
         scene.run()
     assert scene.current.version == version

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils import column_index_from_string, get_column_letter
 
-from tnt_platform.series.normalized import read_capture
+from tnt_platform.series.reading import read_capture
 from tnt_platform.series.spec import NEWEST, SeriesSpec
 from tnt_platform_tests.rounds import tries
 from tnt_platform_tests.series.scene import SeriesScene, prices, with_url
@@ -110,7 +110,7 @@ def spec_of(places: Sequence[tuple[str, str]] = PLACES) -> SeriesSpec:
 
 
 def cell_by_cell(body: bytes) -> tuple[dict[tuple[str, date], float], int]:
-    """(code, day) -> value, and how many value cells can't be told: openpyxl, one cell at a time, no shared code."""
+    """(code, day) -> value, and how many value cells are unreadable: openpyxl, one cell at a time, no shared code."""
     book = load_workbook(io.BytesIO(body), data_only=True)
     found: dict[tuple[str, date], float] = {}
     unclear = 0

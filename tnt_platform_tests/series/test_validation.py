@@ -1,4 +1,4 @@
-"""What `tnt validate` finds in series datasets, and where: sound ones are spoilt at one place, marked with §."""
+"""`tnt validate` of series datasets: valid ones are spoilt at one place, marked with §, where the fault must be."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def only_fault(root: Path, environment: dict[str, str] | None = None) -> Fault:
 
 @pytest.mark.parametrize("case", MISTAKES.values(), ids=MISTAKES.keys())
 def test_one_mistake_is_one_fault_on_its_own_line(case: tuple[str, ...], tmp_path: Path) -> None:
-    sound, old, new, *said = case
+    sound, old, new, *names = case
     text = spoilt(sound, old, new)
     folder = write_dataset(tmp_path, "prices", text, request=None)
     fault = only_fault(tmp_path)
-    for piece in said:
-        assert piece in str(fault)
+    assert [name for name in names if name not in str(fault)] == []
     assert fault.path == folder / "defs.yaml"
     if MARK in text:
         assert fault.line == marked_line(text), str(fault)
 
 
-def test_datasets_in_order_have_no_faults(tmp_path: Path) -> None:
+def test_valid_datasets_have_no_faults(tmp_path: Path) -> None:
     for name, text in {"bcra": BCRA, "ipc": IPC, "wide": WIDE, "long": LONG}.items():
         write_dataset(tmp_path, name, text, request=None)
     report = check(tmp_path)
@@ -56,7 +55,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     text = BCRA
     for name in (
         "a series code given twice",
-        "a time zone that is none",
+        "an unknown time zone",
         "an unknown scheme",
         "an unknown key",
     ):
@@ -85,7 +84,7 @@ def test_the_default_of_a_variable_is_checked_like_an_address(tmp_path: Path) ->
     write_dataset(tmp_path / "a", "prices", sound, request=None)
     write_dataset(tmp_path / "b", "prices", spoilt(sound, "{MM}", "{mm}"), request=None)
     assert check(tmp_path / "a").faults == []
-    assert "did you mean {MM}?" in str(only_fault(tmp_path / "b"))
+    assert "{MM}" in str(only_fault(tmp_path / "b"))
 
 
 ROWS = [
@@ -109,31 +108,30 @@ def with_file(root: Path, text: str) -> str:
     return local
 
 
-def test_a_file_that_is_there_and_holds_what_the_yaml_says_is_in_order(tmp_path: Path) -> None:
+def test_a_local_file_that_has_what_is_declared_has_no_faults(tmp_path: Path) -> None:
     with_file(tmp_path, BCRA)
     assert check(tmp_path / "defs").faults == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "names"),
     [
-        ("      sheet: RESERVAS", "      §sheet: RESERVA", ("no sheet 'RESERVA'", "'RESERVAS', 'OTRA'")),
+        ("      sheet: RESERVAS", "      §sheet: RESERVA", ("'RESERVA'", "'RESERVAS', 'OTRA'")),
         ("A, value_column: C}", "A, value_column: H} §", ("column", "H")),
         ("header: Tipo de cambio", "§header: Tasa", ("Tasa", "Tipo de cambio")),
     ],
 )
-def test_what_a_file_that_is_there_lacks_is_a_fault_of_the_series_that_names_it(
-    old: str, new: str, said: tuple[str, ...], tmp_path: Path
+def test_what_a_local_file_lacks_is_a_fault_of_the_series_that_names_it(
+    old: str, new: str, names: tuple[str, ...], tmp_path: Path
 ) -> None:
     text = with_file(tmp_path, spoilt(BCRA, old, new))
     fault = only_fault(tmp_path / "defs")
     assert fault.line == marked_line(text), str(fault)
     assert "series.xlsx" in str(fault)
-    for piece in said:
-        assert piece in str(fault)
+    assert [name for name in names if name not in str(fault)] == []
 
 
-def test_a_file_below_the_raw_files_is_looked_at_too(tmp_path: Path) -> None:
+def test_a_file_below_the_raw_files_is_checked_too(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     (raw / "rates").mkdir(parents=True)
     (raw / "rates" / "monthly.csv").write_text("Date;Euro;Pound\n2024-01-01;1.5;2\n")
@@ -143,7 +141,7 @@ def test_a_file_below_the_raw_files_is_looked_at_too(tmp_path: Path) -> None:
     write_dataset(tmp_path / "defs", "prices", text, request=None)
     fault = only_fault(tmp_path / "defs", {"TNT_RAW_URL": raw.as_uri()})
     assert fault.line == marked_line(text)
-    assert "no column 'Yen'" in str(fault)
+    assert "'Yen'" in str(fault)
     assert "'Euro', 'Pound'" in str(fault)
     assert check(tmp_path / "defs").faults == []
 
@@ -170,7 +168,7 @@ _VALUES = st.sampled_from(
 
 @settings(deadline=None, max_examples=tries(120))
 @given(st.sampled_from(_PLACES), st.integers(0, 3), _VALUES)
-def test_whatever_stands_in_the_place_of_a_value_validation_and_loading_agree(
+def test_validation_and_loading_agree_on_any_value_of_a_field(
     place: tuple[str, tuple[str | int, ...]], depth: int, value: object
 ) -> None:
     text, path = place

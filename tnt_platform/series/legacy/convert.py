@@ -1,4 +1,4 @@
-"""A dataset file of the old series system as the attributes of a new one; no field is dropped in silence."""
+"""Convert a dataset file of the old series system into the attributes of a `defs.yaml`, accounting for every field."""
 
 from __future__ import annotations
 
@@ -9,22 +9,12 @@ from pathlib import PurePosixPath
 from typing import Any, Final, get_args
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.series.legacy.address import legacy_source
 from tnt_platform.series.legacy.entries import old_series
-from tnt_platform.series.legacy.fields import Note, Notes, OldFields, number
+from tnt_platform.series.legacy.fields import Note, Notes, OldFields, frequency_of, number, table
 from tnt_platform.series.spec import Strategy
 
-FREQUENCIES: Final[Mapping[str, str]] = {
-    name: code
-    for code, names in {
-        "D": ("d", "b", "daily", "day", "diaria", "diario", "business_daily"),
-        "W": ("w", "weekly", "week", "semanal"),
-        "M": ("m", "ms", "me", "monthly", "month", "mensual"),
-        "Q": ("q", "qs", "qe", "quarterly", "quarter", "trimestral"),
-        "A": ("a", "y", "ys", "ye", "yearly", "annual", "annually", "anual"),
-    }.items()
-    for name in names
-}
+WORKBOOKS: Final = ("xlsx", "xlsm", "xls", "excel", "workbook")
+_NO_TRANSFORMS: Final = ("none", "identity", "noop", "passthrough", "pass_through", "default")
 _OLD_KEYS: Final = {"obs_time", "internal_series_code"}
 
 
@@ -38,173 +28,163 @@ class Converted:
     notes: tuple[Note, ...]
 
 
-def converted(document: object, file_name: str) -> Converted:
+def convert(document: object, file_name: str) -> Converted:
     """Map an old dataset document to the new fields.
 
     Raises:
-        ConfigError: it is no dataset of the old system, or lacks what can't be guessed: the source, the frequency, the
-            series and their places.
+        ConfigError: it is not a dataset of the old system, or lacks what can't be guessed: the source, the frequency,
+            the series and their places.
     """
     if isinstance(document, Mapping) and set(document) == {"dataset"}:
         document = document["dataset"]
     if not isinstance(document, Mapping):
         raise ConfigError(
-            f"{file_name} is no mapping; give a dataset file of the old system, with dataset_id and source"
+            f"{file_name} is not a mapping; give a dataset file of the old system, with dataset_id and source"
         )
     notes = Notes()
     old = OldFields(document, "", notes)
-    name = str(
-        old.take("the folder's name", "dataset_id", variants=("id", "dataset", "name")) or _stem(file_name)
-    )
+    stem = re.sub(r"[^A-Za-z0-9_]+", "_", PurePosixPath(file_name).stem)
+    name = str(old.take("dataset_id", "the folder's name") or stem)
     attributes, comments = _about(old, name)
     attributes["timezone"] = _timezone(old, comments)
-    attributes["frequency"] = frequency_of(
-        old.take("frequency", "frequency", variants=("freq",)), "frequency"
-    )
-    attributes["source"] = legacy_source(old)
-    reader, series = old_series(old, attributes["frequency"], frequency_of)
-    attributes["reader"] = reader
-    attributes |= _load(old)
-    attributes |= _lock(old, name)
-    attributes |= _running(old)
-    attributes["series"] = series
-    old.drop("versions with manifests replace it: what was published is the only state", "state")
-    old.unknown()
+    attributes["frequency"] = frequency_of(old.take("frequency", "frequency"), "frequency")
+    attributes["source"] = _source(old)
+    attributes["reader"], series = old_series(old, attributes["frequency"])
+    attributes |= _load(old) | _lock(old, name) | _schedule(old) | {"series": series}
+    old.close("")
     return Converted(name, attributes, comments, tuple(notes.all))
 
 
 def _about(old: OldFields, name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Whose dataset it is and what it is of, and comments where nobody has said."""
-    attributes: dict[str, Any] = {}
-    comments: dict[str, str] = {}
-    attributes["description"] = (
-        old.take("description", "description", variants=("title",)) or f"Series of {name}."
-    )
-    owner = old.take("owners", "owner", "owners")
-    attributes["owners"] = owner if isinstance(owner, list) else [owner or "team:data"]
-    if owner is None:
-        comments["owners"] = "TODO who answers for it"
-    provider = old.take("provider", "provider", variants=("publisher",))
-    attributes["provider"] = str(provider) if provider else name
-    if not provider:
-        comments["provider"] = "TODO who publishes it"
-    return attributes, comments
-
-
-def frequency_of(value: object, where: str) -> str:
-    """The letter of a frequency, however the old file spells it.
-
-    Raises:
-        ConfigError: it is missing or unknown.
-    """
-    found = FREQUENCIES.get(str(value).strip().lower())
-    if found is None:
-        raise ConfigError(
-            f"{where}: {value!r} is no frequency; write daily, weekly, monthly, quarterly or yearly in the old file"
-        )
-    return found
+    """Return description, owners and provider, and comments on those that the old file lacks."""
+    description = old.take("description", "description") or f"Series of {name}."
+    owner = old.take("owner", "owners")
+    provider = old.take("provider", "provider")
+    attributes = {
+        "description": description,
+        "owners": owner if isinstance(owner, list) else [owner or "team:data"],
+        "provider": str(provider or name),
+    }
+    comments = {} if owner is not None else {"owners": "TODO who answers for it"}
+    return attributes, comments if provider else comments | {"provider": "TODO who publishes it"}
 
 
 def _timezone(old: OldFields, comments: dict[str, str]) -> str:
     normalize = old.inner("normalize", "normalizer")
-    zone = normalize.take("timezone", "timezone", variants=("tz", "time_zone")) or old.take(
-        "timezone", "timezone"
-    )
-    normalize.drop("every series is normalized the same way", "plugin")
-    keys = normalize.take(None, "primary_keys", variants=("primary_key", "keys"))
+    zone = normalize.take("normalize.timezone", "timezone") or old.take("timezone", "timezone")
+    keys = normalize.take("normalize.primary_keys")
     if isinstance(keys, list) and not {str(key) for key in keys} - _OLD_KEYS:
-        normalize.free("primary_keys", "the key is internal_series_code + period")
+        normalize.note("primary_keys", "not needed", "the key is internal_series_code + period")
     elif keys is not None:
-        normalize.todo(
-            "primary_keys",
-            f"{keys!r}: the key is internal_series_code + period; see if that identifies an observation",
-        )
-    normalize.unknown()
+        question = "check that internal_series_code + period identifies an observation"
+        normalize.note("primary_keys", "to do", f"{keys!r}: {question}")
+    normalize.close("normalize")
     if not zone:
-        comments["timezone"] = "TODO the old file names none"
+        comments["timezone"] = "TODO the old file has none"
     return str(zone or "UTC")
+
+
+def _source(old: OldFields) -> dict[str, Any]:
+    """Return the source.
+
+    Raises:
+        ConfigError: it has no address, or a format that no reader takes.
+    """
+    source = old.inner("source")
+    url = source.take("source.url", "source.url")
+    if not url:
+        raise ConfigError("source: url, url_template and path are missing; add one of them to the old file")
+    form = source.take("source.format")
+    if form is not None and str(form).lower().lstrip(".") not in WORKBOOKS:
+        raise ConfigError(
+            f"source.format: {form!r} can't be imported; draft the dataset with `tnt new series NAME --from FILE`"
+        )
+    not_needed = {
+        "kind": (source.take("source.kind"), "it follows from the url"),
+        "format": (form, "it is detected from the file"),
+        "verify": (source.take("source.verify"), "certificates are always verified"),
+    }
+    for name, (value, reason) in not_needed.items():
+        if value is not None:
+            source.note(name, "not needed", f"{value!r}: {reason}")
+    attributes: dict[str, Any] = {"url": _address(str(url), source)}
+    headers = source.take("source.headers", "source.headers")
+    if isinstance(headers, Mapping):
+        attributes["headers"] = {str(name): str(value) for name, value in headers.items()}
+    elif headers is not None:
+        source.note("headers", "to do", f"{headers!r} is not a mapping; write the headers as `name: value`")
+    if timeout := source.take("source.timeout", "source.timeout_s"):
+        attributes["timeout_s"] = number(timeout, "source.timeout")
+    if (back := source.take("source.months_back", "source.months_back")) is not None:
+        attributes["months_back"] = int(number(back, "source.months_back"))
+    source.close("source")
+    return attributes
+
+
+def _address(url: str, source: OldFields) -> str:
+    """Return the url with today's marks for the month; a relative path becomes a key below the raw files."""
+    marks = {row["written"]: row["mark"] for row in table("month_marks")}
+    address = re.sub(r"\{[^{}$]+\}", lambda mark: marks.get(mark[0].lower(), mark[0]), url)
+    address = re.sub("%[myY]", lambda mark: marks[mark[0]], address)
+    if address != url:
+        source.note("url_template", "assumed", f"{url} is written as {address}")
+    if "://" in address:
+        return address
+    if address.startswith("/"):
+        return f"file://{address}"
+    key = str(PurePosixPath(address))
+    source.note(
+        "path", "to do", f"{address} was relative to the old program: put the file below TNT_RAW_URL as {key}"
+    )
+    return key
 
 
 def _load(old: OldFields) -> dict[str, Any]:
     transform = old.inner("transform")
-    plugin = transform.take(None, "plugin")
-    if plugin is not None:
-        if str(plugin).lower() in ("none", "identity", "noop", "passthrough", "pass_through", "default"):
-            transform.free("plugin", f"{plugin!r}: it changed nothing")
-        else:
-            transform.todo(
-                "plugin",
-                f"{plugin!r}: values are published as they are read; see what the plugin did to them",
-            )
-    transform.unknown()
+    plugin = transform.take("transform.plugin")
+    if plugin is not None and str(plugin).lower() in _NO_TRANSFORMS:
+        transform.note("plugin", "not needed", f"{plugin!r}: it changed nothing")
+    elif plugin is not None:
+        transform.note(
+            "plugin", "to do", f"{plugin!r}: values are published as read; check what it did to them"
+        )
+    transform.close("transform")
     load = old.inner("load")
-    load.drop("every dataset is versioned", "plugin")
-    load.drop(
-        "the lake's place is one setting for all datasets: TNT_LAKE_URL=s3://bucket/prefix",
-        "bucket",
-        "prefix",
-    )
-    load.drop("AWS_REGION of the environment says it", "region")
-    load.drop("the store writes Parquet with zstd", "compression", "format")
-    strategy = load.take("partition_strategy", "partition_strategy", variants=("partitioning",))
-    load.drop(
-        "subscribers are told of every version that changed data, if notify_topic resolves to a topic",
-        "notify",
-    )
-    made: dict[str, Any] = {}
-    if strategy in get_args(Strategy):
-        made["partition_strategy"] = strategy
-    elif strategy is not None:
-        known = ", ".join(get_args(Strategy))
-        load.todo("partition_strategy", f"{strategy!r} is not known; the default is used (known: {known})")
-    load.unknown()
-    return made
+    strategy = load.take("load.partition_strategy", "partition_strategy")
+    known = get_args(Strategy)
+    if strategy is not None and strategy not in known:
+        description = f"{strategy!r} is unknown, so the default is used; choose one of {', '.join(known)}"
+        load.note("partition_strategy", "to do", description)
+    load.close("load")
+    return {"partition_strategy": strategy} if strategy in known else {}
 
 
 def _lock(old: OldFields, name: str) -> dict[str, Any]:
     lock = old.inner("lock")
-    key = lock.take(None, "key", variants=("lock_key", "name"))
-    timeout = lock.take(
-        "lock_timeout_s", "timeout", "timeout_s", variants=("timeout_seconds", "ttl", "lease_seconds")
-    )
-    made: dict[str, Any] = {}
-    if key is not None:
-        text = str(key).replace("{dataset_id}", name)
-        if text == f"etl:{name}":
-            lock.free("key", f"{key!r}: it is the default")
+    attributes: dict[str, Any] = {}
+    if (key := lock.take("lock.key")) is not None:
+        lock_key = str(key).replace("{dataset_id}", name)
+        if lock_key == f"etl:{name}":
+            lock.note("key", "not needed", f"{key!r}: it is the default")
         else:
-            made["lock_key"] = text
-            lock.carried("key", "lock_key")
-    if timeout is not None:
-        made["lock_timeout_s"] = number(timeout, "lock.timeout")
-    lock.drop(
-        "TNT_LOCK_TABLE names the DynamoDB table; without it a local file is used",
-        "kind",
-        "type",
-        "plugin",
-        "table",
-        "table_name",
-    )
-    lock.drop("AWS_REGION of the environment says it", "region")
-    lock.unknown()
-    return made
+            attributes["lock_key"] = lock_key
+            lock.note("key", "carried over", "as lock_key")
+    if (timeout := lock.take("lock.timeout", "lock_timeout_s")) is not None:
+        attributes["lock_timeout_s"] = number(timeout, "lock.timeout")
+    lock.close("lock")
+    return attributes
 
 
-def _running(old: OldFields) -> dict[str, Any]:
-    """When it runs, and whom it tells."""
-    made: dict[str, Any] = {}
-    cron = old.take("cron", "cron", "schedule")
+def _schedule(old: OldFields) -> dict[str, Any]:
+    """Return when it runs and whom it notifies."""
+    attributes: dict[str, Any] = {}
+    cron = old.take("cron", "cron")
     if isinstance(cron, str):
-        made["cron"] = cron
+        attributes["cron"] = cron
     elif cron is not None:
-        old.todo("schedule", f"{cron!r}: write it as cron, such as '0 18 * * *'")
+        old.note("schedule", "to do", f"{cron!r}: write it as cron, such as '0 18 * * *'")
     notify = old.inner("notify", "sns", "notification")
-    topic = notify.take("notify_topic", "topic_arn", variants=("topic", "sns_topic_arn", "arn"))
-    if topic:
-        made["notify_topic"] = str(topic)
-    notify.unknown()
-    return made
-
-
-def _stem(file_name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "_", PurePosixPath(file_name).stem)
+    if topic := notify.take("notify.topic", "notify_topic"):
+        attributes["notify_topic"] = str(topic)
+    notify.close("notify")
+    return attributes

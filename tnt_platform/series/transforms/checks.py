@@ -1,4 +1,4 @@
-"""What looks wrong in sound observations: missing periods and sudden changes."""
+"""Find what looks wrong in valid observations: missing periods and sudden changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gaps(observations: pl.DataFrame) -> pl.DataFrame:
 
     observations: internal_series_code, period, frequency, each key once. Returns internal_series_code, missing_from
     Date, missing_to Date, periods Int64; sorted. Daily series have Monday to Friday, and weekends too if at least
-    one in seven of their observations is on one; holidays are gaps of theirs.
+    one in seven of their observations is on one; holidays count as gaps.
     """
     weekend = (pl.col("period").dt.weekday() >= SATURDAY).mean().over(_CODE) >= WEEKENDS_FROM_SHARE
     rows = observations.select(*KEY, "frequency", weekends=weekend & (pl.col("frequency") == "D"))
@@ -35,8 +35,8 @@ def jumps(observations: pl.DataFrame, added_keys: pl.DataFrame, limit_mads: floa
     """Find added observations that changed much more than their series typically did before them.
 
     observations: internal_series_code, period, value, each key once, with the added ones; added_keys:
-    internal_series_code, period of those to judge. The typical change is the median of the absolute changes, zeros
-    aside, among the TYPICAL_OVER_CHANGES before; with less than FEWEST_CHANGES there is no judgement. Returns
+    internal_series_code, period of those to judge. The typical change is the median of the absolute changes but zeros
+    among the TYPICAL_OVER_CHANGES before; with fewer than FEWEST_CHANGES of them nothing is judged. Returns
     internal_series_code, period, value, previous, change, typical_change (Float64, in the series' unit) where the
     change is more than limit_mads typical ones; sorted.
     """

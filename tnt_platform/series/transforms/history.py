@@ -1,4 +1,4 @@
-"""All observations ever: what a fresh capture adds to, corrects in and no longer has of what was published."""
+"""Merge a fresh capture into the published history, digest partitions, and find what the publisher dropped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def merge_observations(before: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFram
 
     before, fresh: observations with collection_date and capture, each key (internal_series_code, period) once; the
     result has the columns of `before`, sorted by key. A key whose value (to the bit), unit and frequency are the
-    same keeps its row of `before`, with the date and capture that first told it.
+    same keeps its row of `before`, with the date and capture that first had it.
 
     Raises:
         ConfigError: the columns or the timezones of both differ.
@@ -49,16 +49,16 @@ def merge_observations(before: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFram
     changed = _bits(fresh).join(
         _bits(before), on=[*KEY, "value bits", "unit", "frequency"], how="anti", nulls_equal=True
     )
-    kept = before.join(changed, on=list(KEY), how="anti")
-    return pl.concat([kept, changed.select(before.columns)]).sort(KEY)
+    unchanged = before.join(changed, on=list(KEY), how="anti")
+    return pl.concat([unchanged, changed.select(before.columns)]).sort(KEY)
 
 
 def partition_digests(observations: pl.DataFrame, strategy: str) -> pl.DataFrame:
-    """Digest what each partition says: key, value to the bit, unit and frequency, whatever the order of rows.
+    """Digest the content of each partition: key, value to the bit, unit and frequency, in any order of rows.
 
     observations: internal_series_code, period, value, unit, frequency; strategy: a key of PARTITION_STRATEGIES.
     Returns partition String, digest String (SHA-256, hexadecimal), rows Int64; sorted by partition. Equal content
-    has an equal digest in every process and on every machine; when and from where it came doesn't count.
+    has an equal digest in every process and on every machine, whenever and from wherever it came.
     """
     texts = (
         _bits(observations)
@@ -87,21 +87,21 @@ def vanished(
     """Find the keys that were published and that a fresh capture no longer has.
 
     before, fresh, rejected_keys: internal_series_code, period (other columns don't matter); returns these two,
-    sorted. A key whose new cell was rejected has not vanished: it is there, only unreadable. With history
-    "complete" the publisher prints all it ever printed, so every missing key has vanished. With "window" it prints
+    sorted. A key whose new cell was rejected has not vanished: it is there, but unreadable. With history
+    "complete" each file holds all that was ever published, so every missing key has vanished. With "window" it holds
     the latest periods only: keys older than the first fresh period of their series have not vanished, nor have
     those of a series without any fresh period.
     """
-    there = pl.concat([fresh.select(KEY), rejected_keys.select(KEY)])
-    missing = before.select(KEY).join(there, on=list(KEY), how="anti")
+    present = pl.concat([fresh.select(KEY), rejected_keys.select(KEY)])
+    missing = before.select(KEY).join(present, on=list(KEY), how="anti")
     if history == "window":
-        first = there.group_by(_CODE).agg(first=pl.col("period").min())
+        first = present.group_by(_CODE).agg(first=pl.col("period").min())
         missing = missing.join(first, on=_CODE).filter(pl.col("period") >= pl.col("first")).select(KEY)
     return missing.unique().sort(KEY)
 
 
 def _bits(observations: pl.DataFrame) -> pl.DataFrame:
-    """Add the value's bits: they tell -0.0 from 0.0, and print without a loss."""
+    """Add the bits of the value: they distinguish -0.0 from 0.0, and no digit is lost."""
     return observations.with_columns(pl.col("value").reinterpret(dtype=pl.UInt64).alias("value bits"))
 
 
@@ -113,6 +113,6 @@ def _check_alike(before: pl.DataFrame, fresh: pl.DataFrame) -> None:
     ]
     if differing:
         raise ConfigError(
-            f"the columns changed: {'; '.join(differing)}. The timezone and columns of a dataset stay as they were "
-            "published; give the changed one a new dataset id"
+            f"the columns changed: {'; '.join(differing)}. The timezone and columns of a published dataset can't "
+            "change; declare a new dataset"
         )

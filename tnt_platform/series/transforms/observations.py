@@ -1,4 +1,4 @@
-"""Observations: the cells of every series become one value for each canonical period, or are rejected by name."""
+"""Normalize the cells of every series to one value per canonical period; cells that can't be are rejected."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def observations_of(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conve
     filtered = read.filter(pl.col("fault") == "filtered").height
     unread = read.filter(pl.col("fault") != "filtered")
     sound = read.filter(pl.col("fault").is_null()).sort(KEY, maintain_order=True)
-    kept, contradictory = _without_duplicates(sound, conventions.duplicates)
+    unique, contradictory = _without_duplicates(sound, conventions.duplicates)
     rejected = pl.concat([unread_reasons(unread, conventions), contradictions(contradictory)]).sort("at")
-    starts = period_starts(kept["period"], conventions.timezone)
-    observations = kept.join(starts, on="period", how="left", maintain_order="left")
+    starts = period_starts(unique["period"], conventions.timezone)
+    observations = unique.join(starts, on="period", how="left", maintain_order="left")
     return Normalized(
         observations=observations.select(list(observation_schema(conventions.timezone))),
         rejected=rejected.select(list(REJECTED)),
         filtered=filtered,
-        deduplicated=sound.height - kept.height - contradictory.height,
+        deduplicated=sound.height - unique.height - contradictory.height,
         dst_gaps=int(observations["dst_gap"].sum()),
         dst_repeats=int(observations["dst_repeat"].sum()),
     )
@@ -115,9 +115,9 @@ def _listed(rows: pl.DataFrame) -> str:
 
 
 def _read(cells: pl.DataFrame, codes: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
-    """Add at, unit, frequency, period, value and what is wrong: `fault`, null for a sound cell."""
+    """Add at, unit, frequency, period, value and the reason code in `fault`, null for a sound cell."""
     rows = cells.with_row_index("at").join(codes, on="series_code", how="left", maintain_order="left")
-    # A file prints the same dates for each of its series: each text is read once.
+    # A file prints the same dates for each of its series: each distinct string is read once.
     texts = rows.filter(pl.col("date_text").is_not_null()).select("date_text", "frequency").unique()
     periods = pl.concat(
         group.with_columns(period=period_of(_dates(frequency, conventions), frequency))
@@ -146,7 +146,7 @@ def _dates(frequency: str, conventions: Conventions) -> pl.Expr:
     day = dates_of(text, frequency, order)
     if not conventions.marks:
         return day
-    # A mark is one only where the text can't be read as it stands: "p" is not what ends "sep".
+    # Marks are removed only where the string can't be read as it is: the "p" of "sep" is not a mark.
     return pl.coalesce(day, dates_of(without_marks(text, conventions.marks), frequency, order))
 
 
@@ -166,13 +166,13 @@ def _is_na(conventions: Conventions) -> pl.Expr:
     na = text.is_null() | text.str.to_lowercase().is_in(tokens)
     if not conventions.marks:
         return na
-    # A mark alone says that there is something, so it is no blank.
+    # A mark alone stands for some value, so the cell is not blank.
     bare = without_marks(text, conventions.marks)
     return na | ((bare != "") & bare.str.to_lowercase().is_in(tokens))
 
 
 def _without_duplicates(sound: pl.DataFrame, rule: DuplicateRule) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part rows sorted by key into one for each key and, under "refuse", those of keys with different values."""
+    """Split rows sorted by key into one per key and, under "refuse", all rows of keys with different values."""
     repeats = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in KEY).fill_null(False)
     is_repeated = repeats | repeats.shift(-1, fill_value=False)
     repeated = sound.filter(is_repeated)

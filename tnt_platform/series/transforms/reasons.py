@@ -1,4 +1,4 @@
-"""Why a cell is no observation, and what in the dataset's YAML would make it one."""
+"""Explain why a cell is not an observation, and which setting of the dataset would make it one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 SHOWN_CHARS: Final = 80
 SHOWN_DUPLICATES: Final = 5
-# Of more different texts than this, no one reads what would mend each.
-HINTED_TEXTS: Final = 2_000
+# Nobody reads hints for more distinct strings than this.
+HINTED_STRINGS: Final = 2_000
 
 _KEY: Final = ("internal_series_code", "period")
 _PLACED: Final = ("at", pl.col("internal_series_code").alias("series_code"), "line_no", "place", "period")
 
 
 def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFrame:
-    """Say of each cell that was not read what is wrong with it: at, the columns of REJECTED.
+    """Give each cell that was not read its reason; returns at and the columns of REJECTED.
 
     unread: at, internal_series_code, line_no, place, period, printed_date, value_text, frequency, na, value, fault
     (missing_date, bad_date or bad_value).
     """
     missing = (
-        _quoted("value_text", "value") + " has no date; correct the layout, or take the row out by `footer:`"
+        _quoted("value_text", "value")
+        + " has no date; correct the layout, or declare a `footer:` that leaves the row out"
     )
     bad_value = _quoted("value_text", "value") + f" is not {_expected_number(conventions)}"
     reasons = [
@@ -50,7 +51,7 @@ def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFra
 
 
 def contradictions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Say of sound cells with different values of one key which values these are; columns as `unread_reasons`."""
+    """Give valid cells whose key has different values a reason that lists them; columns as `unread_reasons`."""
     shown = pl.concat_str(pl.col("value_text").str.head(SHOWN_CHARS), pl.lit(" ("), "place", pl.lit(")"))
     values = shown.head(SHOWN_DUPLICATES).str.join(", ").over(_KEY)
     period = pl.col("period").dt.to_string("%Y-%m-%d")
@@ -92,7 +93,7 @@ def _expected_number(conventions: Conventions) -> str:
 
 
 def _date_hints(unread: pl.DataFrame) -> pl.Expr:
-    """What would make a date of `printed_date`, "" where nothing is known."""
+    """Suggest the setting with which `printed_date` would be a date, "" where there is none."""
     hints: dict[str, str] = {}
     bad = unread.filter(pl.col("fault") == "bad_date")
     for (frequency,), rows in bad.partition_by("frequency", as_dict=True).items():
@@ -103,20 +104,20 @@ def _date_hints(unread: pl.DataFrame) -> pl.Expr:
 
 
 def _value_hints(unread: pl.DataFrame, conventions: Conventions) -> pl.Expr:
-    """What would make a number of `value_text`, "" where nothing is known."""
+    """Suggest the setting with which `value_text` would be a number, "" where there is none."""
     texts = _parted(unread.filter(~pl.col("na") & pl.col("value").is_null())["value_text"])
     hints: dict[str, str] = {}
-    for said, number in _other_readings(conventions):
+    for hint_of, number in _other_readings(conventions):
         read = texts.select("text", "marks", number=number).drop_nulls()
-        hints = {text: said(marks) for text, marks, _ in read.iter_rows()} | hints
+        hints = {text: hint_of(marks) for text, marks, _ in read.iter_rows()} | hints
     return _of_text("value_text", hints)
 
 
 def _other_readings(conventions: Conventions) -> Iterator[tuple[Callable[[list[str]], str], pl.Expr]]:
-    """What to say of a text, given its marks, that is a number if it is read in another way; the likeliest first."""
+    """Yield other ways to read a number, the likeliest first, each with the hint for a string with given marks."""
     rest, decimal, thousands = pl.col("rest"), conventions.decimal, conventions.thousands
     yield (
-        lambda _: "; if brackets mean below zero, set `negative_parentheses: true`",
+        lambda _: "; if parentheses mean a negative value, set `negative_parentheses: true`",
         numbers_of(pl.col("text"), decimal, thousands, negative_parentheses=True),
     )
     yield _mark_hint, numbers_of(rest, decimal, thousands)
@@ -124,13 +125,13 @@ def _other_readings(conventions: Conventions) -> Iterator[tuple[Callable[[list[s
         for group in (None, *THOUSANDS_MARKS):
             if mark == group:
                 continue
-            told = f"; it is one with `decimal: {mark!r}`" + (f" and `thousands: {group!r}`" if group else "")
+            hint = f"; it is one with `decimal: {mark!r}`" + (f" and `thousands: {group!r}`" if group else "")
             if conventions.numbers_as_such and group == ".":
-                told = (
-                    "; points between thousands can't be told from decimal points where other cells are numbers: "
-                    "export the file as CSV and read that"
+                hint = (
+                    "; points between thousands can't be distinguished from decimal points where other cells are "
+                    "numbers: export the file as CSV and read that"
                 )
-            yield lambda marks, told=told: told + _mark_hint(marks), numbers_of(rest, mark, group)  # type: ignore[misc]
+            yield lambda marks, hint=hint: hint + _mark_hint(marks), numbers_of(rest, mark, group)  # type: ignore[misc]
 
 
 def _mark_hint(marks: list[str]) -> str:
@@ -139,8 +140,8 @@ def _mark_hint(marks: list[str]) -> str:
 
 
 def _parted(texts: pl.Series) -> pl.DataFrame:
-    """Return different texts with what is left of each without its likely marks, and these marks."""
-    unique = texts.drop_nulls().unique(maintain_order=True).head(HINTED_TEXTS)
+    """Return the distinct strings, what is left of each without its likely marks, and the marks."""
+    unique = texts.drop_nulls().unique(maintain_order=True).head(HINTED_STRINGS)
     parts = [(text, *parted(text)) for text in unique]
     schema = {"text": pl.String(), "rest": pl.String(), "marks": pl.List(pl.String())}
     return pl.DataFrame(parts, schema=schema, orient="row")

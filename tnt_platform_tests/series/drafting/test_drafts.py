@@ -18,8 +18,8 @@ from tnt_platform.cli.new import draft_text
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.drafting.draft import Draft
 from tnt_platform.series.drafting.files import draft_layout
-from tnt_platform.series.normalized import NormalizedCapture, read_capture
 from tnt_platform.series.readers.cells import NotInFile
+from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.series.transforms.periods import period_of
 from tnt_platform_tests.rounds import tries

@@ -156,7 +156,7 @@ def test_a_header_is_compared_without_case_and_white_space():
     assert read_date_column(xlsx({"S": GRID}), layout(one(header=" TIPO de cambio"))).cells.height == 4
 
 
-def test_two_columns_with_one_header_are_told_apart_by_their_letters():
+def test_two_columns_with_one_header_are_distinguished_by_their_letters():
     grid = GRID | {(2, 3): "Tipo de cambio", (4, 3): 7.5}
     series = (one("A", header="Tipo de cambio"), one("B", header="Tipo de cambio", value_column="C"))
     assert read_date_column(xlsx({"S": grid}), layout(*series)).codes.height == 2

@@ -95,7 +95,7 @@ def test_json_of_the_world_bank_is_flattened_by_its_path():
         (CSV, {"value_column": "rate"}, "missing_column"),
     ],
 )
-def test_what_can_not_be_told_apart_rejects_the_file(text, options, code):
+def test_series_that_cannot_be_distinguished_reject_the_file(text, options, code):
     assert fault_of(text, **options).reason_code == code
 
 

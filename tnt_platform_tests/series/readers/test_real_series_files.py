@@ -6,7 +6,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tnt_platform.series.normalized import READERS
 from tnt_platform.series.readers.cells import SeriesCells
 from tnt_platform.series.readers.layouts import (
     ColumnSeries,
@@ -21,6 +20,7 @@ from tnt_platform.series.readers.layouts import (
     WideTable,
 )
 from tnt_platform.series.readers.workbook import open_workbook
+from tnt_platform.series.reading import READERS
 from tnt_platform_tests.paths import SHARED
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")

@@ -167,7 +167,7 @@ def test_a_file_that_is_wrong_as_a_whole_is_rejected(text, code):
 def test_a_file_of_nothing_but_rejected_rows_says_why():
     fault = fault_of("Fecha,A\n2024-01-01;1\n2024-01-02;2\n")
     assert fault.reason_code == "no_rows"
-    assert "2 rows were rejected, the first on line 2: the row has 1 columns" in str(fault)
+    assert "line 2" in str(fault)
 
 
 def test_a_template_without_its_column_is_an_error_of_the_layout():

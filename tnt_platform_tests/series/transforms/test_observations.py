@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from datetime import date
 from typing import Any
@@ -106,30 +107,31 @@ def test_a_month_typed_as_some_day_of_it_is_that_month():
     assert (published(together), together.deduplicated) == ([("1997-01-01", 1.0)], 4)
 
 
-def test_each_fault_has_its_reason():
+def test_each_cell_that_is_not_read_has_its_reason():
     found = normalize(
         ("hoy", "1"), ("01/02/2024", "1"), (None, "7"), ("ene-24", "1,5"), ("2024", "x"), ("feb-24", "#REF!")
     )
     assert published(found) == []
-    assert found.rejected.select("place", "raw", "reason_code", "reason").rows() == [
-        ("B1", "hoy", "bad_date", "date 'hoy' is not a month or a day in it such as 2024-03, Marzo-24, mar 2024 or "
-         "2024-03-15"),
-        ("B2", "01/02/2024", "bad_date", "date '01/02/2024' has more than one reading; declare `date_order:` (dmy, "
-         "mdy or ymd)"),
-        ("B3", "7", "missing_date", "value '7' has no date; correct the layout, or take the row out by `footer:`"),
-        ("B4", "1,5", "bad_value", "value '1,5' is not a plain number (decimal mark '.', no thousands mark) or one of "
-         "`not_available:`; it is one with `decimal: ','`"),
-        ("B5", "2024", "bad_date", "date '2024' is not a month or a day in it such as 2024-03, Marzo-24, mar 2024 or "
-         "2024-03-15; value 'x' is not a plain number (decimal mark '.', no thousands mark) or one of "
-         "`not_available:`"),
-        ("B6", "#REF!", "bad_value", "value '#REF!' is not a plain number (decimal mark '.', no thousands mark) or "
-         "one of `not_available:`"),
-    ]  # fmt: skip
+    assert found.rejected.select("place", "raw", "reason_code").rows() == [
+        ("B1", "hoy", "bad_date"),
+        ("B2", "01/02/2024", "bad_date"),
+        ("B3", "7", "missing_date"),
+        ("B4", "1,5", "bad_value"),
+        ("B5", "2024", "bad_date"),
+        ("B6", "#REF!", "bad_value"),
+    ]
+    reasons = found.rejected["reason"].to_list()
+    assert [reason for reason in reasons if "`date_order:`" in reason] == [reasons[1]]
+    assert [reason for reason in reasons if "`footer:`" in reason] == [reasons[2]]
+    assert [reason for reason in reasons if "`decimal: ','`" in reason] == [reasons[3]]
+    assert "'2024'" in reasons[4]
+    assert "'x'" in reasons[4]
 
 
 def test_a_date_that_breaks_the_declared_order_is_not_called_ambiguous():
     found = normalize(("12/31/2024", "1"), date_order="dmy")
-    assert found.rejected["reason"][0].startswith("date '12/31/2024' is not a month")
+    assert rejections(found) == [(1, "12/31/2024", "bad_date")]
+    assert "`date_order:`" not in found.rejected["reason"][0]
 
 
 @pytest.mark.parametrize("token", [*DEFAULT_NA[1:], "nan", "nd", None])
@@ -151,10 +153,12 @@ def test_declared_na_tokens_replace_the_usual_ones():
 def test_declared_marks_are_used():
     found = normalize(("ene-24", "1.234,5"), ("feb-24", "1.5"), decimal=",", thousands=".")
     assert published(found) == [("2024-01-01", 1234.5)]
-    assert "decimal mark ',', thousands mark '.'" in found.rejected["reason"][0]
+    assert rejections(found) == [(2, "1.5", "bad_value")]
+    assert "','" in found.rejected["reason"][0]
+    assert "'.'" in found.rejected["reason"][0]
 
 
-def test_declared_marks_come_off_values_and_dates_that_cannot_be_read_with_them():
+def test_declared_marks_are_removed_from_values_and_dates_that_cannot_be_read_with_them():
     found = normalize(
         ("ene-24 (p)", "1.5 (p)"),
         ("feb-24*", "2.5**"),
@@ -171,12 +175,12 @@ def test_declared_marks_come_off_values_and_dates_that_cannot_be_read_with_them(
     assert found.observations["printed_date"][0] == "ene-24 (p)"
 
 
-def test_a_mark_never_changes_what_reads_without_taking_it_off():
+def test_a_mark_never_changes_what_can_be_read_with_it():
     found = normalize(("sep-24", "1e5"), ("ene-24", "5e"), marks=("e", "p", "sep"))
     assert published(found) == [("2024-01-01", 5.0), ("2024-09-01", 1e5)]
 
 
-def test_brackets_mean_below_zero_only_where_that_is_declared():
+def test_parentheses_mean_a_negative_value_only_where_that_is_declared():
     cells = (("ene-24", "(1.5)"), ("feb-24", "2"), ("mar-24", "(-3)"), ("abr-24", "( 1,200 )"))
     found = normalize(*cells, thousands=",", negative_parentheses=True)
     assert published(found) == [("2024-01-01", -1.5), ("2024-02-01", 2.0), ("2024-04-01", -1200.0)]
@@ -184,35 +188,36 @@ def test_brackets_mean_below_zero_only_where_that_is_declared():
 
 
 @pytest.mark.parametrize(
-    ("text", "mend"),
+    ("text", "setting"),
     [
-        ("1.5 (p)", 'declare `marks: ["(p)"]`'),
-        ("1.5*", 'declare `marks: ["*"]`'),
-        ("12.5 %", 'declare `marks: ["%"]`'),
-        ("US$ 12.5", 'declare `marks: ["US$"]`'),
-        ("2.5 p", 'declare `marks: ["p"]`'),
-        ("(1.5)", "set `negative_parentheses: true`"),
-        ("1,5", "it is one with `decimal: ','`"),
-        ("1.234,5", "it is one with `decimal: ','` and `thousands: '.'`"),
-        ("1\u00a0234.5", "it is one with `decimal: '.'` and `thousands: ' '`"),
-        ("1'234.5", "it is one with `decimal: '.'` and `thousands: \"'\"`"),
-        ("1 234,5 (e)", "it is one with `decimal: ','` and `thousands: ' '`"),
-        ("1 234,5 (e)", 'declare `marks: ["(e)"]`'),
+        ("1.5 (p)", '`marks: ["(p)"]`'),
+        ("1.5*", '`marks: ["*"]`'),
+        ("12.5 %", '`marks: ["%"]`'),
+        ("US$ 12.5", '`marks: ["US$"]`'),
+        ("2.5 p", '`marks: ["p"]`'),
+        ("(1.5)", "`negative_parentheses: true`"),
+        ("1,5", "`decimal: ','`"),
+        ("1.234,5", "`decimal: ','` and `thousands: '.'`"),
+        ("1\u00a0234.5", "`decimal: '.'` and `thousands: ' '`"),
+        ("1'234.5", "`decimal: '.'` and `thousands: \"'\"`"),
+        ("1 234,5 (e)", "`decimal: ','` and `thousands: ' '`"),
+        ("1 234,5 (e)", '`marks: ["(e)"]`'),
     ],
 )
-def test_a_rejected_number_says_what_in_the_yaml_would_read_it(text, mend):
-    assert mend in normalize(("ene-24", text)).rejected["reason"][0]
+def test_a_rejected_number_comes_with_the_setting_that_would_read_it(text, setting):
+    assert setting in normalize(("ene-24", text)).rejected["reason"][0]
 
 
-def test_a_rejected_date_with_a_mark_says_how_to_declare_it():
+def test_a_rejected_date_with_a_mark_comes_with_the_setting_that_would_read_it():
     found = normalize(("2023 (p)", "1"), ("2024*", "2"), ("Total", "3"), frequency="A")
-    marks = [reason.partition("declare ")[2] for reason in found.rejected["reason"]]
-    assert marks == ['`marks: ["(p)"]`', '`marks: ["*"]`', ""]
+    marks = [re.findall("`marks: .*?`", reason) for reason in found.rejected["reason"]]
+    assert marks == [['`marks: ["(p)"]`'], ['`marks: ["*"]`'], []]
 
 
 def test_points_between_thousands_of_texts_in_a_workbook_are_to_be_read_from_a_csv():
     found = normalize(("ene-24", "1.200,5"), decimal=",", numbers_as_such=True)
-    assert "export the file as CSV" in found.rejected["reason"][0]
+    assert rejections(found) == [(1, "1.200,5", "bad_value")]
+    assert "CSV" in found.rejected["reason"][0]
 
 
 TWICE = (("ene-24", "1"), ("feb-24", "2"), ("2024-02-28", "3"), ("2024-02", "2"), ("mar-24", "4"))
@@ -224,17 +229,17 @@ def test_different_values_of_one_period_are_all_rejected():
     assert rejections(found) == [
         (line, raw, "contradictory_duplicate") for line, raw in [(2, "2"), (3, "3"), (4, "2")]
     ]
-    assert set(found.rejected["reason"]) == {
-        "period 2024-02-01 has 2 different values: 2 (B2), 3 (B3), 2 (B4); set `duplicates:` to first or last if one "
-        "of them is meant"
-    }
+    (reason,) = found.rejected["reason"].unique()
+    assert [
+        part for part in ("2024-02-01", "2 (B2), 3 (B3), 2 (B4)", "`duplicates:`") if part not in reason
+    ] == []
     assert set(found.rejected["period"]) == {date(2024, 2, 1)}
 
 
-@pytest.mark.parametrize(("rule", "kept", "place"), [("first", 2.0, "B2"), ("last", 2.0, "B4")])
-def test_a_declared_rule_takes_one_of_them(rule, kept, place):
+@pytest.mark.parametrize(("rule", "value", "place"), [("first", 2.0, "B2"), ("last", 2.0, "B4")])
+def test_a_declared_rule_takes_one_of_them(rule, value, place):
     found = normalize(*TWICE, duplicates=rule)
-    assert published(found)[1] == ("2024-02-01", kept)
+    assert published(found)[1] == ("2024-02-01", value)
     assert found.observations["place"].to_list() == ["B1", place, "B5"]
     assert (found.deduplicated, found.rejected.height) == (2, 0)
 
@@ -251,7 +256,7 @@ def test_equal_values_of_one_period_are_one_observation_whatever_their_spelling(
     assert found.observations["place"].to_list() == ["B1"]
 
 
-def test_the_period_of_a_rejected_value_is_told_where_its_date_was_read():
+def test_a_rejected_value_has_its_period_where_its_date_was_read():
     found = normalize(("31-ene-24", "x"), ("hoy", "1"), (None, "2"))
     assert found.rejected["period"].to_list() == [date(2024, 1, 1), None, None]
 
@@ -277,21 +282,14 @@ def test_series_of_different_frequencies_read_the_same_text_differently():
     assert found.rejected["series_code"].to_list() == ["M"]
 
 
-def test_no_cells_are_no_observations():
+def test_without_cells_there_are_no_observations():
     assert published(normalize()) == []
 
 
-@pytest.mark.parametrize(
-    ("declared", "message"),
-    [
-        (codes(), "series 'X' have no unit and frequency"),
-        (pl.concat([codes(X="M"), codes(X="D")]), "series 'X' are declared twice"),
-        (codes(X="monthly"), "series 'X': the frequency is not one of D, W, M, Q, A"),
-    ],
-)
-def test_a_series_needs_one_known_frequency(declared, message):
+@pytest.mark.parametrize("declared", [codes(), pl.concat([codes(X="M"), codes(X="D")]), codes(X="monthly")])
+def test_a_series_needs_one_known_frequency(declared):
     cells = pl.DataFrame([("X", "2024-01", "1", "B1", 1)], schema=CELLS, orient="row")
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match="'X'"):
         observations_of(cells, declared, Conventions(timezone="UTC"))
 
 
@@ -325,8 +323,8 @@ def test_every_cell_is_published_rejected_filtered_or_a_repetition(cells, rule):
     found = normalize(*cells, duplicates=rule)
     assert found.observations.select("internal_series_code", "period").is_unique().all()
     assert found.observations["value"].is_finite().all()
-    told = Counter(found.rejected["line_no"]) + Counter(found.observations["line_no"])
-    assert set(told.values()) <= {1}
+    lines = Counter(found.rejected["line_no"]) + Counter(found.observations["line_no"])
+    assert set(lines.values()) <= {1}
     assert found.rejected.null_count().select("reason_code", "reason", "raw", "place").row(0) == (0, 0, 0, 0)
     assert (rule == "refuse") or "contradictory_duplicate" not in set(found.rejected["reason_code"])
 

@@ -107,6 +107,6 @@ def test_no_instant_of_a_period_comes_before_its_start(days, timezone):
         assert not (gap and repeat)
 
 
-def test_an_unknown_timezone_is_named():
-    with pytest.raises(ConfigError, match="'America/Springfield' is not in the tz database"):
+def test_an_unknown_timezone_is_rejected_by_name():
+    with pytest.raises(ConfigError, match="'America/Springfield'"):
         period_starts(pl.Series([date(2024, 1, 1)]), "America/Springfield")

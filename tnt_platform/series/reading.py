@@ -1,25 +1,72 @@
-"""Check that the file of a dataset of series has what its YAML declares, if the file is on this machine."""
+"""Read a published file into observations, and check that it has what its `defs.yaml` declares."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import polars as pl
+
 from tnt_platform.errors import InvalidInput
-from tnt_platform.series.readers.cells import NotInFile, template_names
+from tnt_platform.lake.versions import RowCounts
+from tnt_platform.readers.compression import unpack_member
+from tnt_platform.series.readers.cells import NotInFile, SeriesCells, template_names
+from tnt_platform.series.readers.date_column import read_date_column
+from tnt_platform.series.readers.date_row import read_date_row
+from tnt_platform.series.readers.table_series import read_long, read_wide
+from tnt_platform.series.source import FileSpec
+from tnt_platform.series.transforms.observations import Normalized, observations_of
 from tnt_platform.settings import Settings
 from tnt_platform.specs.spec import Mistake, Spec
 from tnt_platform.specs.spec import Path as SpecPath
 
-if TYPE_CHECKING:
-    from tnt_platform.series.spec import SeriesSpec
+# Each takes the bytes of a file and the layout of its kind, which the type of a dict can't express.
+READERS: Final[dict[str, Callable[[bytes, Any], SeriesCells]]] = {
+    "date_column": read_date_column,
+    "date_row": read_date_row,
+    "wide": read_wide,
+    "long": read_long,
+}
 
 
-def local_file_mistakes(spec: SeriesSpec, settings: Settings) -> Iterator[Mistake]:
+@dataclass(frozen=True)
+class NormalizedCapture:
+    """The cells of a capture, and what each became."""
+
+    cells: SeriesCells
+    normalized: Normalized
+
+    @property
+    def counts(self) -> RowCounts:
+        """Counts whose sum is the cells in: observations, rejected, repeated and not available."""
+        normalized = self.normalized
+        return RowCounts(
+            rows_in=self.cells.cells.height + self.cells.rejected.height,
+            published=normalized.observations.height,
+            quarantined=normalized.rejected.height + self.cells.rejected.height,
+            deduplicated=normalized.deduplicated,
+            filtered=normalized.filtered,
+        )
+
+
+def read_capture(spec: FileSpec, body: bytes) -> NormalizedCapture:
+    """Read the bytes of a capture into observations, without any side effect.
+
+    Raises:
+        InvalidInput: the file as a whole is not what the YAML describes.
+    """
+    unpacked = unpack_member(body, spec.source.member) if spec.source.member else body
+    found = READERS[spec.reader](unpacked, spec)
+    codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
+    return NormalizedCapture(replace(found, codes=codes), observations_of(found.cells, codes, spec))
+
+
+def local_file_mistakes(spec: FileSpec, settings: Settings) -> Iterator[Mistake]:
     """Yield each series, or else the table, whose sheet, column or header the file lacks."""
     path = _local_file(spec.source.url, settings)
     if path is None or (error := _error_of(spec, body := path.read_bytes())) is None:
@@ -53,10 +100,7 @@ def _local_file(url: str, settings: Settings) -> Path | None:
     return path if path.is_file() else None
 
 
-def _error_of(spec: SeriesSpec, body: bytes) -> InvalidInput | None:
-    # Most sources are not on this machine; reading needs half of the platform.
-    from tnt_platform.series.normalized import read_capture
-
+def _error_of(spec: FileSpec, body: bytes) -> InvalidInput | None:
     try:
         read_capture(spec, body)
     except InvalidInput as error:
