@@ -95,14 +95,8 @@ def write_version(
     objects.put(naming.files_key(dataset, version), files)
     objects.put(naming.partitions_key(dataset, version), partitions)
     objects.put(naming.manifest_key(dataset, version), manifest.to_json())
-    return Draft(
-        objects,
-        manifest,
-        base=base,
-        replaced=changelog.partitions_changed,
-        files=lists.files,
-        partitions=lists.partitions,
-    )
+    own_lists = {"files": lists.files, "partitions": lists.partitions}
+    return Draft(objects, manifest, base=base, replaced=changelog.partitions_changed, **own_lists)
 
 
 def live_schema(files: pl.DataFrame) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -132,9 +133,7 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
     widths = layout.widths(header_width=len(header.cells), named=header.named if layout.header else None)
     candidates = quoted & ~skipped & ~blank & (faults != TOO_LONG)
     records = tuple(quoted_records.all_from(candidates, widths=widths))
-    free = ~skipped
-    for record in records:
-        free[record.first : record.last + 1] = False
+    free = _outside(records, ~skipped)
     rows = free & ~blank
     fits = (faults == SOUND) & _fitting(lines, separator, widths)
     return Section(
@@ -151,6 +150,13 @@ def read_section(file: RawFile, layout: DelimitedLayout) -> Section:
         faults=faults,
         spelled_separator=spelled,
     )
+
+
+def _outside(records: Sequence[QuotedRecord], lines: Mask) -> Mask:
+    """Leave out of `lines` those of the records."""
+    for record in records:
+        lines[record.first : record.last + 1] = False
+    return lines
 
 
 def _separated(text_utf8: bytes, layout: DelimitedLayout) -> tuple[bytes, str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from tnt_platform.errors import ConfigError
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.report.files import publish_files
 from tnt_platform.report.report import publish_report
@@ -22,6 +23,7 @@ class ReportChain:
     workspace: Workspace
     settings: Settings
     run_id: str = ""
+    overrides: Overrides = NO_OVERRIDES
 
     def __enter__(self) -> ReportChain:
         return self
@@ -36,7 +38,7 @@ class ReportChain:
             EmptyDay: no file arrived on the date, so it has no report.
         """
         steps: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id),
+            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id, self.overrides),
             REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
         }
         return retry_conflicts(steps[step])

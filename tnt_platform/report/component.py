@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 
 import dagster as dg
 
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE
 from tnt_platform.lake.publishing import CheckOutcome
 from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
@@ -12,6 +13,7 @@ from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import LANE_TAG, dated_sensor, full_reconciliation_schedule
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, schedule_status, selected_steps
 from tnt_platform.report.chain import ReportChain
@@ -22,7 +24,7 @@ from tnt_platform.report.spec import FILES, REPORT, ReportSpec
 HAS_FILES = "day_has_files"
 CHECKS = StepChecks(
     blocking={
-        FILES: ("rows_conserved", "records_conserved", "unique_keys"),
+        FILES: ("rows_conserved", "records_conserved", "unique_keys", REJECTED_SHARE, REMOVED_SHARE),
         REPORT: ("rows_conserved", "unique_keys", "report_adds_up"),
     },
     warning={FILES: (HAS_FILES, "files_readable"), REPORT: ()},
@@ -30,6 +32,7 @@ CHECKS = StepChecks(
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
         "records_conserved": "Every record of a file is either counted or in quarantine.",
         "unique_keys": "No two rows of a date share a key.",
+        **GUARD_RAIL_DESCRIPTIONS,
         "report_adds_up": "The report's totals equal the sums of its files.",
         HAS_FILES: "At least one file arrived for the date; otherwise there is no report.",
         "files_readable": "Every file could be read.",
@@ -92,11 +95,14 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
         metadata=source,
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
-    def materialize(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
+    def materialize(
+        context: dg.AssetExecutionContext, config: OverrideConfig, platform: Platform
+    ) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
             run = DatedRun(context, spec.name, CHECKS, COLUMNS)
             selected = selected_steps(context, spec.name, spec.steps)
-            with ReportChain(spec, platform.workspace(), platform.settings(), run_id=context.run_id) as chain:
+            workspace, settings = platform.workspace(), platform.settings()
+            with ReportChain(spec, workspace, settings, context.run_id, config.overrides) as chain:
                 for date in sorted(context.partition_keys):
                     _materialize_date(run, chain, selected, date)
             yield from run.results(not_warnings=frozenset({HAS_FILES}))

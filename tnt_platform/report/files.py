@@ -11,6 +11,7 @@ import polars as pl
 from tnt_platform.discovery.comparison import inputs_digest
 from tnt_platform.discovery.listing import list_partition
 from tnt_platform.errors import InvalidInput, NotFound
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides, top_reasons
 from tnt_platform.lake.publishing import (
     CheckOutcome,
     Published,
@@ -26,6 +27,9 @@ from tnt_platform.report.spec import FILES, FILES_KEY, ReportSpec
 from tnt_platform.report.transforms.totals import FILES as COLUMNS
 from tnt_platform.report.transforms.totals import exact_text, totals_of
 from tnt_platform.storage.objects import Objects
+
+# The status in the ledger of a file whose present content can't be read, though an earlier one could.
+CONTENT_REJECTED = "content_rejected"
 
 
 class EmptyDay(NotFound):
@@ -52,8 +56,12 @@ class _ReadFiles:
     rows_in: int
 
 
-def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str) -> Published:
+def publish_files(
+    spec: ReportSpec, date: str, workspace: Workspace, run_id: str, overrides: Overrides = NO_OVERRIDES
+) -> Published:
     """Publish the files of a date; a file that was read before with the same recipe is not opened again.
+
+    A file whose new content can't be read keeps the figures of its accepted content, and its `problem` says so.
 
     Raises:
         EmptyDay: no file has that date; what was published for it stays.
@@ -64,18 +72,27 @@ def publish_files(spec: ReportSpec, date: str, workspace: Workspace, run_id: str
     if present.is_empty():
         raise _empty_day(_empty_day_message(spec, date, misplaced.height), spec.empty_days == "normal")
     base = workspace.store.current(spec.dataset(FILES))
-    known = _known_files(spec, base, date, present)["key"].to_list()
+    known = _known_files(spec, base, date, present, overrides)["key"].to_list()
     read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(known)))
-    change = _change(spec, date, base, present, misplaced, known, read)
+    accepted = _accepted_before(base, date, read, overrides)
+    change = _change(spec, date, base, present, misplaced, known, read, accepted)
     assert isinstance(change.data, pl.DataFrame)
+    rails = GuardRails.of(spec, overrides, date=date)
     published = publish_checked(
         workspace,
         spec.dataset(FILES),
         change,
         base=base,
         key=FILES_KEY,
-        checks=[unique_keys(FILES_KEY, date), _records_conserved(read), _readable(change.data)],
+        checks=[
+            unique_keys(FILES_KEY, date),
+            _records_conserved(read),
+            _readable(change.data),
+            _rejected_share(rails, change, read, accepted),
+            rails.removed(base, date),
+        ],
         run_id=run_id,
+        about=overrides.about,
     )
     return published.with_facts(_facts(change.data, read))
 
@@ -87,12 +104,16 @@ def _empty_day_message(spec: ReportSpec, date: str, misplaced: int) -> str:
     return f"{message}; ask who delivers the files, or set `empty_days: normal` if days may be empty"
 
 
-def _known_files(spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataFrame) -> pl.DataFrame:
+def _known_files(
+    spec: ReportSpec, base: Snapshot | None, date: str, present: pl.DataFrame, overrides: Overrides
+) -> pl.DataFrame:
     """Return the ledger rows of files that are unchanged since they were read with the current recipe."""
     ledger = base.inputs(date) if base is not None else pl.DataFrame()
     if ledger.is_empty() or "recipe" not in ledger.columns:
         return pl.DataFrame(schema={"key": pl.String()})
     unchanged = ledger.join(present, on=["key", "etag", "size_bytes"], how="semi", nulls_equal=True)
+    if overrides.accept_rejected:
+        unchanged = unchanged.filter(pl.col("status") != CONTENT_REJECTED)
     return unchanged.filter(pl.col("recipe") == spec.recipe)
 
 
@@ -115,7 +136,7 @@ def _read_one(
         if size_bytes > spec.max_file_mb * 1_000_000:
             message = f"the file has {size_bytes:,} bytes, more than max_file_mb: {spec.max_file_mb:g} allows"
             raise InvalidInput("too_large", f"{message}; deliver it in smaller files, or raise the limit")
-        file = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals)
+        file = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals, spec.text)
     except InvalidInput as error:
         bad = pl.DataFrame([(0, "", error.reason_code, str(error))], schema=BAD, orient="row")
         return {**row, "problem": f"{error.reason_code}: {error}"}, bad, 1
@@ -140,9 +161,11 @@ def _change(
     misplaced: pl.DataFrame,
     known: Sequence[str],
     read: _ReadFiles,
+    accepted: pl.DataFrame,
 ) -> PartitionChange:
-    """Combine what was read now with what was published of the `known` files."""
-    files, quarantine = [read.files], [read.quarantine, _misplaced_rows(misplaced)]
+    """Combine what was read now, but for files of `accepted` content, with what was published of the `known` ones."""
+    files = [read.files.join(accepted, on="file_key", how="anti"), accepted]
+    quarantine = [read.quarantine, _misplaced_rows(misplaced)]
     if base is not None and known:
         before = base.scan([date]).filter(pl.col("file_key").is_in(known))
         files.append(before.select(list(COLUMNS)).collect())
@@ -162,6 +185,36 @@ def _change(
     )
 
 
+def _accepted_before(
+    base: Snapshot | None, date: str, read: _ReadFiles, overrides: Overrides
+) -> pl.DataFrame:
+    """Return the published rows of files whose new content can't be read, with a `problem` that says so."""
+    unreadable = read.files.filter(pl.col("problem").is_not_null()).select("file_key", why="problem")
+    if base is None or unreadable.is_empty() or overrides.accept_rejected:
+        return pl.DataFrame(schema=dict(COLUMNS))
+    before = base.scan([date]).filter(pl.col("records").is_not_null()).collect()
+    kept = before.join(unreadable, on="file_key", how="inner")
+    problem = pl.format(
+        "content_rejected: the new content can't be read ({}); the figures are those of the content accepted before. "
+        "Deliver the file again, or publish this content with --accept-rejected",
+        pl.col("why").str.slice(0, 300),
+    )
+    return kept.with_columns(problem=problem).select(list(COLUMNS))
+
+
+def _rejected_share(
+    rails: GuardRails, change: PartitionChange, read: _ReadFiles, accepted: pl.DataFrame
+) -> CheckOutcome:
+    """Check the share of the date's records that are rejected, provided that records read now are among them."""
+    assert isinstance(change.data, pl.DataFrame)
+    assert isinstance(change.quarantine, pl.DataFrame)
+    now = read.quarantine.join(accepted, on="file_key", how="anti")
+    rows = int(change.data["records"].sum()) + change.quarantine.height
+    if now.is_empty():
+        return rails.rejected(rows, 0)
+    return rails.rejected(rows, change.quarantine.height, top_reasons(now))
+
+
 def _misplaced_rows(listing: pl.DataFrame) -> pl.DataFrame:
     """Return quarantine rows for objects without a date in their key, which belong to no report."""
     return listing.select(
@@ -176,7 +229,11 @@ def _misplaced_rows(listing: pl.DataFrame) -> pl.DataFrame:
 def _ledger(spec: ReportSpec, present: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     counted = rows.select(
         key="file_key",
-        status=pl.when(pl.col("problem").is_null()).then(pl.lit("accepted")).otherwise(pl.lit("rejected")),
+        status=pl.when(pl.col("problem").is_null())
+        .then(pl.lit("accepted"))
+        .when(pl.col("records").is_null())
+        .then(pl.lit("rejected"))
+        .otherwise(pl.lit(CONTENT_REJECTED)),
         rows_in=pl.col("records") + pl.col("bad_records"),
         rows_out="records",
         rows_quarantined=pl.col("bad_records").fill_null(1),

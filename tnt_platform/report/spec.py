@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tnt_platform.discovery.raw_source import RawSource
+from tnt_platform.readers.layout import DelimitedFormat
 from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
 from tnt_platform.specs.fields import Cron, IsoDate, Regex, Unit, shown
 from tnt_platform.specs.spec import Mistake, rule
@@ -61,6 +62,13 @@ class ReportSpec(DatasetSpec):
     max_file_mb: Annotated[
         float, Field(gt=0, le=10_000, description="A larger file is rejected unread."), Unit("MB")
     ] = 500
+    text: Annotated[
+        DelimitedFormat | None,
+        Field(
+            description="How delimited files are written, the same for all; left out, each file shows it by the shape "
+            "of its rows, and one that leaves it open is rejected."
+        ),
+    ] = None
     empty_days: Annotated[
         Literal["missing", "normal"],
         Field(
@@ -106,9 +114,11 @@ class ReportSpec(DatasetSpec):
     @property
     def recipe(self) -> str:
         """Return a fingerprint of the settings that decide what is read from a file."""
-        limit = self.max_file_mb
+        limit, text = self.max_file_mb, self.text
         # With the default limit, the hashed text keeps the form of the first release, or every file would be reread.
-        declared = (
+        declared: tuple[object, ...] = (
             self.totals if limit == type(self).model_fields["max_file_mb"].default else (self.totals, limit)
         )
+        if text is not None:
+            declared = (declared, text.model_dump_json())
         return hashlib.sha256(repr(declared).encode()).hexdigest()[:16]

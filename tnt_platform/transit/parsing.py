@@ -41,6 +41,10 @@ class ParsedFiles:
     quarantine: list[Path]
     files: pl.DataFrame
 
+    def __add__(self, other: ParsedFiles) -> ParsedFiles:
+        files = pl.concat([self.files, other.files])
+        return ParsedFiles([*self.data, *other.data], [*self.quarantine, *other.quarantine], files)
+
 
 def parse_files(
     spec: TransitSpec,

@@ -101,32 +101,28 @@ def publish_shipments(
     ledger = _ledger(base, date)
     copies = Copies.read(spec, base, date)
     plan = plan_reading(spec, listing, ledger, force=force, refused_again=overrides.accept_rejected)
-    plan = _with_orphans(copies, listing, plan)
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=workspace.scratch))
     try:
-        known = copies.published(plan.unread)
-        parsed = _parsed(spec, workspace, plan.to_read, known, scratch, isolate=isolate)
+        reader = _FileReader(spec, workspace, copies, scratch, isolate)
+        overwritten = plan.to_read.join(ledger.filter(pl.col("rows_out") > 0), on="key", how="semi")
+        parsed = reader.read(overwritten, plan)
         if not overrides.accept_rejected:
             plan, parsed = keep_accepted_content(spec, plan, parsed, ledger, scratch)
+        # Only now it is known which content is published, and so which copies of it are none.
+        plan = _with_orphans(copies, listing, plan)
+        parsed += reader.read(plan.to_read.join(overwritten, on="key", how="anti"), plan)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, plan, parsed, scratch, upstream["inputs_digest"])
         rails = GuardRails.of(spec, overrides, date=date)
-        checks: list[Check | CheckOutcome] = [
-            rows_in_file_order(date),
-            _rejected_share(rails, change, parsed),
-            rails.removed(base, date, withdrawn=_withdrawn_rows(plan, ledger)),
-            _new_content_accepted(change.inputs),
-        ]
-        if "expected_transit_days" in shipments_schema(spec):
-            checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
+        withdrawn = rails.removed(base, date, withdrawn=_withdrawn_rows(plan, ledger))
         return publish_checked(
             workspace,
             spec.dataset(SHIPMENTS),
             change,
             base=base,
             key=KEY,
-            checks=checks,
+            checks=[_rejected_share(rails, change, parsed), withdrawn, *_row_checks(spec, date, change)],
             run_id=run_id,
             also=copies.released(change.inputs),
             about=overrides.about,
@@ -135,22 +131,34 @@ def publish_shipments(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _parsed(
-    spec: TransitSpec,
-    workspace: Workspace,
-    to_read: pl.DataFrame,
-    known: frozenset[str],
-    scratch: Path,
-    *,
-    isolate: bool,
-) -> ParsedFiles:
-    misnamed = to_read.filter(pl.col("problem").is_not_null())
-    huge = _too_large(spec, to_read.join(misnamed, on="key", how="anti"))
-    readable = to_read.join(pl.concat([misnamed, huge]), on="key", how="anti")
-    contents = workspace.raw.get_many(readable["key"].to_list())
-    parsed = parse_files(spec, contents, scratch, isolate=isolate, known=known)
-    parsed = with_unread_files(parsed, misnamed, "unrecognised_name", scratch)
-    return with_unread_files(parsed, huge, "too_large", scratch)
+def _row_checks(spec: TransitSpec, date: str, change: PartitionChange) -> list[Check | CheckOutcome]:
+    checks: list[Check | CheckOutcome] = [rows_in_file_order(date), _new_content_accepted(change.inputs)]
+    if "expected_transit_days" in shipments_schema(spec):
+        checks.append(values_in_range(date, "expected_transit_days", 0, MAX_TRANSIT_DAYS))
+    return checks
+
+
+@dataclass(frozen=True)
+class _FileReader:
+    """Reads files of the bucket into parts below `scratch`; those that are misnamed or too large are not opened."""
+
+    spec: TransitSpec
+    workspace: Workspace
+    copies: Copies
+    scratch: Path
+    isolate: bool
+
+    def read(self, files: pl.DataFrame, plan: ReadPlan) -> ParsedFiles:
+        """Read these files of the plan; content whose rows are published already is a duplicate."""
+        scratch = Path(tempfile.mkdtemp(dir=self.scratch))
+        misnamed = files.filter(pl.col("problem").is_not_null())
+        huge = _too_large(self.spec, files.join(misnamed, on="key", how="anti"))
+        readable = files.join(pl.concat([misnamed, huge]), on="key", how="anti")
+        contents = self.workspace.raw.get_many(readable["key"].to_list())
+        known = self.copies.published(plan.unread)
+        parsed = parse_files(self.spec, contents, scratch, isolate=self.isolate, known=known)
+        parsed = with_unread_files(parsed, misnamed, "unrecognised_name", scratch)
+        return with_unread_files(parsed, huge, "too_large", scratch)
 
 
 def _too_large(spec: TransitSpec, files: pl.DataFrame) -> pl.DataFrame:

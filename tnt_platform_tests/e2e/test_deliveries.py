@@ -15,11 +15,12 @@ import polars as pl
 import pytest
 import yaml
 
+from tnt_platform.errors import CheckFailed
 from tnt_platform.kinds import DEFS, transit_spec
 from tnt_platform.storage.objects import Objects
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.paths import SHARED
-from tnt_platform_tests.transit.scenes import Scene
+from tnt_platform_tests.transit.scenes import ALL_ACCEPTED, Scene
 
 HISTORY = SHARED / "scms_delivery_history" / "SCMS_Delivery_History_Dataset.csv"
 DATE, LATER = "2026-01-12", "2026-01-13"
@@ -199,8 +200,11 @@ def test_a_copy_takes_over_when_its_original_is_replaced(scene: Scene) -> None:
     scene.tick()
     assert published(scene).equals(first)
 
-    # The copy of the same date is the nearest.
+    # An empty file takes the place of rows only if somebody says so. The copy of the same date is the nearest.
     scene.raw.put(f"deliveries/{DATE}/history.csv", b"")
+    scene.settle()
+    assert published(scene).equals(first)
+    scene.run(DATE, overrides=ALL_ACCEPTED)
     scene.settle()
     assert published(scene).drop("file_key", "export").equals(first.drop("file_key", "export"))
     assert scene.rows(date=DATE)["export"].unique().to_list() == ["copy"]
@@ -242,7 +246,9 @@ def test_without_that_change_every_row_of_the_other_export_is_quarantined_with_t
 ) -> None:
     data = small_history(20)
     scene.raw.put(f"deliveries/{DATE}/other_export.csv", other_export(data))
-    scene.tick()
+    with pytest.raises(CheckFailed):
+        scene.tick()
+    scene.tick(overrides=ALL_ACCEPTED)
     assert scene.rows().is_empty()
     refused = scene.snapshot("shipments").quarantine()
     assert refused["reason_code"].to_list() == ["invalid_date"] * 20

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace
 from tnt_platform.lake.versions import Snapshot, VersionedStore
 from tnt_platform.report.chain import ReportChain
@@ -34,6 +35,7 @@ class ReportScene:
     lake: Objects | None = None
     raw: Objects | None = None
     now: datetime = datetime(2026, 11, 21, 6, tzinfo=UTC)
+    overrides: Overrides = NO_OVERRIDES
 
     def __post_init__(self) -> None:
         self.raw = self.raw or Objects.open((self.folder / "raw").as_uri())
@@ -62,7 +64,7 @@ class ReportScene:
     def run(self, day: str = DAY) -> dict[str, Published]:
         """Both steps of a date."""
         self.now += timedelta(hours=1)
-        chain = ReportChain(self.spec, self.workspace, self.settings, run_id="test")
+        chain = ReportChain(self.spec, self.workspace, self.settings, run_id="test", overrides=self.overrides)
         with chain:
             return {step: chain.publish(step, day) for step in self.spec.steps}
 

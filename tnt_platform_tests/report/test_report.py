@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tnt_platform.errors import ConfigError, NotFound
+from tnt_platform.errors import CheckFailed, ConfigError, NotFound
 from tnt_platform.report import report as report_module
 from tnt_platform.report.chain import run_date
 from tnt_platform.report.files import EmptyDay
@@ -356,3 +356,38 @@ def test_a_run_that_dies_at_any_write_is_behind_and_the_next_one_finishes(tmp_pa
         assert (report["total_records"], report["bad_records"]) == (4, 1)
         assert json.loads(scene.current().scan().collect()["report"][0]) == report
     assert number > 8
+
+
+def test_new_content_that_cannot_be_read_keeps_the_figures_of_the_accepted_one(scene: ReportScene) -> None:
+    scene.put("a.csv", "id,amount\n1,10\n2,20\n")
+    scene.put("b.csv", "id,amount\n3,5\n")
+    scene.run()
+    scene.put("a.csv", "<!DOCTYPE html><html><title>502</title></html>")
+    outcome = scene.run()
+    assert {check.name for check in outcome["files"].checks if not check.passed} == {"files_readable"}
+    report = scene.report()
+    assert (report["total_records"], report["totals"]["amount"]) == (3, 35)
+    assert [file["key"] for file in report["files"] if file["problem"]] == [f"raw-data/{DAY}/a.csv"]
+    assert not scene.run()["files"].changed
+
+    scene.overrides = Overrides(accept_rejected=True)
+    scene.run()
+    assert scene.report()["total_records"] == 1
+
+
+def test_a_day_of_which_too_much_is_rejected_is_blocked_until_it_is_accepted(scene: ReportScene) -> None:
+    rows = "".join(f"{n},{n}\n" for n in range(70)) + "".join(f"{n},many\n" for n in range(30))
+    scene.put("a.csv", f"id,amount\n{rows}")
+    with pytest.raises(CheckFailed):
+        scene.run()
+    scene.overrides = Overrides(accept_rejected=True)
+    scene.run()
+    report = scene.report()
+    assert (report["total_records"], report["bad_records"]) == (70, 30)
+
+
+def test_declared_text_options_are_obeyed(scene: ReportScene) -> None:
+    scene.spec = report_spec(text={"separator": ";", "header_row": 3})
+    scene.put("a.csv", "made by hand;\nfor May;\nid;amount\n1;10\n")
+    scene.run()
+    assert scene.report()["totals"]["amount"] == 10

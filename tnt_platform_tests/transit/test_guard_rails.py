@@ -64,6 +64,18 @@ def test_content_that_is_rejected_whole_does_not_replace_accepted_content(publis
     assert not any(outcome.changed for outcome in published.run().values())
 
 
+def test_a_copy_of_content_that_stays_is_still_a_copy(tmp_path: Path):
+    made = scene(tmp_path, source={"same_file_again": "skip"})
+    put(made, "anna.csv", HEADER + rows(24))
+    made.run()
+    put(made, "anna.csv", PAGE)
+    put(made, "bert.csv", HEADER + rows(24))
+    made.run()
+    assert made.rows("shipments").height == 24
+    made.check_conservation()
+    assert not any(outcome.changed for outcome in made.run().values())
+
+
 def test_the_check_says_that_the_content_was_not_accepted(published: Scene):
     put(published, "anna.csv", PAGE)
     [outcome] = [

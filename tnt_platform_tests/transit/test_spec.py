@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.kinds import DEFS, dataset_specs, transit_spec, transit_specs
-from tnt_platform.lake.publishing import Workspace
+from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.readers.column import ColumnSpec
 from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
@@ -177,8 +177,10 @@ def test_what_decides_how_a_file_is_read_changes_its_recipe(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("sample", "recipe"), [(None, "977fb3a117429bb1"), (Sample(rows=3, seed=7), "1b5e1addacb89bb1")]
 )
-def test_the_recipe_of_the_answers_is_that_of_before(sample: Sample | None, recipe: str) -> None:
+def test_the_recipe_of_the_answers_is_that_of_before(
+    tmp_path: Path, sample: Sample | None, recipe: str
+) -> None:
     spec = transit_spec("transit").model_copy(update={"sample_per_file": sample})
-    workspace = Workspace(None, None, None, None)  # type: ignore[arg-type]  # nothing is read or published
-    with Chain(spec, workspace, Settings.from_environment({})) as chain:
+    settings = Settings.from_environment({"TNT_HOME": str(tmp_path)})
+    with Chain(spec, open_workspace(settings), settings) as chain:
         assert chain._enrichment("2026-01-01")._recipe(Shippers(pl.DataFrame(), "abc")) == recipe
