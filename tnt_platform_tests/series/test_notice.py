@@ -19,7 +19,7 @@ import pytest
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.lake import naming
-from tnt_platform.lake.publishing import Workspace
+from tnt_platform.lake.publishing import Workspace, open_workspace
 from tnt_platform.lake.versions import VersionedStore
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.spec import SeriesSpec
@@ -237,7 +237,7 @@ def real_time(scene: SeriesScene, *, lock_timeout_s: float = 60.0) -> SeriesScen
 
 def run_now(scene: SeriesScene, run_id: str = "here") -> dict[str, Any]:
     """A run in this process, by the real clock, that waits for a lease as a scheduled run does."""
-    with SeriesChain(scene.spec, scene.workspace, scene.settings, run_id=run_id) as chain:
+    with SeriesChain(scene.spec, open_workspace(scene.settings), scene.settings, run_id=run_id) as chain:
         done = {step: chain.publish(step) for step in scene.spec.steps}
         chain.send_notice()
     return done
