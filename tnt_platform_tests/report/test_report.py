@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import CheckFailed, ConfigError, NotFound
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.report import report as report_module
 from tnt_platform.report.chain import run_date
 from tnt_platform.report.files import EmptyDay
