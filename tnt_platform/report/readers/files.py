@@ -18,12 +18,15 @@ from tnt_platform.readers.dialect import Dialect, detect_dialect
 from tnt_platform.readers.encoding import decode
 from tnt_platform.readers.layout import DelimitedFormat, as_layout
 from tnt_platform.readers.served_page import first_text, refuse_page
+from tnt_platform.report.transforms.totals import totals_of
 
 Format = Literal["csv", "jsonl", "json", "parquet"]
 
 BAD: Final = {"line_no": pl.Int64(), "raw": pl.String(), "reason_code": pl.String(), "reason": pl.String()}
 _RAW_LIMIT_CHARS: Final = 10_000
 _SAMPLE_BYTES: Final = 256 << 10
+# The sum of one row is that row.
+_MIN_SUMMED: Final = 3
 # file_key, line_no and raw stand before the columns of the file.
 _OWN_COLUMNS: Final = 3
 _PARQUET: Final = b"PAR1"
@@ -129,21 +132,55 @@ def _csv(data: bytes, wanted: tuple[str, ...], declared: DelimitedFormat | None 
     columns = rows.good_cells.collect_schema().names()[_OWN_COLUMNS:]
     present = [name for name in wanted if name in columns]
     surplus = columns[-1:] if dialect and dialect.trailing else []
-    found = rows.good_cells.select("line_no", "raw", *dict.fromkeys([*present, *surplus])).collect(
+    typed = [columns[at] for at in dialect.typed] if dialect else []
+    found = rows.good_cells.select("line_no", "raw", *dict.fromkeys([*present, *surplus, *typed])).collect(
         engine="streaming"
     )
     bad = [rows.bad.select(list(BAD))]
-    for name in surplus:
-        found, shifted = _split(found, pl.col(name).fill_null("").str.strip_chars() != "")
-        bad.append(_as_bad(shifted, "too_many_columns", "the row has one cell more than the header names"))
-    if dialect and dialect.units_row:
-        found, units = _split(found, pl.col("line_no") == dialect.units_row)
-        bad.append(_as_bad(units, "not_data", "the row names units or headings, not values"))
+    if dialect:
+        found, not_data = _without_other_lines(found, dialect, surplus, typed, present)
+        bad += not_data
     raw = pl.col("raw") if present else pl.lit(None, pl.String).alias("raw")
     counts = rows.files.row(0, named=True)
     rejected = pl.concat(bad).sort("line_no", maintain_order=True)
     rows_in = counts["rows_in"] - counts["blank_lines"]
     return columns[: len(columns) - len(surplus)], rows_in, found.select("line_no", raw, *present), rejected
+
+
+def _without_other_lines(
+    rows: pl.DataFrame, dialect: Dialect, surplus: list[str], typed: list[str], summed: list[str]
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """Take out lines as wide as the table that are not its rows: shifted ones, units, notes and totals."""
+    bad = []
+    for name in surplus:
+        rows, shifted = _split(rows, ~_is_blank(name))
+        bad.append(_as_bad(shifted, "too_many_columns", "the row has one cell more than the header names"))
+    if dialect.units_row:
+        rows, units = _split(rows, pl.col("line_no") == dialect.units_row)
+        bad.append(_as_bad(units, "not_data", "the row names units or headings, not values"))
+    if typed:
+        named = ", ".join(typed[:5])
+        has_digit = (pl.col(name).fill_null("").str.contains(r"\d") for name in typed)
+        rows, notes = _split(rows, ~pl.any_horizontal(has_digit))
+        bad.append(_as_bad(notes, "not_data", f"no number or date in {named}, as in a note below a table"))
+        rows, totals = _split(rows, pl.col("line_no").is_in(_total_lines(rows, typed, summed)))
+        bad.append(_as_bad(totals, "total_row", "the last row holds the sum of those above it"))
+    return rows, bad
+
+
+def _total_lines(rows: pl.DataFrame, typed: list[str], summed: list[str]) -> list[int]:
+    """Return the line of the last row if it leaves a typed column empty and holds the sums of the others."""
+    if rows.height < _MIN_SUMMED:
+        return []
+    last, above = rows.tail(1), rows.head(-1)
+    empty = last.select(pl.any_horizontal(_is_blank(name) for name in typed)).item()
+    own, sums = totals_of(last, summed).sums, totals_of(above, summed).sums
+    is_total = empty and any(own.values()) and all(own[name] in (None, sums[name]) for name in own)
+    return [int(last["line_no"][0])] if is_total else []
+
+
+def _is_blank(name: str) -> pl.Expr:
+    return pl.col(name).fill_null("").str.strip_chars() == ""
 
 
 def _sample(data: bytes) -> str:
