@@ -22,7 +22,8 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.report.readers.files import BAD, read_report_file
+from tnt_platform.report.readers.files import read_report_file
+from tnt_platform.report.readers.records import BAD
 from tnt_platform.report.spec import FILES, FILES_KEY, ReportSpec
 from tnt_platform.report.transforms.totals import FILES as COLUMNS
 from tnt_platform.report.transforms.totals import exact_text, totals_of
