@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
+import polars as pl
 
 from tnt_platform.errors import RetryableError, TntError
 
+# polars raises it on some damaged files; it is not an Exception, so `except Exception` lets it end the process.
+READER_PANIC = pl.exceptions.PanicException
 
-def describe_error(error: Exception) -> str:
+
+def describe_error(error: BaseException) -> str:
     """Describe an error in one line."""
     return str(error) if isinstance(error, TntError) else f"{type(error).__name__}: {error}"
 
@@ -22,12 +26,12 @@ def as_dagster_failure(dataset: str) -> Iterator[None]:
         yield
     except dg.Failure:
         raise
-    except Exception as error:
+    except (Exception, READER_PANIC) as error:
         retryable = isinstance(error, RetryableError)
         raise dg.Failure(f"{dataset}: {describe_error(error)}", allow_retries=retryable) from error
 
 
-def failed_dates(dataset: str, failures: Mapping[str, Exception], done: int) -> dg.Failure:
+def failed_dates(dataset: str, failures: Mapping[str, BaseException], done: int) -> dg.Failure:
     """Make one failure that names every date that failed and why; the other dates are published.
 
     A retry runs all dates again, so it is allowed only if every failure is retryable.
