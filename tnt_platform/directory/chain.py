@@ -14,6 +14,7 @@ from tnt_platform.directory.postgres.migrations import migrate, revisions
 from tnt_platform.directory.postgres.sync import DirectorySync
 from tnt_platform.directory.spec import DATABASE, PAGES, TENANTS, DirectorySpec
 from tnt_platform.directory.tenants import publish_tenants
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.services.http import HttpClient
 from tnt_platform.services.postgres import open_database
@@ -33,7 +34,7 @@ class DirectoryChain:
     settings: Settings
     run_id: str = ""
     database: bool = True
-    accept_withdrawn: bool = False
+    overrides: Overrides = NO_OVERRIDES
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _sync: DirectorySync | None = field(default=None, init=False, repr=False)
     _client: HttpClient | None = field(default=None, init=False, repr=False)
@@ -91,9 +92,7 @@ class DirectoryChain:
 
     def _publish_to_lake(self, step: str) -> Published:
         if step == TENANTS:
-            return publish_tenants(
-                self.spec, self.workspace, self.run_id, accept_withdrawn=self.accept_withdrawn
-            )
+            return publish_tenants(self.spec, self.workspace, self.run_id, overrides=self.overrides)
         assert step == PAGES, step
         assert self._client is not None, "enter the chain first"
         return publish_pages(self.spec, self.workspace, self.settings, self._client, run_id=self.run_id)

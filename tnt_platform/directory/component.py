@@ -7,21 +7,29 @@ import dagster as dg
 import polars as pl
 
 from tnt_platform.directory.chain import DirectoryChain
+from tnt_platform.directory.plausibility import directory_differences
 from tnt_platform.directory.spec import DATABASE, NEWEST, PAGES, TENANTS, DirectorySpec
-from tnt_platform.directory.tenants import directory_differences
+from tnt_platform.lake.guard_rails import REJECTED_SHARE
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, RevisionConfig
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
 
+PLAUSIBLE: Mapping[str, str] = {
+    "directory_not_emptied": "At most `max_withdrawn_share` of the tenants are withdrawn, at once and over a day.",
+    "few_tenants_moved": "At most `max_moved_share` of the tenants change floor, zone, unit or kind at once.",
+    "few_tenants_renamed": "At most `max_renamed_share` of the tenants change their name at once.",
+    "few_values_emptied": "No column is emptied at once for more than `max_emptied_share` of the tenants.",
+}
 CHECKS = StepChecks(
     blocking={
         PAGES: ("rows_conserved", "unique_keys"),
-        TENANTS: ("rows_conserved", "unique_keys", "every_record_accounted_for", "directory_not_emptied"),
+        TENANTS: ("rows_conserved", "unique_keys", "every_record_accounted_for", REJECTED_SHARE, *PLAUSIBLE),
         DATABASE: ("rows_conserved", "sync_adds_up"),
     },
     warning={PAGES: ("ids_on_one_page",), TENANTS: ("all_mapped",), DATABASE: ()},
@@ -29,7 +37,8 @@ CHECKS = StepChecks(
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
         "unique_keys": "No two rows share the key.",
         "every_record_accounted_for": "Every record of every page is a tenant, quarantined or a duplicate.",
-        "directory_not_emptied": "No large part of the directory is withdrawn at once.",
+        REJECTED_SHARE: GUARD_RAIL_DESCRIPTIONS[REJECTED_SHARE],
+        **PLAUSIBLE,
         "sync_adds_up": "Created + updated + unchanged + moved rows = tenants.",
         "ids_on_one_page": "No tenant is listed on two pages.",
         "all_mapped": "Every spelling of a floor or category has a code.",
@@ -55,12 +64,6 @@ class DirectoryDataset(DatasetComponent[DirectorySpec]):
         return newest_definitions(directory_assets(spec), spec.name, spec.cron, spec.timezone)
 
 
-class DirectoryRun(dg.Config):
-    """Options of a run. `accept_vanished`: publish even if a large part of the directory is gone."""
-
-    accept_vanished: bool = False
-
-
 def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
     """Build the assets `<dataset>/<step>` with their checks; unpartitioned, as a directory has only a newest state."""
 
@@ -72,7 +75,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
         metadata={"source": spec.source.url},
     )
     def materialize(
-        context: dg.AssetExecutionContext, config: DirectoryRun, platform: Platform
+        context: dg.AssetExecutionContext, config: RevisionConfig, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with as_dagster_failure(spec.name):
             workspace = platform.workspace()
@@ -82,7 +85,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
                 platform.settings(),
                 run_id=context.run_id,
                 database=DATABASE in selected_steps(context, spec.name, spec.steps),
-                accept_withdrawn=config.accept_vanished,
+                overrides=config.overrides,
             )
             with chain:
                 # Read this only now: entering the chain has waited for the syncs of other runs.

@@ -78,7 +78,35 @@ class DirectorySpec(DatasetSpec):
         Field(
             ge=0,
             le=1,
-            description="A sync that would withdraw a larger share of the published tenants is blocked.",
+            description="A sync is blocked if a larger share of the published tenants would be withdrawn, by it "
+            "or over a day.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.2
+    max_moved_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A sync is blocked if a larger share of the tenants would change floor, zone, unit or kind.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.2
+    max_renamed_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A sync is blocked if a larger share of the tenants would change their name.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.2
+    max_emptied_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A sync is blocked if a larger share of the tenants would lose the value of a column.",
         ),
         Unit("share, 0 to 1"),
     ] = 0.2

@@ -33,6 +33,7 @@ class Overrides:
 
     accept_rejected: bool = False
     accept_vanished: bool = False
+    accept_revised: bool = False
 
     @property
     def about(self) -> dict[str, object]:
@@ -71,7 +72,7 @@ class GuardRails:
             reasons = top_reasons(rejected)
         found = f"{rows:,} of {rows_read:,} rows read are rejected ({_share(rows, rows_read)})"
         found += f": {reasons}" if rows and reasons else ""
-        passed = not _exceeds(rows, rows_read, self.max_rejected_share)
+        passed = not exceeds(rows, rows_read, self.max_rejected_share)
         sample = rejected.head(PREVIEW_ROWS) if isinstance(rejected, pl.DataFrame) and rows else None
         if not passed and self.overrides.accept_rejected:
             return CheckOutcome(REJECTED_SHARE, True, f"{found}; accepted by --accept-rejected", sample)
@@ -93,7 +94,7 @@ class GuardRails:
             before = _published_rows(base, partition) - withdrawn
             removed = max(_removed_rows(draft, partition) - withdrawn, 0)
             found = f"{removed:,} of {before:,} published rows would go ({_share(removed, before)})"
-            passed = not _exceeds(removed, before, self.max_removed_share)
+            passed = not exceeds(removed, before, self.max_removed_share)
             if passed:
                 return CheckOutcome(REMOVED_SHARE, True, found)
             gone = (
@@ -147,7 +148,8 @@ def _removed_rows(draft: Snapshot, partition: str | None) -> int:
     return changes.removed if changes else 0
 
 
-def _exceeds(rows: int, of: int, limit: float) -> bool:
+def exceeds(rows: int, of: int, limit: float) -> bool:
+    """Tell whether `rows` are more than a share of `of`; of fewer than MIN_ROWS, whether they are all."""
     if not rows:
         return False
     return rows >= of if of < MIN_ROWS else rows > limit * of

@@ -22,3 +22,14 @@ class OverrideConfig(dg.Config):
     def overrides(self) -> Overrides:
         """Return the overrides as the flows take them."""
         return Overrides(self.accept_rejected, self.accept_vanished)
+
+
+class RevisionConfig(OverrideConfig):
+    """Overrides of a dataset whose published values may be revised: `accept_revised` for a large part at once."""
+
+    accept_revised: bool = False
+
+    @property
+    def overrides(self) -> Overrides:
+        """Return the overrides as the flows take them."""
+        return Overrides(self.accept_rejected, self.accept_vanished, self.accept_revised)

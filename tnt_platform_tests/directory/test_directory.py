@@ -16,6 +16,7 @@ from tnt_platform.directory.chain import DirectoryChain
 from tnt_platform.directory.spec import DirectorySource, DirectorySpec
 from tnt_platform.errors import CheckFailed, InvalidInput, TntError, Unavailable
 from tnt_platform.kinds import DEFS
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.lake.publishing import Published, open_workspace
 from tnt_platform.sandbox.directory_api import (
     APP_CODE,
@@ -198,7 +199,7 @@ def test_a_directory_that_loses_most_tenants_is_blocked_unless_overridden(scene)
     with pytest.raises(CheckFailed, match="--accept-vanished"):
         scene.sync()
     assert scene.content == before
-    scene.sync(accept_withdrawn=True)
+    scene.sync(overrides=Overrides(accept_vanished=True))
     assert scene.last_sync["records_withdrawn"] == 40
 
 

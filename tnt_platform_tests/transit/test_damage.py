@@ -32,7 +32,9 @@ LAYOUT = {
     "files": "*",
     "columns": {"parcel": "parcel", "city": "city", "expected_date": "due", "actual_date": "came"},
 }
-TEXT = st.text(st.sampled_from("abcdeñü ,;\"'-0"), min_size=1, max_size=8).filter(lambda text: text.strip() == text)
+TEXT = st.text(st.sampled_from("abcdeñü ,;\"'-0"), min_size=1, max_size=8).filter(
+    lambda text: text.strip() == text
+)
 
 
 @st.composite
