@@ -8,6 +8,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound
 from tnt_platform.lake.captures import newest_capture
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
@@ -37,7 +38,9 @@ REJECTED_CELLS = {
 _ROWS_SHOWN = 20
 
 
-def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Published:
+def publish_series(
+    spec: SeriesSpec, workspace: Workspace, run_id: str, overrides: Overrides = NO_OVERRIDES
+) -> Published:
     """Read and publish the newest capture, unless this recipe has read it before.
 
     Raises:
@@ -53,19 +56,24 @@ def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Publi
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         return Published.unchanged(base, NEWEST)
     read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
+    change = _change(capture, read, digest)
+    assert isinstance(change.quarantine, pl.DataFrame)
+    rows_read = read.counts.rows_in - read.counts.filtered
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),
+        GuardRails.of(spec, overrides).rejected(rows_read, change.quarantine),
         _check_series_have_observations(read),
         _check_gaps(spec, read),
     ]
     return publish_checked(
         workspace,
         spec.dataset(SERIES),
-        _change(capture, read, digest),
+        change,
         base=base,
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,
+        about=overrides.about,
     ).with_facts(_facts(read))
 
 

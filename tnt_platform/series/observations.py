@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import NotFound
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides, exceeds
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     Check,
@@ -26,6 +27,9 @@ from tnt_platform.series.transforms.checks import jumps
 from tnt_platform.services.lease import HeldLease
 
 _KEY = list(OBSERVATION_KEY)
+REVISED_SHARE = "revised_share"
+# A series that has just begun may well be revised as a whole.
+_MIN_REVISED = 5
 # The manifest stays a small file; `tnt diff` shows all revisions.
 REVISIONS_LISTED = 200
 
@@ -35,30 +39,31 @@ def publish_observations(
     workspace: Workspace,
     run_id: str,
     *,
-    accept_vanished: bool = False,
+    overrides: Overrides = NO_OVERRIDES,
     by_hand: bool = False,
     lease: HeldLease | None = None,
 ) -> Published:
     """Merge the newest series into the history, and publish what changed in one commit.
 
-    Series of an older capture than the published one are skipped. `accept_vanished` removes observations that the
-    publisher withdrew; `by_hand` publishes although a rollback has paused the dataset.
+    Series of an older capture than the published one are skipped. The override `accept_vanished` removes observations
+    that the publisher withdrew; `by_hand` publishes although a rollback has paused the dataset.
 
     Raises:
         NotFound: the series step has not run.
-        CheckFailed: the history would shrink.
+        CheckFailed: the history would shrink, or a large part of a series would be revised.
     """
     series = workspace.store.current(spec.dataset(SERIES))
     if series is None:
         raise NotFound(f"{spec.name}: no series yet; materialize {spec.name}/{SERIES} first")
     base = workspace.store.current(spec.dataset(OBSERVATIONS))
     made_from = _made_from(series, lease.lease.token if lease else 0)
-    override = by_hand or accept_vanished
+    accepted = overrides.accept_vanished
+    override = by_hand or bool(overrides.about)
     if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=override)):
         return _unchanged(base, reason)
     fresh = series.scan([NEWEST]).collect()
-    changes = history_changes(spec, base, fresh, rejected_cells(series), accept_vanished=accept_vanished)
-    if base is not None and changes.is_empty and (accept_vanished or changes.vanished.is_empty()):
+    changes = history_changes(spec, base, fresh, rejected_cells(series), accept_vanished=accepted)
+    if base is not None and changes.is_empty and (accepted or changes.vanished.is_empty()):
         return _unchanged(base, "the newest capture has only what is published")
     counts = _count(changes)
     published = _publish_history(
@@ -67,8 +72,8 @@ def publish_observations(
         base,
         made_from,
         changes,
-        checks=_checks(spec, changes, lease, accepted=accept_vanished),
-        about=_about(spec, base, fresh, changes, counts),
+        checks=_checks(spec, base, changes, lease, overrides),
+        about={**_about(spec, base, fresh, changes, counts), **overrides.about},
         run_id=run_id,
     )
     written = changes.after["partition"].n_unique()
@@ -154,11 +159,16 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
 
 
 def _checks(
-    spec: SeriesSpec, changes: HistoryChanges, lease: HeldLease | None, *, accepted: bool
+    spec: SeriesSpec,
+    base: Snapshot | None,
+    changes: HistoryChanges,
+    lease: HeldLease | None,
+    overrides: Overrides,
 ) -> list[CheckOutcome | Check]:
     return [
         _check_unique_keys(changes),
-        _check_not_shrinking(spec, changes, accepted=accepted),
+        _check_not_shrinking(spec, changes, accepted=overrides.accept_vanished),
+        _check_revised(spec, base, changes, accepted=overrides.accept_revised),
         _check_jumps(spec, changes),
         _lease_check(lease),
     ]
@@ -202,6 +212,50 @@ def _check_not_shrinking(spec: SeriesSpec, changes: HistoryChanges, *, accepted:
         "periods, set `history: window`"
     )
     return CheckOutcome(name, passed=False, description=description, sample=spans.head(PREVIEW_ROWS))
+
+
+def _check_revised(
+    spec: SeriesSpec, base: Snapshot | None, changes: HistoryChanges, *, accepted: bool
+) -> CheckOutcome:
+    """Block a publish that gives most of a series other values: it was rebased, rescaled or swapped with another."""
+    revised = _revisions(changes)
+    if base is None or revised.is_empty():
+        return CheckOutcome(REVISED_SHARE, passed=True, description="no published observation is revised")
+    code = "internal_series_code"
+    published = base.scan(columns=[code]).group_by(code).len("published").collect()
+    by_series = (
+        revised.group_by(code)
+        .agg(
+            revised=pl.len(),
+            period=pl.col("period").max(),
+            before=pl.col("before").last(),
+            after=pl.col("after").last(),
+        )
+        .join(published, on=code)
+        .sort(pl.col("revised") / pl.col("published"), code, descending=[True, False])
+    )
+    beyond = [
+        row[code]
+        for row in by_series.iter_rows(named=True)
+        if row["revised"] >= _MIN_REVISED
+        and exceeds(row["revised"], row["published"], spec.max_revised_share)
+    ]
+    worst = by_series.row(0, named=True)
+    description = (
+        f"{revised.height} published observations of {by_series.height} series are revised, such as "
+        f"{worst['revised']} of the {worst['published']} of {worst[code]}"
+    )
+    if not beyond:
+        return CheckOutcome(REVISED_SHARE, passed=True, description=description)
+    sample = by_series.filter(pl.col(code).is_in(beyond)).head(PREVIEW_ROWS)
+    if accepted:
+        return CheckOutcome(REVISED_SHARE, True, f"{description}; accepted by --accept-revised", sample)
+    description += (
+        f"; {len(beyond)} of them by more than max_revised_share ({spec.max_revised_share:.0%}). If the publisher "
+        f"rebased them, run `tnt run {spec.name} --accept-revised`; otherwise correct the unit, scale or column in the "
+        "YAML"
+    )
+    return CheckOutcome(REVISED_SHARE, False, description, sample)
 
 
 def _check_jumps(spec: SeriesSpec, changes: HistoryChanges) -> CheckOutcome:
