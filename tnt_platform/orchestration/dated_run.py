@@ -24,7 +24,7 @@ class DatedRun:
     checks: StepChecks
     columns: Mapping[str, str]
     outcomes: dict[tuple[str, str], dict[str, CheckOutcome | None]] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
+    failures: dict[str, BaseException] = field(default_factory=dict)
     done: int = 0
 
     def publish(
@@ -45,7 +45,7 @@ class DatedRun:
         for name, outcome in (found or dict.fromkeys(self.checks.blocking[step])).items():
             self.outcomes.setdefault((step, name), {})[date] = outcome
 
-    def fail(self, step: str, date: str, error: Exception) -> None:
+    def fail(self, step: str, date: str, error: BaseException) -> None:
         """Record why a date failed; log a stack trace only for an error that the platform did not raise itself."""
         self.failures[date] = error
         outcomes = error.outcomes if isinstance(error, CheckFailed) else ()

@@ -70,7 +70,6 @@ class SensorTick:
     Attributes:
         history: attempts by (date, digest).
         busy: dates that an unfinished run covers.
-        isolates: whether a run of this kind of dataset can read each file in a process of its own.
     """
 
     spec: DatedDataset
@@ -78,19 +77,16 @@ class SensorTick:
     busy: Set[str]
     now: datetime
     log: Callable[[str], None]
-    isolates: bool = True
 
     @classmethod
     def start(
         cls,
         spec: DatedDataset,
         context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext,
-        *,
-        isolates: bool,
     ) -> SensorTick:
         """Read the runs of the instance."""
         history, busy = run_history(context.instance, spec.name), busy_dates(context.instance, spec)
-        return cls(spec, history, busy, datetime.now(UTC), context.log.info, isolates)
+        return cls(spec, history, busy, datetime.now(UTC), context.log.info)
 
     @property
     def unfinished_dates(self) -> list[str]:
@@ -165,7 +161,7 @@ class SensorTick:
         return dg.RunRequest(
             run_key=f"{name}|{difference.partition}|{difference.digest}|{attempt}",
             partition_key=difference.partition,
-            run_config=dg.RunConfig(ops={name: {"config": {"isolate": is_last}}} if self.isolates else {}),
+            run_config=dg.RunConfig(ops={name: {"config": {"isolate": is_last}}}),
             tags={
                 DATASET_TAG: name,
                 DIGEST_TAG: content_of(difference)[1],
@@ -182,7 +178,6 @@ def dated_sensor(
     reconcile: Callable[[SensorTick, Platform], Reconciliation],
     *,
     description: str,
-    isolates: bool = True,
 ) -> dg.SensorDefinition:
     """Build the sensor that compares every `interval_s` and requests runs for the difference."""
 
@@ -194,7 +189,7 @@ def dated_sensor(
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-        tick = SensorTick.start(spec, context, isolates=isolates)
+        tick = SensorTick.start(spec, context)
         found = reconcile(tick, platform)
         requests = list(tick.requests(found))
         return dg.SensorResult(
@@ -210,7 +205,6 @@ def full_reconciliation_schedule(
     *,
     description: str,
     default_status: dg.DefaultScheduleStatus,
-    isolates: bool = True,
 ) -> dg.ScheduleDefinition:
     """Build the schedule that compares everything at `sweep_cron`, also dates that the sensor gave up."""
 
@@ -224,7 +218,7 @@ def full_reconciliation_schedule(
     def schedule(
         context: dg.ScheduleEvaluationContext, platform: Platform
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        tick = SensorTick.start(spec, context, isolates=isolates)
+        tick = SensorTick.start(spec, context)
         found = reconcile(platform)
         return list(tick.requests(found, given_up_too=True)) or tick.nothing_to_do(found)
 

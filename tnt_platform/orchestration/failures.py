@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
+import polars as pl
 
 from tnt_platform.errors import CheckFailed, RetryableError, TntError
 from tnt_platform.lake.publishing import CheckOutcome
@@ -14,10 +15,13 @@ from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS
 # Metadata of a failure: whether nothing but the guard rails of a publish stopped the run.
 BEYOND_LIMITS = "beyond_limits"
 
+# polars raises it on some damaged files; it is not an Exception, so `except Exception` lets it end the process.
+READER_PANIC = pl.exceptions.PanicException
 
-def describe_error(error: Exception) -> str:
+
+def describe_error(error: BaseException) -> str:
     """Describe an error in one line: of grouped errors the innermost, since the group only counts them."""
-    while isinstance(error, ExceptionGroup):
+    while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error) if isinstance(error, TntError) else f"{type(error).__name__}: {error}"
 
@@ -33,7 +37,7 @@ def as_dagster_failure(dataset: str, context: dg.AssetExecutionContext) -> Itera
     except dg.Failure as failure:
         failure.allow_retries = failure.allow_retries and not _is_last_attempt(context)
         raise
-    except Exception as error:
+    except (Exception, READER_PANIC) as error:
         retryable = isinstance(error, RetryableError) and not _is_last_attempt(context)
         raise dg.Failure(
             f"{dataset}: {describe_error(error)}",
@@ -42,7 +46,7 @@ def as_dagster_failure(dataset: str, context: dg.AssetExecutionContext) -> Itera
         ) from error
 
 
-def failed_dates(dataset: str, failures: Mapping[str, Exception], done: int) -> dg.Failure:
+def failed_dates(dataset: str, failures: Mapping[str, BaseException], done: int) -> dg.Failure:
     """Make one failure that names every date that failed and why; the other dates are published.
 
     A retry runs all dates again, so it is allowed only if every failure is retryable.
@@ -67,7 +71,7 @@ def _is_last_attempt(context: dg.AssetExecutionContext) -> bool:
     return policy is not None and op.retry_number >= policy.max_retries
 
 
-def _is_beyond_limits(error: Exception) -> bool:
+def _is_beyond_limits(error: BaseException) -> bool:
     """Whether a guard rail stopped the publish, and no other check."""
     outcomes = error.outcomes if isinstance(error, CheckFailed) else ()
     failed = {o.name for o in outcomes if isinstance(o, CheckOutcome) and o.blocking and not o.passed}

@@ -20,6 +20,7 @@ SEPARATORS: Final = ("\t", ";", "||", "|", ",")
 SAMPLE_ROWS: Final = 200
 # At least so many of the rows must have the width of the table; fewer are prose, or something else altogether.
 _MIN_CONSISTENT: Final = 0.6
+_NEARLY_ALL: Final = 0.8
 # With more rows than this holding separators, a text is not a list of one column.
 _FEW_SEPARATED: Final = 0.2
 _SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -61,6 +62,7 @@ class Dialect:
     header_row: the line of the header, counted from 1; None if the text has none, and its rows begin at `first_row`.
     width: the cells of a row; `trailing` if each row ends in a separator that the header lacks.
     units_row: a row below the header that names units or repeats the header in other words, not data.
+    typed: positions of the columns that hold a number or a date in nearly every row.
     """
 
     separator: str
@@ -70,6 +72,7 @@ class Dialect:
     width: int
     trailing: bool = False
     units_row: int | None = None
+    typed: tuple[int, ...] = ()
 
 
 def detect_dialect(text: str) -> Dialect:
@@ -167,11 +170,13 @@ def _with_header(rows: list[Row], separator: str, escape: str | None, width: int
     table = [row for row in rows[begin:] if len(row.cells) == width or row is rows[begin]]
     first, below = table[0], table[1:]
     _refuse_second_table(below, table_width)
-    if not _is_header(first, below, _column_kinds(below, table_width)):
-        return Dialect(separator, escape, None, first.line, width, trailing)
+    kinds = _column_kinds(below, table_width)
+    typed = tuple(at for at, kind in enumerate(kinds) if kind != "text" and _is_filled(below, at))
+    if not _is_header(first, below, kinds):
+        return Dialect(separator, escape, None, first.line, width, trailing, typed=typed)
     has_units = len(below) > 1 and _is_no_data(below[0], _column_kinds(below[1:], table_width))
     units = below[0].line if has_units else None
-    return Dialect(separator, escape, first.line, first.line + 1, table_width, trailing, units)
+    return Dialect(separator, escape, first.line, first.line + 1, table_width, trailing, units, typed)
 
 
 def _all_end_in_a_separator(rows: Sequence[Row], width: int) -> bool:
@@ -187,6 +192,10 @@ def _may_begin(row: Row, table_width: int, width: int) -> bool:
 
 def _column_kinds(rows: Sequence[Row], width: int) -> list[Kind]:
     return [_column_kind(rows, column) for column in range(width)]
+
+
+def _is_filled(rows: Sequence[Row], column: int) -> bool:
+    return sum(row.kind(column) != "blank" for row in rows) > _NEARLY_ALL * len(rows)
 
 
 def _column_kind(rows: Sequence[Row], column: int) -> Kind:

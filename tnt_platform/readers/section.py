@@ -224,9 +224,9 @@ def _footers(lines: Lines, layout: DelimitedLayout) -> Mask:
 
 
 def _blank(lines: Lines, separator: str) -> Mask:
-    """Find lines of nothing but spaces and tabs, unless these separate cells."""
+    """Find lines that hold nothing but spaces, tabs and separators: every cell is empty."""
     blank: Mask = lines.starts == lines.ends
-    padding = bytes(byte for byte in b" \t" if byte != ord(separator) and byte in lines.data)
+    padding = bytes(byte for byte in b" \t" + separator.encode() if byte in lines.data)
     if not padding:
         return blank
     codes = np.frombuffer(lines.data, np.uint8)

@@ -24,6 +24,7 @@ class ReportChain:
     settings: Settings
     run_id: str = ""
     overrides: Overrides = NO_OVERRIDES
+    isolate: bool = False
 
     def __enter__(self) -> ReportChain:
         return self
@@ -38,7 +39,9 @@ class ReportChain:
             EmptyDay: no file arrived on the date, so it has no report.
         """
         steps: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(self.spec, date, self.workspace, self.run_id, self.overrides),
+            FILES: lambda: publish_files(
+                self.spec, date, self.workspace, self.run_id, self.overrides, isolate=self.isolate
+            ),
             REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
         }
         return retry_conflicts(steps[step])

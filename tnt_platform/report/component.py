@@ -12,7 +12,7 @@ from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import LANE_TAG, dated_sensor, full_reconciliation_schedule
-from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.failures import READER_PANIC, as_dagster_failure
 from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, schedule_status, selected_steps
@@ -66,14 +66,12 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
             selection,
             lambda tick, platform: survey_reports(spec, platform.workspace()),
             description=f"Compares the files below {spec.source.prefix} with those that {spec.name} has read.",
-            isolates=False,
         )
         full_reconciliation = full_reconciliation_schedule(
             spec,
             lambda platform: survey_reports(spec, platform.workspace()),
             description=f"Full reconciliation of {spec.source.prefix}; also retries dates that the sensor gave up.",
             default_status=schedule_status(),
-            isolates=False,
         )
         return dg.Definitions(
             assets=[assets],
@@ -81,6 +79,12 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
             schedules=[full_reconciliation, *([daily_schedule(spec, spec.cron)] if spec.cron else [])],
             jobs=[dg.define_asset_job(f"{spec.name}_job", selection=selection)],
         )
+
+
+class ReportRun(OverrideConfig):
+    """Options of one run. `isolate`: read each file in a process of its own."""
+
+    isolate: bool = False
 
 
 def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
@@ -96,13 +100,15 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
     def materialize(
-        context: dg.AssetExecutionContext, config: OverrideConfig, platform: Platform
+        context: dg.AssetExecutionContext, config: ReportRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
         with as_dagster_failure(spec.name, context):
             run = DatedRun(context, spec.name, CHECKS, COLUMNS)
             selected = selected_steps(context, spec.name, spec.steps)
             workspace, settings = platform.workspace(), platform.settings()
-            with ReportChain(spec, workspace, settings, context.run_id, config.overrides) as chain:
+            with ReportChain(
+                spec, workspace, settings, context.run_id, config.overrides, config.isolate
+            ) as chain:
                 for date in sorted(context.partition_keys):
                     _materialize_date(run, chain, selected, date)
             yield from run.results(not_warnings=frozenset({HAS_FILES}))
@@ -121,7 +127,7 @@ def _materialize_date(run: DatedRun, chain: ReportChain, selected: Sequence[str]
             run.add(FILES, date, [CheckOutcome(HAS_FILES, empty.is_normal, str(empty), blocking=False)])
             run.context.log.warning(str(empty))
             break
-        except Exception as error:  # noqa: BLE001 - raised with all others at the end of the run
+        except (Exception, READER_PANIC) as error:  # noqa: BLE001 - raised with all others at the end of the run
             run.fail(step, date, error)
             return
         run.publish(step, published, meter.cost(published), _counts(published.facts))

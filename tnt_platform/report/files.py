@@ -23,10 +23,12 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
-from tnt_platform.report.readers.files import BAD, read_report_file
+from tnt_platform.report.readers.files import read_report_file
+from tnt_platform.report.readers.records import BAD
 from tnt_platform.report.spec import FILES, FILES_KEY, ReportSpec
 from tnt_platform.report.transforms.totals import FILES as COLUMNS
 from tnt_platform.report.transforms.totals import exact_text, totals_of
+from tnt_platform.services.reader_process import ReaderProcess
 from tnt_platform.storage.objects import Objects
 
 # The status in the ledger of a file whose present content can't be read, though an earlier one could.
@@ -58,7 +60,13 @@ class _ReadFiles:
 
 
 def publish_files(
-    spec: ReportSpec, date: str, workspace: Workspace, run_id: str, overrides: Overrides = NO_OVERRIDES
+    spec: ReportSpec,
+    date: str,
+    workspace: Workspace,
+    run_id: str,
+    overrides: Overrides = NO_OVERRIDES,
+    *,
+    isolate: bool = False,
 ) -> Published:
     """Publish the files of a date; a file that was read before with the same recipe is not opened again.
 
@@ -75,7 +83,9 @@ def publish_files(
         raise _empty_day(_empty_day_message(spec, date, misplaced.height), spec.empty_days == "normal")
     base = workspace.store.current(spec.dataset(FILES))
     known = _known_files(spec, base, date, present, overrides)["key"].to_list()
-    read = _read_files(spec, workspace, present.filter(~pl.col("key").is_in(known)))
+    to_read = present.filter(~pl.col("key").is_in(known))
+    with ReaderProcess() as reader:
+        read = _read_files(spec, workspace, to_read, reader if isolate else None)
     accepted = _accepted_before(base, date, read, overrides)
     change = _change(spec, date, base, present, misplaced, known, read, accepted)
     assert isinstance(change.data, pl.DataFrame)
@@ -119,10 +129,12 @@ def _known_files(
     return unchanged.filter(pl.col("recipe") == spec.recipe)
 
 
-def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> _ReadFiles:
+def _read_files(
+    spec: ReportSpec, workspace: Workspace, files: pl.DataFrame, reader: ReaderProcess | None
+) -> _ReadFiles:
     rows, quarantines, rows_in = [], [pl.DataFrame(schema={"file_key": pl.String(), **BAD})], 0
     for key, size_bytes in files.select("key", "size_bytes").iter_rows():
-        row, bad, count = _read_one(spec, key, size_bytes, workspace.raw)
+        row, bad, count = _read_one(spec, key, size_bytes, workspace.raw, reader)
         rows.append(row)
         quarantines.append(bad.select(pl.lit(key).alias("file_key"), *BAD))
         rows_in += count
@@ -130,7 +142,7 @@ def _read_files(spec: ReportSpec, workspace: Workspace, files: pl.DataFrame) -> 
 
 
 def _read_one(
-    spec: ReportSpec, key: str, size_bytes: int, raw: Objects
+    spec: ReportSpec, key: str, size_bytes: int, raw: Objects, reader: ReaderProcess | None
 ) -> tuple[dict[str, Any], pl.DataFrame, int]:
     """Return a row of COLUMNS, the bad records, and the number of records; an unreadable file is one bad row."""
     row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "file_key": key, "size_bytes": size_bytes}
@@ -138,7 +150,8 @@ def _read_one(
         if size_bytes > spec.max_file_mb * 1_000_000:
             message = f"the file has {size_bytes:,} bytes, more than max_file_mb: {spec.max_file_mb:g} allows"
             raise InvalidInput("too_large", f"{message}; deliver it in smaller files, or raise the limit")
-        file = read_report_file(key.rsplit("/", 1)[-1], raw.get(key), spec.totals, spec.text)
+        of_file = (key.rsplit("/", 1)[-1], raw.get(key), spec.totals, spec.text)
+        file = reader.call(read_report_file, *of_file) if reader else read_report_file(*of_file)
     except InvalidInput as error:
         bad = pl.DataFrame([(0, "", error.reason_code, str(error))], schema=BAD, orient="row")
         return {**row, "problem": f"{error.reason_code}: {error}"}, bad, 1

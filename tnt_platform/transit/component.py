@@ -26,7 +26,7 @@ from tnt_platform.orchestration.dated_sensor import (
     dated_sensor,
     full_reconciliation_schedule,
 )
-from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.failures import READER_PANIC, as_dagster_failure
 from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
@@ -225,7 +225,7 @@ def _materialize_date(
         meter = Meter.start(chain.workspace, TaskSize.of(run.context.run.tags, chain.settings))
         try:
             published = chain.publish(step, date)
-        except Exception as error:  # noqa: BLE001 - raised with all others at the end of the run
+        except (Exception, READER_PANIC) as error:  # noqa: BLE001 - raised with all others at the end of the run
             run.fail(step, date, error)
             return
         run.publish(step, published, _metadata(chain, step, published, meter))

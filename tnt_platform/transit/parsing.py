@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
 
-from tnt_platform.errors import InvalidInput, TntError
+from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.delimited import RawFile, iter_batches
+from tnt_platform.services.reader_process import ReaderProcess
 from tnt_platform.transit.batch import (
     FILE_SCHEMA,
     ParsedBatch,
@@ -26,9 +25,6 @@ from tnt_platform.transit.batch import (
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform.transit.transforms.cases import rejected_files
 
-# A file read alone in a child process may take this long before it counts as the one that breaks the run.
-ISOLATED_TIMEOUT_S = 600
-READER_CRASHED = "reader_crashed"
 # A batch in flight holds about 130 MB; one more than the cores of a small task keeps them busy.
 BATCHES_AT_ONCE = 3
 
@@ -62,8 +58,9 @@ def parse_files(
     """
     files = (RawFile(key, data) for key, data in contents)
     if isolate:
-        with _ReaderProcess() as reader:
-            parts = [_written(reader.read(spec, file), known, scratch, n) for n, file in enumerate(files)]
+        with ReaderProcess() as reader:
+            parsed = (_read_alone(reader, spec, file) for file in files)
+            parts = [_written(one, known, scratch, number) for number, one in enumerate(parsed)]
     else:
         parts = list(_in_threads(lambda batch: parse_batch(spec, batch), iter_batches(files), known, scratch))
     counts = [part.files for part in parts]
@@ -72,6 +69,13 @@ def parse_files(
         quarantine=[path for part in parts for path in part.quarantine],
         files=pl.concat([pl.DataFrame(schema=FILE_SCHEMA), *counts]),
     )
+
+
+def _read_alone(reader: ReaderProcess, spec: TransitSpec, file: RawFile) -> ParsedBatch:
+    try:
+        return reader.call(parse_batch, spec, [file])
+    except InvalidInput as error:
+        return rejected_whole(spec, [file], error.reason_code, str(error))
 
 
 def _in_threads(
@@ -131,46 +135,6 @@ def with_unread_files(
     rejected_files(keys, reason_code, unread["problem"].to_list()).write_parquet(path)
     whole = whole_files(keys, [None] * unread.height)
     return ParsedFiles(parsed.data, [*parsed.quarantine, path], pl.concat([parsed.files, whole]))
-
-
-class _ReaderProcess:
-    """A child process that reads one file at a time, and is replaced by another when a file breaks it."""
-
-    def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _ReaderProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def read(self, spec: TransitSpec, file: RawFile) -> ParsedBatch:
-        self._pool = self._pool or ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        code = READER_CRASHED
-        try:
-            return self._pool.submit(parse_batch, spec, [file]).result(timeout=ISOLATED_TIMEOUT_S)
-        except InvalidInput as error:
-            code, reason = error.reason_code, str(error)
-        except TntError:
-            raise
-        except TimeoutError:
-            self._stop()
-            reason = f"reading this file alone took more than {ISOLATED_TIMEOUT_S} s"
-        except BrokenProcessPool:
-            self._stop()
-            reason = "the process that read this file alone was killed, most likely by its memory use"
-        except Exception as error:  # noqa: BLE001  (whatever the file did to the reader, the others must go on)
-            reason = f"reading this file alone failed: {type(error).__name__}: {error}"
-        return rejected_whole(spec, [file], code, f"{reason}; look at the file, then run the date again")
-
-    def _stop(self) -> None:
-        if self._pool is None:
-            return
-        for process in (self._pool._processes or {}).values():  # no public way to stop one that hangs
-            process.kill()
-        self._pool.shutdown()
-        self._pool = None
 
 
 def _write_part(frame: pl.DataFrame, path: Path) -> list[Path]:

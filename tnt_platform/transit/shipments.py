@@ -27,11 +27,11 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange
+from tnt_platform.services.reader_process import READER_CRASHED
 from tnt_platform.transit.batch import shipments_schema
 from tnt_platform.transit.copies import CONTENT_REJECTED, Copies, counts_of
 from tnt_platform.transit.files import as_compared
 from tnt_platform.transit.parsing import (
-    READER_CRASHED,
     ParsedFiles,
     parse_files,
     with_unread_files,

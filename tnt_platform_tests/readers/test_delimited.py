@@ -373,4 +373,5 @@ def test_what_a_csv_writer_wrote_is_read_back_cell_by_cell(data, separator, end,
     csv.writer(out, delimiter=separator, lineterminator=end, quoting=quoting).writerows(table)
     rows = read(("\ufeff" + out.getvalue()).encode(), pipes(separator=separator, max_columns=width))
     assert rows.bad.height == 0
-    assert cells(rows) == [tuple(row) for row in table]
+    # A line of nothing but separators and spaces is a blank one.
+    assert cells(rows) == [tuple(row) for row in table if quote_all or any(cell.strip(" \t") for cell in row)]

@@ -46,7 +46,9 @@ def test_a_first_row_like_the_others_is_data(text, first):
 
 
 def test_separators_at_the_end_of_the_rows_alone_are_no_column():
-    assert detect_dialect("id,amount\n1,10,\n2,20,\n") == Dialect(",", None, 1, 2, 2, trailing=True)
+    assert detect_dialect("id,amount\n1,10,\n2,20,\n") == Dialect(
+        ",", None, 1, 2, 2, trailing=True, typed=(0, 1)
+    )
 
 
 def test_a_row_of_units_below_the_header_is_told_apart():

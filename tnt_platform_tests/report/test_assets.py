@@ -102,7 +102,11 @@ def test_the_sensor_asks_for_each_date_that_differs_and_then_for_nothing(raw: Pa
             return found
 
         asked = tick().run_requests or []
-        assert [(one.partition_key, one.run_config["ops"]) for one in asked] == [(NEXT, {}), (DAY, {})]
+        config = {"daily": {"config": {"isolate": False}}}
+        assert [(one.partition_key, one.run_config["ops"]) for one in asked] == [
+            (NEXT, config),
+            (DAY, config),
+        ]
         assert len({one.run_key for one in asked}) == 2
         run(last=NEXT)
         assert tick().run_requests == []

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import CheckFailed, ConfigError, NotFound
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.report import report as report_module
-from tnt_platform.report.chain import run_date
+from tnt_platform.report.chain import ReportChain, run_date
 from tnt_platform.report.files import EmptyDay
 from tnt_platform.report.reconcile import survey_reports
 from tnt_platform.settings import Settings
@@ -391,3 +392,12 @@ def test_declared_text_options_are_obeyed(scene: ReportScene) -> None:
     scene.put("a.csv", "made by hand;\nfor May;\nid;amount\n1;10\n")
     scene.run()
     assert scene.report()["totals"]["amount"] == 10
+
+
+def test_files_read_alone_give_the_same_report(scene: ReportScene) -> None:
+    scene.put("a.csv", "id,amount\n1,10\n")
+    scene.put("b.json", '[{"id": 2, "amount": 5}]')
+    with ReportChain(scene.spec, scene.workspace, scene.settings, isolate=True) as chain:
+        for step in scene.spec.steps:
+            chain.publish(step, DAY)
+    assert (scene.report()["total_records"], scene.report()["totals"]["amount"]) == (2, 15)

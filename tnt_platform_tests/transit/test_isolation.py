@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 
 from tnt_platform.errors import ConfigError, InvalidInput
+from tnt_platform.services import reader_process
+from tnt_platform.services.reader_process import READER_CRASHED
 from tnt_platform.storage.objects import Objects
-from tnt_platform.transit import parsing
 from tnt_platform.transit.layouts import FileKind
-from tnt_platform.transit.parsing import READER_CRASHED, ParsedFiles, parse_files
+from tnt_platform.transit.parsing import ParsedFiles, parse_files
 from tnt_platform.transit.shipments import crashed_files, publish_shipments
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.transit.scenes import DAY, Scene, parcels
@@ -91,7 +92,7 @@ def test_a_file_that_hangs_the_reader_is_quarantined_after_a_time(
     def contents() -> Iterator[tuple[str, bytes]]:
         yield f"in/{DAY}/anna.csv", ROWS
         # By now the child has started, which takes the longest.
-        monkeypatch.setattr(parsing, "ISOLATED_TIMEOUT_S", 2)
+        monkeypatch.setattr(reader_process, "TIMEOUT_S", 2)
         yield f"in/{DAY}/hangs.csv", ROWS
 
     parsed = parse_files(fragile, contents(), tmp_path, isolate=True)

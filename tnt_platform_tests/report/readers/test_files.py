@@ -12,6 +12,8 @@ import zipfile
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -204,3 +206,52 @@ def test_any_bytes_are_counted_or_refused(name: str, data: bytes) -> None:
     except InvalidInput:
         return
     assert found.rows_in == found.records.height + found.bad.height
+
+
+@pytest.mark.parametrize(
+    ("data", "records", "bad"),
+    [
+        ('{"id":1}{"id":2}{"id":3}', 3, 0),
+        ('{"id":1}{"id":2}\n{"id":3}{"id":4}\n', 4, 0),
+        ('{"a":{"b":1}} {"a":{"b":2}}', 2, 0),
+        ('{"id":1\n{"id":2}\n{"id":3}\n', 2, 1),
+        ('# comment\n{"id":1}\n{"id":2}\n', 2, 1),
+        ('[1,"a"]\n[2,"b"]\n', 0, 2),
+        ('{"id":1,"id":2}\n{"id":3}\n', 1, 1),
+    ],
+)
+def test_json_is_known_by_its_content_whatever_its_name(data: str, records: int, bad: int) -> None:
+    found = read_report_file("data", data.encode())
+    assert (found.format, found.records.height, found.bad.height) == ("jsonl", records, bad)
+
+
+def parquet_of(rows: int) -> bytes:
+    out = io.BytesIO()
+    pl.DataFrame({"id": range(rows), "amount": [1.5] * rows}).write_parquet(out)
+    return out.getvalue()
+
+
+def test_a_parquet_file_cut_in_the_middle_is_refused_though_its_footer_is_whole() -> None:
+    data = parquet_of(1_000)
+    cut = data[:4] + data[len(data) // 2 :]
+    with pytest.raises(InvalidInput) as refused:
+        read_report_file("a.parquet", cut, ["amount"])
+    assert refused.value.reason_code == "not_parquet"
+
+
+def test_a_parquet_file_that_would_fill_the_memory_is_refused_before_it_is_read() -> None:
+    table = pa.table({"amount": pa.array([1] * 2_000_000).dictionary_encode().cast(pa.int64())})
+    out = io.BytesIO()
+    with pq.ParquetWriter(out, table.schema) as writer:
+        for _ in range(20):
+            writer.write_table(table)
+    assert len(out.getvalue()) < 1_000_000
+    with pytest.raises(InvalidInput) as refused:
+        read_report_file("a.parquet", out.getvalue(), ["amount"])
+    assert refused.value.reason_code == "too_large"
+
+
+def test_a_json_document_that_would_fill_the_memory_is_refused() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_report_file("a.json.gz", gzip.compress(b"[" + b"[]," * (25 << 20) + b"[]]"))
+    assert refused.value.reason_code in ("too_large", "suspicious_ratio")
