@@ -81,7 +81,7 @@ def _ours(
         objects = Objects.open("s3://lake", options=s3_options(endpoint))
         published = pl.read_parquet(folder / "partitions.parquet")
         found = differing_partitions(
-            listing(objects, source), published, ledgers, source, complete_since=complete_since
+            listing(objects, source).files, published, ledgers, complete_since=complete_since
         )
         return sum(each.new + each.changed for each in found)
 
@@ -173,7 +173,7 @@ def prepare(endpoint: str, folder: Path, keys: Sequence[str]) -> None:
     post(endpoint, "fill", {"bucket": "lake", "objects": objects})
     listing = list_all(
         Objects.open("s3://lake", options=s3_options(endpoint)), RawSource(prefix="raw/", key_pattern=PATTERN)
-    )
+    ).files
     earlier = pl.when(pl.col("key").is_in(changed_keys(keys))).then(pl.lit("earlier")).otherwise("etag")
     listing = listing.with_columns(etag=earlier, status=pl.lit("accepted"))
     digests = []

@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from tnt_platform.cli.serving import (
     sandbox_environment,
     workspace,
 )
-from tnt_platform.cli.tables import console, show_frame, show_rows
+from tnt_platform.cli.tables import Output, console, show_frame, show_rows
 from tnt_platform.directory.spec import DATABASE, TENANTS, DirectorySpec
 from tnt_platform.errors import ConfigError, Unavailable
 from tnt_platform.kinds import dataset_specs, transit_spec
@@ -263,6 +263,20 @@ def _show_pass_rates(spec: TransitSpec, workspace: Workspace) -> None:
     show_frame(pl.concat(frames).select("date", *counts), title="Does the API return the promised days?")
 
 
+def _succeeds(
+    instance: dg.DagsterInstance,
+    dataset: str,
+    steps: int,
+    tags: Mapping[str, str],
+    config: Mapping[str, object],
+) -> bool:
+    """Run a dataset's job; print why it failed."""
+    found = execute_job(instance, dataset, steps, tags, config, Output())
+    for failure in found.failures:
+        console.print(failure, markup=False)
+    return found.succeeded
+
+
 def _show_series(workspace: Workspace) -> None:
     """Publish the samples of every series dataset, and show what each holds."""
     console.print("\n[bold]5[/] economic series from workbooks, CSV and JSON, each with one YAML file")
@@ -271,7 +285,7 @@ def _show_series(workspace: Workspace) -> None:
     with sample_sources() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for spec in specs:
             before = workspace.store.current(spec.dataset(OBSERVATIONS))
-            succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
+            succeeded = _succeeds(instance, spec.name, len(spec.steps), this_process(), {})
             rows.append(_series_row(spec, workspace, before.version if before else None, succeeded=succeeded))
     header = ["dataset", "series", "observations", "first", "last", "quarantined", "no value", "this run"]
     show_rows(header, rows, numeric=[False, True, True, False, False, True, True, False])
@@ -291,7 +305,7 @@ def _show_directory(workspace: Workspace) -> None:
     spec = dataset_specs()["mall_directory"]
     assert isinstance(spec, DirectorySpec)
     with sample_directory() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
-        succeeded = execute_job(instance, spec.name, len(spec.steps), this_process(), {})
+        succeeded = _succeeds(instance, spec.name, len(spec.steps), this_process(), {})
     tenants, synced = (workspace.store.current(spec.dataset(step)) for step in (TENANTS, DATABASE))
     if not succeeded or tenants is None or synced is None:
         console.print("  [red]the sync failed[/]: `make dev` shows why")
@@ -312,12 +326,12 @@ def _show_records_and_report(workspace: Workspace, raw_folder: Path) -> None:
     rows = []
     with sample_records() as variables, dg.DagsterInstance.get() as instance, _environment(variables):
         for name in ("posts", "users"):
-            succeeded = execute_job(instance, name, len(specs[name].steps), this_process(), {})
+            succeeded = _succeeds(instance, name, len(specs[name].steps), this_process(), {})
             records = workspace.store.current(name)
             rows.append((name, records.manifest.rows if records else 0, "curated" if succeeded else "failed"))
         report = specs["daily_report"]
         tags = {**range_tags(DAYS[0].isoformat(), DAYS[-1].isoformat()), **this_process()}
-        succeeded = execute_job(instance, report.name, len(DAYS) * len(report.steps), tags, {})
+        succeeded = _succeeds(instance, report.name, len(DAYS) * len(report.steps), tags, {})
         outcome = (len(DAYS), "reported") if succeeded else (0, "failed")
         rows.append((f"{report.name} ({files} files)", *outcome))
     show_rows(["dataset", "records or days", ""], rows, numeric=[False, True, False])

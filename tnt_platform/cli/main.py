@@ -26,7 +26,7 @@ COMMANDS = {
     "dev": Command("serving", "Start the web UI, the daemon, the dashboard and emulated APIs."),
     "sandbox": Command("serving", "Emulate the carrier's rate API until Ctrl-C."),
     "serve": Command("serving", "Serve the REST API and the dashboard until Ctrl-C."),
-    "scan": Command("runs", "Compare the raw files with the published data."),
+    "scan": Command("scan", "Compare the raw files with the published data."),
     "run": Command("runs", "Materialize a dataset."),
     "replay": Command("runs", "Ask the rate API again for quarantined cases only."),
     "versions": Command("history", "List the versions of a dataset, or all datasets."),

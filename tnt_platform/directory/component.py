@@ -77,7 +77,7 @@ def directory_assets(spec: DirectorySpec) -> dg.AssetsDefinition:
     def materialize(
         context: dg.AssetExecutionContext, config: RevisionConfig, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name):
+        with as_dagster_failure(spec.name, context):
             workspace = platform.workspace()
             chain = DirectoryChain(
                 spec,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from tnt_platform.discovery.raw_source import OnDelete, OnOverwrite
+from tnt_platform.discovery.unread import UNREAD
 from tnt_platform.storage.objects import LISTING_SCHEMA
 
 _IDENTITY = ["key", "etag", "size_bytes"]
@@ -35,13 +36,15 @@ class PartitionDifference:
 class Reconciliation:
     """What one comparison of the bucket with the published data found.
 
-    `paused_because` is the reason of a rollback that paused the dataset; there are no differences then.
+    `paused_because` is the reason of a rollback that paused the dataset; there are no differences then. `unread` are
+    the listed objects that no run reads, each with the reason (unread.UNREAD).
     """
 
     differences: list[PartitionDifference]
     files_seen: int
     dates_seen: int
     paused_because: str | None = None
+    unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UNREAD))
 
 
 @dataclass(frozen=True)

@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import polars as pl
 
 from tnt_platform.discovery.raw_source import RawSource, located
+from tnt_platform.discovery.sidecars import sidecar_meanings
 from tnt_platform.storage.objects import Objects
 
 _NO_HOMES: Mapping[str, str] = {}
 _FOLDERS_AT_ONCE = 8
 
 
-def list_all(
-    objects: Objects, source: RawSource, undated_homes: Mapping[str, str] = _NO_HOMES
-) -> pl.DataFrame:
-    """List every object under the source's prefix, for the full reconciliation.
+@dataclass(frozen=True)
+class Listing:
+    """The objects of a dataset.
 
-    Returns:
-        key, etag, size_bytes, last_modified, partition (String, ISO date), problem (String, null if the key is as
-        expected) and the pattern's groups; sorted by key. A key outside every date folder has no partition, because
-        no other listing would find it again.
+    Attributes:
+        files: key, etag, size_bytes, last_modified, partition (String, ISO date), problem (String, null if the key
+            is as expected) and the pattern's groups; sorted by key. A key outside every date folder has no partition,
+            because no other listing would find it again.
+        sidecars: the objects that are no data (`sidecars.csv`), as `files`, and what each of them is (`meaning`).
     """
-    return located(objects.list(source.prefix), source, undated_homes)
+
+    files: pl.DataFrame
+    sidecars: pl.DataFrame
+
+    def where(self, wanted: pl.Expr) -> Listing:
+        """Return the objects that fulfil a condition on the columns that both tables have."""
+        return Listing(self.files.filter(wanted), self.sidecars.filter(wanted))
+
+
+def list_all(objects: Objects, source: RawSource, undated_homes: Mapping[str, str] = _NO_HOMES) -> Listing:
+    """List every object under the source's prefix, for the full reconciliation."""
+    return _sorted_out(objects.list(source.prefix), source, undated_homes)
 
 
 def list_since(
     objects: Objects, source: RawSource, first_date: str, undated_homes: Mapping[str, str] = _NO_HOMES
-) -> pl.DataFrame:
+) -> Listing:
     """List the partitions from `first_date` (ISO) on, as `list_all` does; earlier date folders are not listed."""
     listing = _list_folders_where(objects, source, lambda day: day >= first_date)
-    return located(listing, source, undated_homes).filter(pl.col("partition") >= first_date)
+    return _sorted_out(listing, source, undated_homes).where(pl.col("partition") >= first_date)
 
 
 def list_partition(
     objects: Objects, source: RawSource, partition: str, undated_homes: Mapping[str, str] = _NO_HOMES
-) -> pl.DataFrame:
+) -> Listing:
     """List one partition; the rows are those that `list_all` returns for it."""
     listing = _list_folders_where(objects, source, lambda day: day == partition)
-    return located(listing, source, undated_homes).filter(pl.col("partition") == partition)
+    return _sorted_out(listing, source, undated_homes).where(pl.col("partition") == partition)
+
+
+def together(listings: Sequence[Listing]) -> Listing:
+    """Return the objects of several listings, none of which is in two of them."""
+    return Listing(
+        pl.concat([listing.files for listing in listings]),
+        pl.concat([listing.sidecars for listing in listings]),
+    )
+
+
+def _sorted_out(listing: pl.DataFrame, source: RawSource, undated_homes: Mapping[str, str]) -> Listing:
+    """Tell data from what accompanies it, before anything counts, compares or opens it."""
+    found = located(listing, source, undated_homes)
+    meanings = sidecar_meanings(found, source)
+    is_data = meanings.is_null()
+    return Listing(found.filter(is_data), found.with_columns(meaning=meanings).filter(~is_data))
 
 
 def _list_folders_where(objects: Objects, source: RawSource, wanted: Callable[[str], bool]) -> pl.DataFrame:

@@ -110,12 +110,13 @@ class Published:
         return self.snapshot.scan([self.partition]).head(PREVIEW_ROWS).collect()
 
     def reasons(self) -> pl.DataFrame:
-        """Count the quarantined rows: reason_code, rows (UInt32), example (file:line raw), reason."""
-        example = pl.format("{}:{} {}", "file_key", "line_no", pl.col("raw").fill_null("").str.slice(0, 80))
+        """Count the quarantined rows: reason_code, rows (UInt32), first (file:line), example (first raw), reason."""
+        place = pl.format("{}:{}", "file_key", "line_no")
+        example = pl.format("{} {}", place, pl.col("raw").fill_null("").str.slice(0, 80))
         return (
             self.snapshot.quarantine([self.partition])
             .group_by("reason_code")
-            .agg(rows=pl.len(), example=example.first(), reason=pl.col("reason").first())
+            .agg(rows=pl.len(), first=place.first(), example=example.first(), reason=pl.col("reason").first())
             .sort("rows", "reason_code", descending=[True, False])
         )
 
@@ -152,7 +153,8 @@ def publish_checked(
         reasons = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
         raise CheckFailed(
             f"{dataset} {change.partition} was not published: {reasons}. "
-            f"The draft is kept as version {draft.version}; the published version is untouched.",
+            f"The draft is kept as version {draft.version}; the published version is untouched. To see the draft: "
+            f"`tnt show {dataset} --version {draft.version}` (its rejected rows: --quarantine)",
             outcomes,
         )
     snapshot = workspace.store.commit(draft)

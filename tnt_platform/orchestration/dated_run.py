@@ -36,7 +36,8 @@ class DatedRun:
         self.context.log_event(materialization(published, key, metadata, self.columns))
         rows = f"{counts.rows_in} in, {counts.published} published, {counts.quarantined} quarantined"
         unchanged = "" if published.changed else " (unchanged)"
-        self.context.log.info(f"{published.partition} {step}: {message or rows}{unchanged}")
+        left_out = f"; not read: {published.facts['left_out']}" if "left_out" in published.facts else ""
+        self.context.log.info(f"{published.partition} {step}: {message or rows}{unchanged}{left_out}")
 
     def add(self, step: str, date: str, outcomes: Sequence[CheckOutcome]) -> None:
         """Keep the check outcomes of a step; none means that the date is unchanged, so the blocking checks passed."""
@@ -60,7 +61,8 @@ class DatedRun:
             key = dg.AssetKey([self.dataset, step])
             if dg.AssetCheckKey(key, name) in self.context.selected_asset_check_keys:
                 warns = name in self.checks.warning[step] and name not in not_warnings
-                yield check_results(key, name, outcomes, warns=warns)
+                unchecked = sorted(self.failures.keys() - outcomes)
+                yield check_results(key, name, outcomes, warns=warns, unchecked=unchecked)
 
     def raise_failures(self) -> None:
         """Fail the run if a date failed.

@@ -10,6 +10,7 @@ from typing import Protocol
 import dagster as dg
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation
+from tnt_platform.discovery.unread import summary
 from tnt_platform.orchestration.local_launcher import PROCESS_TAG
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.specs.dataset import SensorSpec
@@ -99,6 +100,8 @@ class SensorTick:
         """
         partitions = dg.DailyPartitionsDefinition(start_date=self.spec.start_date.isoformat(), end_offset=1)
         requested = 0
+        if found.unread.height:
+            self.log(f"objects below {self.spec.source.prefix} that no run reads: {summary(found.unread)}")
         for difference in sorted(found.differences, key=lambda each: each.partition, reverse=True):
             attempts = self.history.get(content_of(difference), Attempts())
             if not partitions.has_partition_key(difference.partition):
@@ -123,9 +126,12 @@ class SensorTick:
                 f"paused after a rollback ({found.paused_because}); materialize any date to resume"
             )
         pending = f"; {len(found.differences)} dates are {IN_FLIGHT}" if found.differences else ""
+        left_out = (
+            f"; not read: {summary(found.unread)} (`tnt scan` lists them)" if found.unread.height else ""
+        )
         return dg.SkipReason(
             f"nothing to do: {found.files_seen} files on {found.dates_seen} dates below {self.spec.source.prefix} "
-            f"are all in the published data{pending}"
+            f"are all in the published data{pending}{left_out}"
         )
 
     def _why_it_waits(

@@ -10,6 +10,9 @@ GUARD_RAIL_DESCRIPTIONS: Mapping[str, str] = {
     REJECTED_SHARE: "At most `max_rejected_share` of the rows are rejected; `accept_rejected` publishes the rest once.",
     REMOVED_SHARE: "At most `max_removed_share` of the published rows go; `accept_vanished` lets them go once.",
 }
+# Warnings about a file or an answer that was rejected whole: what is published stays, but the new content is not in it.
+REJECTED_WHOLE = frozenset({"new_content_accepted", "captures_accepted", "files_readable"})
+REJECTION_CHECKS = REJECTED_WHOLE | GUARD_RAIL_DESCRIPTIONS.keys()
 
 
 class OverrideConfig(dg.Config):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -14,9 +14,12 @@ from tnt_platform.lake.snapshot import Snapshot
 # A request or response body would fill the screen; the published file has all of it.
 PREVIEW_CHARS = 60
 REASON_CHARS = 160
+# The reasons of rejected rows for programs: reason_code, rows, first (file:line); most frequent first.
+REJECTED = "rejected"
+REASONS_LISTED = 20
 # First what a person looks for, last what a program looks for, everything else in between.
 READ_FIRST = ("pass_rate", "plot", "rows_in", "rows_published", "rows_quarantined", "quarantined_because")
-READ_LAST = ("version", "dagster/uri", "dagster/row_count", "inputs_digest", "reference_sha256")
+READ_LAST = (REJECTED, "version", "dagster/uri", "dagster/row_count", "inputs_digest", "reference_sha256")
 # Columns of several kinds of dataset; each kind describes its own beside its assets.
 SHARED_COLUMNS: Mapping[str, str] = {
     "file_key": "Key of the raw file that the row comes from.",
@@ -95,8 +98,11 @@ def _row_counts(published: Published) -> dict[str, Any]:
         "changed": published.changed,
     }
     if counts.quarantined:
-        reasons = published.reasons().select("reason_code", "rows", "reason", "example")
-        metadata["quarantined_because"] = dg.MetadataValue.md(markdown_table(reasons, chars=REASON_CHARS))
+        reasons = published.reasons()
+        shown = reasons.select("reason_code", "rows", "reason", "example")
+        metadata["quarantined_because"] = dg.MetadataValue.md(markdown_table(shown, chars=REASON_CHARS))
+        counted = reasons.select("reason_code", "rows", "first").head(REASONS_LISTED)
+        metadata[REJECTED] = dg.MetadataValue.json(counted.to_dicts())
     return metadata
 
 
@@ -161,17 +167,25 @@ def _cell(value: object, chars: int) -> str:
 
 
 def check_results(
-    key: dg.AssetKey, name: str, outcomes: Mapping[str, CheckOutcome | None], *, warns: bool = False
+    key: dg.AssetKey,
+    name: str,
+    outcomes: Mapping[str, CheckOutcome | None],
+    *,
+    warns: bool = False,
+    unchecked: Sequence[str] = (),
 ) -> dg.AssetCheckResult:
     """Combine one check's outcomes by date: it passed only if it passed on each; one that `warns` blocks nothing.
 
-    None stands for an unchanged date: its rows were checked when they were published.
+    None stands for an unchanged date: its rows were checked when they were published. `unchecked` are the dates of
+    the run that failed before this check could look at them.
     """
     failed = {date: outcome for date, outcome in outcomes.items() if outcome and not outcome.passed}
     samples = [o.sample for o in failed.values() if o.sample is not None and not o.sample.is_empty()]
     descriptions = [o.description if o else "unchanged since it was checked" for o in outcomes.values()]
     table = pl.DataFrame({"date": list(outcomes), "found": descriptions})
-    passed = descriptions[0] if len(descriptions) == 1 else f"all {len(descriptions)} dates passed"
+    passed = descriptions[0] if len(descriptions) == 1 else f"passed on {len(descriptions)} dates"
+    if unchecked:
+        passed += f"; not checked, since the run failed before: {', '.join(unchecked)}"
     metadata: dict[str, Any] = {"dates": dg.MetadataValue.md(markdown_table(table.head(50)))}
     if samples:
         metadata["sample"] = dg.MetadataValue.md(markdown_table(samples[0]))

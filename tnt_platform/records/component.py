@@ -89,7 +89,7 @@ def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: RecordsRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         with (
-            as_dagster_failure(spec.name),
+            as_dagster_failure(spec.name, context),
             RecordsChain(
                 spec,
                 platform.workspace(),

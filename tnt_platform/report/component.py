@@ -102,7 +102,7 @@ def report_assets(spec: ReportSpec) -> dg.AssetsDefinition:
     def materialize(
         context: dg.AssetExecutionContext, config: ReportRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name):
+        with as_dagster_failure(spec.name, context):
             run = DatedRun(context, spec.name, CHECKS, COLUMNS)
             selected = selected_steps(context, spec.name, spec.steps)
             workspace, settings = platform.workspace(), platform.settings()

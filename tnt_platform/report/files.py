@@ -10,6 +10,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import inputs_digest
 from tnt_platform.discovery.listing import list_partition
+from tnt_platform.discovery.unread import sidecars_left_out
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides, top_reasons
 from tnt_platform.lake.publishing import (
@@ -74,7 +75,8 @@ def publish_files(
     Raises:
         EmptyDay: no file has that date; what was published for it stays.
     """
-    listing = list_partition(workspace.raw, spec.source, date)
+    everything = list_partition(workspace.raw, spec.source, date)
+    listing = everything.files
     is_misplaced = pl.col("problem").is_not_null()
     present, misplaced = listing.filter(~is_misplaced), listing.filter(is_misplaced)
     if present.is_empty():
@@ -104,7 +106,7 @@ def publish_files(
         run_id=run_id,
         about=overrides.about,
     )
-    return published.with_facts(_facts(change.data, read))
+    return published.with_facts(_facts(change.data, read) | sidecars_left_out(everything))
 
 
 def _empty_day_message(spec: ReportSpec, date: str, misplaced: int) -> str:

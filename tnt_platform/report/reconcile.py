@@ -8,6 +8,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
 from tnt_platform.discovery.listing import list_all
+from tnt_platform.discovery.unread import unread
 from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.report.report import digests_wanted
@@ -22,12 +23,13 @@ def survey_reports(spec: ReportSpec, workspace: Workspace) -> Reconciliation:
     """
     files = workspace.store.current(spec.dataset(FILES))
     reports = workspace.store.current(spec.dataset(REPORT))
-    listing = list_all(workspace.raw, spec.source)
-    listing = listing.filter(pl.col("partition").is_not_null() & pl.col("problem").is_null())
+    everything = list_all(workspace.raw, spec.source)
+    left_out = unread(everything, spec.start_date, workspace.clock().date())
+    listing = everything.files.filter(pl.col("partition").is_not_null() & pl.col("problem").is_null())
     dates_seen = listing["partition"].n_unique()
     for step in (files, reports):
         if step is not None and step.manifest.paused_because:
-            return Reconciliation([], listing.height, dates_seen, step.manifest.paused_because)
+            return Reconciliation([], listing.height, dates_seen, step.manifest.paused_because, left_out)
 
     def ledgers(partitions: Sequence[str]) -> pl.DataFrame:
         return files.all_inputs(partitions) if files else pl.DataFrame()
@@ -35,7 +37,8 @@ def survey_reports(spec: ReportSpec, workspace: Workspace) -> Reconciliation:
     differing = differing_partitions(listing, files.partitions if files else None, ledgers, complete_since="")
     behind = [PartitionDifference(date, digest) for date, digest in _behind(spec, files, reports)]
     differences = {difference.partition: difference for difference in (*behind, *differing)}
-    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, dates_seen)
+    found = [differences[date] for date in sorted(differences)]
+    return Reconciliation(found, listing.height, dates_seen, unread=left_out)
 
 
 def _behind(spec: ReportSpec, files: Snapshot | None, reports: Snapshot | None) -> list[tuple[str, str]]:

@@ -124,7 +124,7 @@ def series_assets(spec: SeriesSpec) -> dg.AssetsDefinition:
     def materialize(
         context: dg.AssetExecutionContext, config: SeriesRun, platform: Platform
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name), _chain(spec, platform, config, context) as chain:
+        with as_dagster_failure(spec.name, context), _chain(spec, platform, config, context) as chain:
             yield from materialize_newest(context, chain, CHECKS, _metadata, _not_available)
             if version := chain.send_notice():
                 context.log.info(f"notified subscribers of version {version}")

@@ -177,7 +177,7 @@ def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
     def materialize(
         context: dg.AssetExecutionContext, config: TransitRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name):
+        with as_dagster_failure(spec.name, context):
             yield from _materialize_dates(spec, checks, context, config, platform)
 
     return materialize

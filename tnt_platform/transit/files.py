@@ -8,6 +8,7 @@ import polars as pl
 
 from tnt_platform.discovery.comparison import inputs_digest
 from tnt_platform.discovery.listing import list_partition
+from tnt_platform.discovery.unread import sidecars_left_out
 from tnt_platform.lake.publishing import Published, Workspace, as_ledger, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange
@@ -58,7 +59,8 @@ def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: st
     `problem` says why a key can't be read as a shipper file; it is null for those that can.
     """
     base = workspace.store.current(spec.dataset(FILES))
-    listing = list_partition(workspace.raw, spec.source, date, undated_homes(base))
+    everything = list_partition(workspace.raw, spec.source, date, undated_homes(base))
+    listing = everything.files
     frame = _with_earlier(spec, listing, base.scan([date]).collect() if base else None)
     present = frame.filter(pl.col("status") == "present").rename({"file_key": "key"})
     change = PartitionChange.of_rows(
@@ -69,7 +71,7 @@ def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: st
         # A kept file keeps its date: it may be uploaded again under the same name.
         watermarks=_undated(spec, frame),
     )
-    return publish_checked(
+    published = publish_checked(
         workspace,
         spec.dataset(FILES),
         change,
@@ -78,6 +80,7 @@ def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: st
         checks=[unique_keys(KEY, date)],
         run_id=run_id,
     )
+    return published.with_facts(sidecars_left_out(everything))
 
 
 def _with_earlier(spec: TransitSpec, listing: pl.DataFrame, before: pl.DataFrame | None) -> pl.DataFrame:

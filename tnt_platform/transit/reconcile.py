@@ -9,7 +9,8 @@ from itertools import pairwise
 import polars as pl
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
-from tnt_platform.discovery.listing import list_all, list_partition, list_since
+from tnt_platform.discovery.listing import Listing, list_all, list_partition, list_since, together
+from tnt_platform.discovery.unread import unread
 from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.upstream import digest_after, raw_digest
@@ -30,13 +31,16 @@ def survey(
         (step.manifest.paused_because for step in steps if step and step.manifest.paused_because), None
     )
     files, first = steps[0], steps[spec.steps.index(SHIPMENTS)]
-    listing, outside = _listed(spec, workspace, undated_homes(files), since, named)
+    everything, outside = _listed(spec, workspace, undated_homes(files), since, named)
+    left_out = unread(everything, spec.start_date, workspace.clock().date())
+    listing = everything.files.filter(pl.col("partition").is_not_null())
     seen = listing["partition"].n_unique()
     if paused:
-        return Reconciliation([], listing.height, seen, paused)
+        return Reconciliation([], listing.height, seen, paused, left_out)
     found = _differing(spec, listing, first, since, outside)
     differences = {difference.partition: difference for difference in (*_half_way(steps), *found)}
-    return Reconciliation([differences[date] for date in sorted(differences)], listing.height, seen)
+    found = [differences[date] for date in sorted(differences)]
+    return Reconciliation(found, listing.height, seen, unread=left_out)
 
 
 def _differing(
@@ -67,7 +71,7 @@ def _differing(
 
 def _listed(
     spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], since: str | None, named: Sequence[str]
-) -> tuple[pl.DataFrame, list[str]]:
+) -> tuple[Listing, list[str]]:
     """List the objects to compare, each with its partition; also return the named dates before the window."""
     if since is None:
         listing, outside = list_all(workspace.raw, spec.source, homes), []
@@ -75,7 +79,7 @@ def _listed(
         outside = sorted({date for date in named if date < since})
         listing = list_since(workspace.raw, spec.source, since, homes)
     older = [list_partition(workspace.raw, spec.source, date, homes) for date in outside]
-    return pl.concat([listing, *older]).filter(pl.col("partition").is_not_null()), outside
+    return together([listing, *older]), outside
 
 
 def _half_way(steps: Sequence[Snapshot | None]) -> list[PartitionDifference]:

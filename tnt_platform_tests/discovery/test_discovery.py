@@ -170,14 +170,14 @@ def test_every_way_of_listing_gives_a_partition_the_same_rows(lake_objects: Obje
         lake_objects.put(key, b"1")
     raw = source(LAYOUTS[layout])
     homes = {"raw/loose.txt": "2026-11-19"}
-    everything = list_all(lake_objects, raw, homes)
+    everything = list_all(lake_objects, raw, homes).files
     assert everything.height == len(STORED) - 1
     matched = everything.filter(pl.col("problem").is_null())
     assert not matched.is_empty()
     for day in everything["partition"].drop_nulls().unique():
         expected = everything.filter(pl.col("partition") == day)
-        assert list_partition(lake_objects, raw, day, homes).equals(expected)
-    since = list_since(lake_objects, raw, "2026-11-19", homes)
+        assert list_partition(lake_objects, raw, day, homes).files.equals(expected)
+    since = list_since(lake_objects, raw, "2026-11-19", homes).files
     assert since.equals(everything.filter(pl.col("partition") >= "2026-11-19"))
 
 
@@ -187,7 +187,7 @@ def test_old_date_folders_are_not_listed(s3_server: S3Server) -> None:
         s3_server.put(f"raw/2026-11-{day:02}/A.txt", b"1")
     for pattern in (LAYOUTS["folders"], r"raw/(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})/(?P<id>.+)\.(txt|csv)$"):
         before = s3_server.counts["ListObjectsV2"]
-        assert list_since(objects, source(pattern), "2026-11-29").height == 2
+        assert list_since(objects, source(pattern), "2026-11-29").files.height == 2
         assert s3_server.counts["ListObjectsV2"] - before == 3  # the folders, and two of them
 
 
