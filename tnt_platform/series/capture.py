@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import polars as pl
 
@@ -123,6 +124,11 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
         "captured_at": str(row["captured_at"]),
         "capture_object": row["object_key"],
     }
+
+
+def local_path(url: str | None) -> Path | None:
+    """Return the file on this machine that was captured, or None if it was not one."""
+    return Path(url2pathname(urlsplit(url).path)) if url and url.startswith("file:") else None
 
 
 def local_file(path: Path) -> SourceFile:

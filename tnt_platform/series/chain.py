@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tenacity
 
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.series.capture import publish_capture
 from tnt_platform.series.normalized import publish_series
@@ -27,7 +28,7 @@ from tnt_platform.settings import Settings
 class SeriesChain:
     """A run of one dataset, as a context manager that holds the dataset's lease.
 
-    `file` is captured instead of the source; see `publish_observations` for `accept_vanished` and `by_hand`.
+    `file` is captured instead of the source; see `publish_observations` for `by_hand`.
     `progress` is called with a message when the run has to wait.
     """
 
@@ -36,7 +37,7 @@ class SeriesChain:
     settings: Settings
     run_id: str = ""
     file: Path | None = None
-    accept_vanished: bool = False
+    overrides: Overrides = NO_OVERRIDES
     by_hand: bool = False
     progress: Callable[[str], None] | None = None
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
@@ -102,13 +103,13 @@ class SeriesChain:
                 spec, workspace, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
             )
         if step == SERIES:
-            return publish_series(spec, workspace, run_id)
+            return publish_series(spec, workspace, run_id, overrides=self.overrides)
         assert step == OBSERVATIONS, f"{step} is not a step of a dataset of series"
         return publish_observations(
             spec,
             workspace,
             run_id,
-            accept_vanished=self.accept_vanished,
+            overrides=self.overrides,
             by_hand=self.by_hand,
             lease=lease,
         )

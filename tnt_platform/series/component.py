@@ -8,10 +8,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REVISED_SHARE
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
+from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, RevisionConfig
 from tnt_platform.orchestration.metadata import describe_newest, markdown_table
 from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
@@ -23,8 +25,8 @@ from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATIONS, SERIES, Seri
 CHECKS = StepChecks(
     blocking={
         CAPTURE: ("rows_conserved", "unique_keys"),
-        SERIES: ("rows_conserved", "unique_keys"),
-        OBSERVATIONS: ("rows_conserved", "unique_keys", "history_not_shrinking"),
+        SERIES: ("rows_conserved", "unique_keys", REJECTED_SHARE),
+        OBSERVATIONS: ("rows_conserved", "unique_keys", "history_not_shrinking", REVISED_SHARE),
     },
     warning={
         CAPTURE: (),
@@ -35,6 +37,8 @@ CHECKS = StepChecks(
         "rows_conserved": "Cells in = observations + quarantined + repeated + not available.",
         "unique_keys": "No two observations of a series belong to one period.",
         "history_not_shrinking": "No published observation is missing from the newest capture.",
+        REJECTED_SHARE: GUARD_RAIL_DESCRIPTIONS[REJECTED_SHARE],
+        REVISED_SHARE: GUARD_RAIL_DESCRIPTIONS[REVISED_SHARE],
         "series_have_observations": "Every declared series has a value.",
         "no_gaps": "No period is missing inside a series, by the calendar of its frequency.",
         "no_jumps": "No new value differs from the one before by far more than usual in its series.",
@@ -93,7 +97,7 @@ class SeriesDataset(DatasetComponent[SeriesSpec]):
         return newest_definitions(series_assets(spec), spec.name, spec.cron, spec.timezone)
 
 
-class SeriesRun(dg.Config):
+class SeriesRun(RevisionConfig):
     """Options of a run; the schedule uses the defaults.
 
     `file`: capture this local file instead of the source. `accept_vanished`: remove observations that the
@@ -101,7 +105,6 @@ class SeriesRun(dg.Config):
     """
 
     file: str | None = None
-    accept_vanished: bool = False
     by_hand: bool = False
 
 
@@ -135,7 +138,7 @@ def _chain(
         platform.settings(),
         run_id=context.run_id,
         file=Path(config.file) if config.file else None,
-        accept_vanished=config.accept_vanished,
+        overrides=config.overrides,
         by_hand=config.by_hand,
         progress=context.log.info,
     )

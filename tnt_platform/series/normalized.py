@@ -8,6 +8,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound
 from tnt_platform.lake.captures import newest_capture
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides
 from tnt_platform.lake.publishing import (
     Check,
     CheckOutcome,
@@ -19,9 +20,11 @@ from tnt_platform.lake.publishing import (
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.series.capture import local_path
 from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec
 from tnt_platform.series.transforms.checks import gaps
+from tnt_platform.series.transforms.history import merge_observations
 
 # The columns of quarantine; `period` is null if the date can't be read.
 REJECTED_CELLS = {
@@ -37,12 +40,15 @@ REJECTED_CELLS = {
 _ROWS_SHOWN = 20
 
 
-def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Published:
+def publish_series(
+    spec: SeriesSpec, workspace: Workspace, run_id: str, *, overrides: Overrides = NO_OVERRIDES
+) -> Published:
     """Read and publish the newest capture, unless this recipe has read it before.
 
     Raises:
         NotFound: nothing was captured yet.
         InvalidInput: the capture is not what the YAML describes; the published series stay.
+        CheckFailed: too many of its cells can't be read.
     """
     capture = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
     if capture is None:
@@ -53,19 +59,22 @@ def publish_series(spec: SeriesSpec, workspace: Workspace, run_id: str) -> Publi
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         return Published.unchanged(base, NEWEST)
     read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
+    change = _change(base, capture, read, digest)
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),
+        _rejected_share(spec, capture, change, overrides),
         _check_series_have_observations(read),
         _check_gaps(spec, read),
     ]
     return publish_checked(
         workspace,
         spec.dataset(SERIES),
-        _change(capture, read, digest),
+        change,
         base=base,
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,
+        about=overrides.about,
     ).with_facts(_facts(read))
 
 
@@ -81,19 +90,43 @@ def _is_made_from(base: Snapshot, capture: dict[str, Any]) -> bool:
     return bool(base.inputs(NEWEST)["last_modified"].to_list() == [capture["captured_at"]])
 
 
-def _change(capture: dict[str, Any], read: NormalizedCapture, digest: str) -> PartitionChange:
-    observations = read.normalized.observations.with_columns(
+def _change(
+    base: Snapshot | None, capture: dict[str, Any], read: NormalizedCapture, digest: str
+) -> PartitionChange:
+    fresh = read.normalized.observations.with_columns(
         collection_date=pl.lit(capture["captured_at"]).cast(pl.Date),
         capture=pl.lit(str(capture["sha256"])[:16]),
     )
     return PartitionChange(
         partition=NEWEST,
-        data=observations,
+        data=_with_first_captures(base, fresh),
         inputs=_ledger(capture, read.counts),
         quarantine=_quarantine(read, str(capture["object_key"])),
         counts=read.counts,
         inputs_digest=digest,
     )
+
+
+def _with_first_captures(base: Snapshot | None, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Keep the published row of each observation whose value is the same: it names the capture that brought it.
+
+    So a file that differs in its bytes alone updates nothing.
+    """
+    before = base.scan([NEWEST]).collect() if base is not None and base.partition(NEWEST) else fresh.clear()
+    if before.schema != fresh.schema:
+        return fresh
+    keys = list(OBSERVATION_KEY)
+    merged = merge_observations(before, fresh)
+    return fresh.select(keys).join(merged, on=keys, how="left", maintain_order="left").select(fresh.columns)
+
+
+def _rejected_share(
+    spec: SeriesSpec, capture: dict[str, Any], change: PartitionChange, overrides: Overrides
+) -> CheckOutcome:
+    """Check the share of rejected cells among those that have a value."""
+    assert isinstance(change.quarantine, pl.DataFrame)
+    rails = GuardRails.of(spec, overrides, file=local_path(capture["url"]), rows="cells")
+    return rails.rejected(change.counts.rows_in - change.counts.filtered, change.quarantine)
 
 
 def _ledger(capture: dict[str, Any], counts: RowCounts) -> pl.DataFrame:

@@ -54,6 +54,16 @@ class SeriesSpec(FileSpec):
         Field(gt=0, description="A change of more than so many usual changes fails a check; null for none."),
         Unit("times the median change"),
     ] = 25
+    max_revised_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A publish is blocked if more of a series' published values change at once, as when it is "
+            "rebased; of fewer than 20, if all do. `--accept-revised` publishes them once.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.5
     lock_key: Annotated[
         str | None,
         Field(description="Key of the lease that two deployments share; `etl:<dataset>` by default."),

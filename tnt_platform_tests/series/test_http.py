@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tnt_platform.errors import CheckFailed, InvalidInput, NotFound, TntError, Unavailable
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.sandbox.downloads import RunningDownloads, running_downloads
 from tnt_platform.series import chain
 from tnt_platform.services.download import DownloadLimits
@@ -124,7 +125,7 @@ def test_another_yaml_reads_the_capture_again_and_not_the_site(
 ) -> None:
     only_a = prices(series=[{"code": "A_M", "column": "a", "unit": "USD"}])
     scene.spec = with_url(only_a, scene.spec.source.url)
-    done, _, _ = written_by(scene, accept_vanished=True)
+    done, _, _ = written_by(scene, overrides=Overrides(accept_vanished=True))
     assert not done["capture"].changed
     assert site.answers["prices.csv", 200] == 1
     assert scene.published["unit"].unique().to_list() == ["USD"]

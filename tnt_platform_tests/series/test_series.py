@@ -8,6 +8,7 @@ import pytest
 
 import tnt_platform
 from tnt_platform.errors import CheckFailed, InvalidInput, NotFound, Unavailable
+from tnt_platform.lake.guard_rails import Overrides
 from tnt_platform.series.chain import SeriesChain
 from tnt_platform.series.spec import NEWEST, SOURCE
 from tnt_platform.services.lease import LeaseLost
@@ -102,10 +103,10 @@ def test_a_publisher_that_drops_years_is_not_followed(scene):
 def test_an_accepted_withdrawal_is_published(scene):
     scene.publish(csv_of({f"{year}-01": (year, year) for year in range(2020, 2026)}))
     body = csv_of({f"{year}-01": (year, year) for year in range(2022, 2026)})
-    scene.publish(body, accept_vanished=True)
+    scene.publish(body, overrides=Overrides(accept_vanished=True))
     assert list(scene.values()) == [f"{year}-01-01" for year in range(2022, 2026)]
     version = scene.current.version
-    scene.publish(body, accept_vanished=True)
+    scene.publish(body, overrides=Overrides(accept_vanished=True))
     assert scene.current.version == version
 
 
