@@ -28,7 +28,7 @@ from tnt_platform.settings import Settings
 class SeriesChain:
     """A run of one dataset, as a context manager that holds the dataset's lease.
 
-    `file` is captured instead of the source; see `publish_observations` for `by_hand`.
+    `file` is captured instead of the source; see `publish_observations` for `overrides` and `by_hand`.
     `progress` is called with a message when the run has to wait.
     """
 

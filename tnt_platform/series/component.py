@@ -100,8 +100,9 @@ class SeriesDataset(DatasetComponent[SeriesSpec]):
 class SeriesRun(RevisionConfig):
     """Options of a run; the schedule uses the defaults.
 
-    `file`: capture this local file instead of the source. `accept_vanished`: remove observations that the
-    publisher withdrew. `by_hand`: publish although a rollback has paused the dataset.
+    `file`: capture this local file instead of the source. `accept_vanished`: remove observations that the publisher
+    withdrew; `accept_revised`: publish a series of which most values are revised. `by_hand`: publish although a
+    rollback has paused the dataset.
     """
 
     file: str | None = None

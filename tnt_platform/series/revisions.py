@@ -14,6 +14,8 @@ from tnt_platform.series.spec import OBSERVATION_KEY, SOURCE, SeriesSpec
 
 _CODE: Final = "internal_series_code"
 _KEY: Final = list(OBSERVATION_KEY)
+# A series that has just begun may well be revised as a whole.
+_MIN_REVISED: Final = 5
 # A rebased series has values that differ by one factor, but for the digits that the publisher rounds to.
 _SAME_FACTOR: Final = 0.02
 
@@ -52,7 +54,7 @@ def check_revisions(
         return CheckOutcome(REVISED_SHARE, True, found)
     by_series = _by_series(revised, _published(spec, base, fresh, changes, revised))
     pairs = by_series.select("revised", "published").iter_rows()
-    beyond = [exceeds(changed, of, spec.max_revised_share) for changed, of in pairs]
+    beyond = [n >= _MIN_REVISED and exceeds(n, of, spec.max_revised_share) for n, of in pairs]
     blocked = by_series.filter(pl.Series(beyond, dtype=pl.Boolean))
     if blocked.is_empty():
         return CheckOutcome(REVISED_SHARE, True, found)

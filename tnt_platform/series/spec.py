@@ -59,8 +59,8 @@ class SeriesSpec(FileSpec):
         Field(
             ge=0,
             le=1,
-            description="A publish is blocked if more of a series' published values change at once, as when it is "
-            "rebased; of fewer than 20, if all do. `--accept-revised` publishes them once.",
+            description="A publish is blocked if a larger share of a series' published values would be revised, as "
+            "after a change of base, unit or column. `--accept-revised` publishes them once.",
         ),
         Unit("share, 0 to 1"),
     ] = 0.5

@@ -235,3 +235,42 @@ def test_a_file_url_may_be_written_with_or_without_percent_signs(tmp_path, name)
         scene.spec = with_url(scene.spec, url)
         scene.run()
     assert len(scene.values()) == 3
+
+
+def monthly(factor: float = 1, shift: float = 0) -> dict[str, tuple[float, float]]:
+    """Two years of two series."""
+    return {
+        f"{year}-{month:02}": (100 + year % 10 * 12 + month, (year + month) * factor + shift)
+        for year in (2024, 2025)
+        for month in range(1, 13)
+    }
+
+
+def test_a_series_that_is_rebased_is_blocked_until_somebody_accepts_it(scene):
+    scene.publish(csv_of(monthly()))
+    before = scene.values("B_M")
+    with pytest.raises(CheckFailed, match=r"(?s)B_M.*--accept-revised"):
+        scene.publish(csv_of(monthly(factor=0.1)))
+    assert scene.values("B_M") == before
+    scene.publish(csv_of(monthly(factor=0.1)), overrides=Overrides(accept_revised=True))
+    assert scene.current.manifest.about["overrides"] == ["accept_revised"]
+    assert scene.values("B_M") != before
+
+
+def test_revisions_of_the_last_months_are_published(scene):
+    scene.publish(csv_of(monthly()))
+    revised = monthly()
+    revised |= {period: (a + 1, b) for period, (a, b) in revised.items() if period > "2025-06"}
+    scene.publish(csv_of(revised))
+    assert scene.current.manifest.about["changelog"]["data_points_updated"] == 6
+
+
+def test_a_capture_of_which_too_many_cells_are_rejected_is_blocked(scene):
+    scene.publish(csv_of(monthly()))
+    version = scene.current.version
+    bad = {
+        period: (f"about {a}", b) if period > "2025-01" else (a, b) for period, (a, b) in monthly().items()
+    }
+    with pytest.raises(CheckFailed, match="max_rejected_share"):
+        scene.publish(csv_of(bad))
+    assert scene.current.version == version

@@ -17,12 +17,15 @@ SLUG_CHARS_MAX: Final = 80
 _ROUNDS_ONE_BY_ONE: Final = 4
 # "&amp;amp;lt;" is "&lt;" escaped twice: all of its ampersands stand for one.
 _AMPERSANDS: Final = re.compile(
-    "&(?:amp;?|AMP;?|#0*38(?:;|(?![0-9;]))|#[xX]0*26(?:;|(?![0-9a-fA-F;])))+"  # every spelling of "&"
+    "&(?:amp;|AMP;|#0*38;|#[xX]0*26;)+"  # every spelling of "&"
 )
-_REFERENCE: Final = re.compile("&[#A-Za-z]")
-_CLOSED_REFERENCE: Final = re.compile("&#?[A-Za-z0-9]{1,32};")
+# Only what ends in a semicolon: "Health&centre" is a name, not "Health" and a cent sign.
+_REFERENCE: Final = re.compile("&#?[A-Za-z0-9]{1,32};")
 _PAIR: Final = r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 _ESCAPE: Final = re.compile(rf"\\([\\\"'/])|{_PAIR}|\\u([0-9a-fA-F]{{4}})|\\[nrt]")
+# In the path of a file, such as C:\new\table, a backslash before n, r or t separates folders.
+_PATH: Final = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\+\w")
+_ESCAPE_BESIDE_PATHS: Final = re.compile(rf"\\([\\\"'/])|{_PAIR}|\\u([0-9a-fA-F]{{4}})")
 # A tag starts with a name, so "I <3 you", "a < b" and "<me@mall.example>" are left alone.
 _TAG: Final = re.compile("<[/!]?[A-Za-z][A-Za-z0-9:-]*(?:[\\s/][^<>]*)?>|<!--[^<>]*-->")
 _CODE: Final = re.compile("<(script|style)(?:\\s[^<>]*)?>[^<]*</\\1\\s*>", re.IGNORECASE)
@@ -38,9 +41,9 @@ _LATIN: Final = re.compile("LATIN (?:.* )?(?:LETTER|LIGATURE) (?:.* )??([A-Z]+)(
 def decode(text: str) -> str:
     r"""Remove HTML entities, escapes such as \uXXXX and \n, tags and invisible characters from `text`.
 
-    Entities (named, decimal, hexadecimal) and escapes (including surrogate pairs) are decoded until nothing changes.
-    Tags become a space, white space is collapsed, and the result is in Unicode form NFC. The result does not depend
-    on how often `text` was escaped, and decoding it again changes nothing.
+    Entities (named, decimal, hexadecimal, each with its semicolon) and escapes (including surrogate pairs) are decoded
+    until nothing changes. Tags become a space, white space is collapsed, and the result is in Unicode form NFC. The
+    result does not depend on how often `text` was escaped, and decoding it again changes nothing.
     """
     return decoded(text)[0]
 
@@ -80,7 +83,7 @@ def decode_address(text: str) -> str:
     if "&" not in text and "\\" not in text:
         return tidy(text)
     for _ in range(MAX_ROUNDS):
-        before, text = text, _CLOSED_REFERENCE.sub(lambda found: html.unescape(found.group()), text)
+        before, text = text, _REFERENCE.sub(lambda found: html.unescape(found.group()), text)
         text = text.replace("\\/", "/")
         if text == before:
             break
@@ -127,7 +130,10 @@ def _without_entities(text: str) -> str:
     for done in range(MAX_ROUNDS):
         if "&" not in text or not _REFERENCE.search(text):
             break
-        before, text = text, html.unescape(text if done < _ROUNDS_ONE_BY_ONE else _AMPERSANDS.sub("&", text))
+        before = text
+        if done >= _ROUNDS_ONE_BY_ONE:
+            text = _AMPERSANDS.sub("&", text)
+        text = _REFERENCE.sub(lambda found: html.unescape(found.group()), text)
         if text == before:
             break
     return text
@@ -137,7 +143,8 @@ def _unescaped(text: str) -> str:
     for _ in range(MAX_ROUNDS):
         if "\\" not in text:
             break
-        before, text = text, _ESCAPE.sub(_character, text)
+        escape = _ESCAPE_BESIDE_PATHS if _PATH.search(text) else _ESCAPE
+        before, text = text, escape.sub(_character, text)
         if text == before:
             break
     return text
