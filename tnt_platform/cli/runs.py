@@ -30,9 +30,9 @@ from tnt_platform.transit.spec import ENRICHED, RESULTS, TransitSpec
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     TransitSpec: ("force", "isolate", "refresh"),
-    SeriesSpec: ("file", "accept_vanished", "by_hand"),
-    DirectorySpec: ("accept_vanished",),
-    RecordsSpec: ("by_hand",),
+    SeriesSpec: ("file", "accept_rejected", "accept_vanished", "accept_revised", "by_hand"),
+    DirectorySpec: ("accept_rejected", "accept_vanished", "accept_revised"),
+    RecordsSpec: ("accept_rejected", "by_hand"),
     ReportSpec: (),
 }
 POLL_S = 0.5
@@ -92,6 +92,16 @@ def _is_below(spec: TransitSpec, partition: str, prefix: str) -> bool:
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Series: capture this file instead of the source.",
+)
+@click.option(
+    "--accept-rejected",
+    is_flag=True,
+    help="Series, records, directory: publish although too much of the source can't be read.",
+)
+@click.option(
+    "--accept-revised",
+    is_flag=True,
+    help="Series, directory: publish although much of what is published changes at once.",
 )
 @click.option(
     "--accept-vanished",

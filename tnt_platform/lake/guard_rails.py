@@ -170,15 +170,18 @@ def _removed_rows(draft: Snapshot, partition: str | None) -> int:
 def exceeds(rows: int, of: int, limit: float) -> bool:
     """Tell whether `rows` are more than a share of `of`; of fewer than MIN_ROWS, whether they are all.
 
-    A limit of 1 allows everything.
+    A limit of 1 allows everything, one of 0 nothing.
     """
     if not rows or limit >= 1:
         return False
+    if not limit:
+        return True
     return rows >= of if of < MIN_ROWS else rows > limit * of
 
 
 def _limit(name: str, limit: float, of: int) -> str:
-    return f"more than {name} ({limit:.0%})" if of >= MIN_ROWS else "that is all of them"
+    is_share = of >= MIN_ROWS or not limit
+    return f"more than {name} ({limit:.0%})" if is_share else "that is all of them"
 
 
 def _share(rows: int, of: int) -> str:

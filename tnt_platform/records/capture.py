@@ -12,6 +12,7 @@ import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides, exceeds
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import RowCounts
@@ -51,8 +52,8 @@ class ParsedCapture:
 
     @property
     def accepted(self) -> bool:
-        """Whether the capture was accepted; otherwise all of it was rejected."""
-        return self.mapped.rejected.is_empty()
+        """Whether the capture was accepted, perhaps without some invalid items; otherwise all of it was rejected."""
+        return self.mapped.rejected.is_empty() or not self.mapped.records.is_empty()
 
     @property
     def counts(self) -> RowCounts:
@@ -66,13 +67,18 @@ class ParsedCapture:
         )
 
 
-def parse_capture(spec: RecordsSpec, body: bytes) -> ParsedCapture:
-    """Map the items of a response to records, or reject all of it; no content makes this raise."""
+def parse_capture(spec: RecordsSpec, body: bytes, overrides: Overrides = NO_OVERRIDES) -> ParsedCapture:
+    """Map the items of a response to records, or reject all of it; no content makes this raise.
+
+    All of it is rejected if more than `max_rejected_share` of the items are invalid, unless that is accepted.
+    """
+    limit = 1.0 if overrides.accept_rejected else spec.max_rejected_share
     try:
         items = read_items(body, spec.items, spec.count)
     except InvalidInput as error:
         return rejected_whole(spec, error, first_text(body)[:_RAW_CHARS])
-    return ParsedCapture(len(items), map_items(items, spec, spec.name))
+    mapped = map_items(items, spec, spec.name, lambda invalid, of: exceeds(invalid, of, limit))
+    return ParsedCapture(len(items), mapped)
 
 
 def rejected_whole(spec: RecordsSpec, error: InvalidInput, raw: str) -> ParsedCapture:
@@ -89,6 +95,7 @@ def publish_capture(
     downloader: Downloader,
     *,
     run_id: str,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Published:
     """Poll the API and publish one row about the poll; new content is stored before the row that names it.
 
@@ -102,7 +109,7 @@ def publish_capture(
     latest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
     download = _download(spec, settings, downloader, latest if _is_stored(workspace, latest) else None)
     now = workspace.clock()
-    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id))
+    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id, overrides))
 
 
 def _latest_content(snapshot: Snapshot | None) -> str | None:
@@ -142,13 +149,18 @@ def _download(
 
 
 def _publish_poll(
-    spec: RecordsSpec, workspace: Workspace, download: Download, now: datetime, run_id: str
+    spec: RecordsSpec,
+    workspace: Workspace,
+    download: Download,
+    now: datetime,
+    run_id: str,
+    overrides: Overrides,
 ) -> Published:
     base = workspace.store.current(spec.dataset(CAPTURE))
     latest = newest_capture(base)
     if not _is_stored(workspace, latest):
         latest = None
-    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now)
+    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now, overrides)
     if download.body is not None and not workspace.raw.exists(row["object_key"]):
         workspace.raw.put(row["object_key"], download.body)
     published = append_capture(
@@ -178,6 +190,7 @@ def _poll_row(
     latest: dict[str, Any] | None,
     latest_content: str | None,
     now: datetime,
+    overrides: Overrides,
 ) -> dict[str, Any]:
     sha256 = hashlib.sha256(download.body).hexdigest() if download.body is not None else None
     poll = {
@@ -193,7 +206,7 @@ def _poll_row(
         raise Unavailable(
             f"{spec.name}: {download.url} is not modified, but its capture was deleted during this run; run again"
         )
-    parsed = parse_capture(spec, download.body)
+    parsed = parse_capture(spec, download.body, overrides)
     records = parsed.mapped.records
     content = content_digest(records) if parsed.accepted else None
     is_known = content is not None and content == latest_content

@@ -49,6 +49,16 @@ class RecordsSpec(RecordMapping, DatasetSpec):
             description="JMESPath of the item count in the response; a response with another count is rejected."
         ),
     ] = None
+    max_rejected_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A response is rejected whole if a larger share of its items is invalid: by default, if one "
+            "is. `--accept-rejected` publishes the others once.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.0
     queue: Annotated[
         WithVariables,
         Field(description="SQS queue to notify of each new capture; empty for none."),

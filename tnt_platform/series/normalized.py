@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,8 @@ from tnt_platform.lake.publishing import (
     Workspace,
     as_ledger,
     publish_checked,
+    recorded_warnings,
+    standing_warnings,
     unique_keys,
 )
 from tnt_platform.lake.snapshot import Snapshot
@@ -57,7 +60,7 @@ def publish_series(
     base = workspace.store.current(spec.dataset(SERIES))
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
-        return Published.unchanged(base, NEWEST)
+        return replace(Published.unchanged(base, NEWEST), checks=standing_warnings(base))
     read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
     change = _change(base, capture, read, digest)
     checks: list[Check | CheckOutcome] = [
@@ -74,7 +77,7 @@ def publish_series(
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,
-        about=overrides.about,
+        about={**overrides.about, **recorded_warnings(checks)},
     ).with_facts(_facts(read))
 
 

@@ -17,6 +17,8 @@ from tnt_platform.lake.publishing import (
     Workspace,
     as_ledger,
     publish_checked,
+    recorded_warnings,
+    standing_warnings,
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
@@ -65,20 +67,16 @@ def publish_observations(
     if base is not None and changes.is_empty and (accepted or changes.vanished.is_empty()):
         return _unchanged(base, "the newest capture has only what is published")
     counts = _count(changes)
+    checks = _checks(spec, series, base, fresh, changes, lease, overrides)
+    about = _about(spec, base, made_from, fresh, changes, counts)
     published = _publish_history(
         spec,
         workspace,
         base,
         made_from,
         changes,
-        checks=[
-            _check_unique_keys(changes),
-            _check_not_shrinking(changes, overrides, _command(spec, series)),
-            check_revisions(spec, base, fresh, changes, overrides, _command(spec, series)),
-            _check_jumps(spec, changes),
-            _lease_check(lease),
-        ],
-        about={**_about(spec, base, made_from, fresh, changes, counts), **overrides.about},
+        checks=checks,
+        about={**about, **overrides.about, **recorded_warnings(checks)},
         run_id=run_id,
     )
     written = changes.after["partition"].n_unique()
@@ -150,7 +148,8 @@ def _reason_to_skip(
 
 
 def _unchanged(base: Snapshot, reason: str) -> Published:
-    return Published.unchanged(base, SOURCE, whole=True, facts={"nothing_to_do": reason})
+    published = Published.unchanged(base, SOURCE, whole=True, facts={"nothing_to_do": reason})
+    return replace(published, checks=standing_warnings(base))
 
 
 def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChange:
@@ -161,6 +160,25 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
         inputs=as_ledger(pl.DataFrame([made_from], schema_overrides=types)),
         inputs_digest=f"{made_from['etag']}@{spec.partition_strategy}",
     )
+
+
+def _checks(
+    spec: SeriesSpec,
+    series: Snapshot,
+    base: Snapshot | None,
+    fresh: pl.DataFrame,
+    changes: HistoryChanges,
+    lease: HeldLease | None,
+    overrides: Overrides,
+) -> list[CheckOutcome | Check]:
+    command = _command(spec, series)
+    return [
+        _check_unique_keys(changes),
+        _check_not_shrinking(changes, overrides, command),
+        check_revisions(spec, base, fresh, changes, overrides, command),
+        _check_jumps(spec, changes),
+        _lease_check(lease),
+    ]
 
 
 def _command(spec: SeriesSpec, series: Snapshot) -> str:

@@ -199,3 +199,14 @@ def test_only_series_with_changed_values_are_called_updated(tmp_path: Path, stra
     scene.publish(csv_of(months()))
     scene.publish(csv_of({**months(), "1990-03": (12.5, 102)}))
     assert scene.current.manifest.about["changelog"]["updated_series"] == ["A_M"]
+
+
+def test_a_warning_stands_as_long_as_its_version_is_the_newest(tmp_path: Path):
+    scene = SeriesScene(tmp_path)
+    gap = {day: values for day, values in months().items() if day != "1991-05"}
+    assert not outcome(scene.publish(csv_of(gap))["series"], "no_gaps").passed
+    again = scene.run()["series"]
+    assert not again.changed
+    assert not outcome(again, "no_gaps").passed
+    assert outcome(scene.publish(csv_of(months()))["series"], "no_gaps").passed
+    assert scene.run()["series"].checks == ()
