@@ -11,11 +11,17 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.captures import (
+    append_capture,
+    asked_whole_recently,
+    newest_capture,
+    record_whole_asked,
+)
 from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides, exceeds
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import RowCounts
+from tnt_platform.readers.paged_json import Paging, follow_pages
 from tnt_platform.readers.served_page import first_text
 from tnt_platform.records.readers.items import read_items
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
@@ -74,7 +80,7 @@ def parse_capture(spec: RecordsSpec, body: bytes, overrides: Overrides = NO_OVER
     """
     limit = 1.0 if overrides.accept_rejected else spec.max_rejected_share
     try:
-        items = read_items(body, spec.items, spec.count)
+        items = read_items(body, spec.items, spec.count, spec.pages)
     except InvalidInput as error:
         return rejected_whole(spec, error, first_text(body)[:_RAW_CHARS])
     mapped = map_items(items, spec, spec.name, lambda invalid, of: exceeds(invalid, of, limit))
@@ -106,9 +112,16 @@ def publish_capture(
         NotFound: the url does not exist.
         TntError: the download failed; see `Downloader.fetch`.
     """
-    latest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
-    download = _download(spec, settings, downloader, latest if _is_stored(workspace, latest) else None)
+    dataset = spec.dataset(CAPTURE)
+    latest = newest_capture(workspace.store.current(dataset))
+    # Once in a while the response is asked for whole: a server that always says "not modified" would leave it stale.
+    days = spec.source.trust_unchanged_days
+    is_recent = asked_whole_recently(workspace, dataset, None, workspace.clock(), days)
+    known = latest if is_recent and _is_stored(workspace, latest) else None
+    download = _download(spec, settings, downloader, known)
     now = workspace.clock()
+    if not is_recent:
+        record_whole_asked(workspace, dataset, now)
     return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id, overrides))
 
 
@@ -135,17 +148,44 @@ def captures_digest(object_keys: Iterable[str]) -> str:
 def _download(
     spec: RecordsSpec, settings: Settings, downloader: Downloader, latest: dict[str, Any] | None
 ) -> Download:
+    """Fetch the response with the pages after it, unless it is that of the `latest` capture."""
     url = settings.resolve(spec.source.url)
-    known = latest if latest and latest["url"] == url else None
+    paging = _paging(spec)
+    # The validators of a response are those of its first page alone.
+    known = latest if latest and latest["url"] == url and not paging.follows else None
+    headers = {name: settings.resolve(value) for name, value in spec.source.headers.items()}
     download = downloader.fetch(
         url,
         etag=known["etag"] if known else None,
         last_modified=known["last_modified"] if known else None,
-        headers={name: settings.resolve(value) for name, value in spec.source.headers.items()},
+        headers=headers,
     )
     if download.status == "absent":
         raise NotFound(f"{spec.name}: {url} does not exist; check `source.url` in a browser")
-    return download
+    if download.body is None or not paging.follows:
+        return download
+
+    def page(address: str) -> bytes:
+        body = downloader.fetch(address, headers=headers).body
+        if body is None:
+            raise Unavailable(
+                f"{spec.name}: {address}: this page of the answer is not there; run again later"
+            )
+        return body
+
+    return replace(download, body=follow_pages(url, download.body, paging, page))
+
+
+def _paging(spec: RecordsSpec) -> Paging:
+    source = spec.source
+    return Paging(
+        pages=spec.pages,
+        page_parameter=source.page_parameter,
+        next_page=source.next_page,
+        cursor_parameter=source.cursor_parameter,
+        max_pages=source.max_pages,
+        max_bytes=source.max_size_bytes,
+    )
 
 
 def _publish_poll(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tnt_platform.lake.guard_rails import REJECTED_SHARE, Overrides
 from tnt_platform.lake.publishing import CheckOutcome, Published
 from tnt_platform.sandbox.records_api import RecordsApi, RecordsFaults, running_records_api
+from tnt_platform_tests.paged_site import running_pages
 from tnt_platform_tests.records.scene import RecordsScene, records_spec
 
 ACCEPTED = Overrides(accept_rejected=True)
@@ -87,3 +89,38 @@ def test_a_declared_share_of_invalid_items_is_left_out(tmp_path: Path, api: tupl
     assert rejected_share(done).passed
     assert done.counts.balanced
     assert scene.rows("capture").sort("captured_at")["status"].to_list() == ["captured", "captured"]
+
+
+def test_all_pages_of_a_response_are_one_capture(tmp_path: Path):
+    with running_pages() as site:
+        posts = [{"id": number, "userId": 1, "title": "t", "body": "b"} for number in range(1, 5)]
+        site.pages = {
+            "1": {"all": 4, "pages": 2, "found": posts[:2]},
+            "2": {"all": 4, "pages": 2, "found": posts[2:]},
+        }
+        declared = {"items": "found", "count": "all", "pages": "pages"}
+        spec = records_spec(source={"url": site.url, "page_parameter": "page"}, **declared)
+        scene = RecordsScene(tmp_path, site.url, spec=spec)
+        scene.run()
+        assert scene.rows()["item_id"].sort().to_list() == ["1", "2", "3", "4"]
+        assert not scene.run()["records"].changed
+        scene.spec = records_spec(source={"url": site.url}, **declared)
+        done = scene.run()["records"]
+        assert scene.rows().height == 4
+        assert scene.current().quarantine()["reason_code"].to_list() == ["missing_pages"]
+        assert not rejected_share(done).passed
+
+
+def test_not_modified_is_believed_for_a_week_only(tmp_path: Path):
+    with running_pages() as site:
+        site.etag = '"always the same"'
+        site.pages["1"] = [{"id": 1, "userId": 1, "title": "t", "body": "b"}]
+        scene = RecordsScene(tmp_path, site.url, spec=records_spec(source={"url": site.url}))
+        scene.run()
+        site.pages["1"][0]["title"] = "u"
+        scene.now += timedelta(days=6)
+        scene.run()
+        assert scene.rows()["title"].to_list() == ["t"]
+        scene.now += timedelta(days=1)
+        scene.run()
+        assert scene.rows()["title"].to_list() == ["u"]

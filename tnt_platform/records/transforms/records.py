@@ -16,6 +16,7 @@ import jmespath.exceptions
 import polars as pl
 from pydantic import AfterValidator, Field
 
+from tnt_platform.specs.fields import JmesPath
 from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 FieldType = Literal["text", "integer", "number", "boolean"]
@@ -58,15 +59,6 @@ _INT64: Final = range(-(2**63), 2**63)
 _RESERVED_NAMES: Final = frozenset({*RECORD, "partition", "last_seen_at"})
 
 
-def _check_path(text: str) -> str:
-    try:
-        jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as error:
-        wrong = f"{text!r} is not a JMESPath: {' '.join(str(error).split())}"
-        raise mistake(wrong, "a path such as login.uuid", "correct the path at that position") from error
-    return text
-
-
 def _check_field_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
         raise mistake(
@@ -75,9 +67,6 @@ def _check_field_name(text: str) -> str:
     if text in _RESERVED_NAMES:
         raise mistake(f"{text!r} is already a column of every record", "another name", "rename the field")
     return text
-
-
-JmesPath = Annotated[str, AfterValidator(_check_path)]
 
 
 class RecordField(Spec):
