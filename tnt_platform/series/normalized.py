@@ -28,6 +28,7 @@ from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec
 from tnt_platform.series.transforms.checks import gaps
 from tnt_platform.series.transforms.history import merge_observations
+from tnt_platform.series.unnamed import about_columns, check_named, columns_with_values
 
 # The columns of quarantine; `period` is null if the date can't be read.
 REJECTED_CELLS = {
@@ -61,13 +62,16 @@ def publish_series(
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         return replace(Published.unchanged(base, NEWEST), checks=standing_warnings(base))
-    read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
+    body = workspace.lake.get(str(capture["object_key"]))
+    read = read_capture(spec, body)
+    columns = columns_with_values(spec, body)
     change = _change(base, capture, read, digest)
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),
         _rejected_share(spec, capture, change, overrides),
         _check_series_have_observations(read),
         _check_gaps(spec, read),
+        check_named(spec, columns, base),
     ]
     return publish_checked(
         workspace,
@@ -77,7 +81,7 @@ def publish_series(
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,
-        about={**overrides.about, **recorded_warnings(checks)},
+        about={**about_columns(columns), **overrides.about, **recorded_warnings(checks)},
     ).with_facts(_facts(read))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -210,3 +211,44 @@ def test_a_warning_stands_as_long_as_its_version_is_the_newest(tmp_path: Path):
     assert not outcome(again, "no_gaps").passed
     assert outcome(scene.publish(csv_of(months()))["series"], "no_gaps").passed
     assert scene.run()["series"].checks == ()
+
+
+def with_column(rows: Rows, name: str, header: str = "date,a,b") -> bytes:
+    return csv_of({day: (*values, 7) for day, values in rows.items()}, header=f"{header},{name}")
+
+
+def test_a_new_column_that_no_series_names_is_said_once(scene: SeriesScene):
+    check = outcome(scene.publish(with_column(months(), "c"))["series"], "columns_are_named")
+    assert (check.passed, check.blocking) == (False, False)
+    assert "'c' (48 values)" in check.description
+    assert not outcome(scene.run()["series"], "columns_are_named").passed
+    check = outcome(scene.publish(with_column(months(years=5), "c"))["series"], "columns_are_named")
+    assert check.passed
+    assert "'c' (60 values)" in check.description
+
+
+def test_a_column_that_was_left_out_from_the_start_is_no_news(tmp_path: Path):
+    scene = SeriesScene(tmp_path)
+    assert outcome(scene.publish(with_column(months(), "c"))["series"], "columns_are_named").passed
+    scene.spec = prices(table={"date_column": "{date}"})
+    assert outcome(scene.publish(with_column(months(), "c"))["series"], "columns_are_named").passed
+
+
+def test_content_that_stays_the_same_becomes_stale_though_runs_succeed(tmp_path: Path):
+    scene = SeriesScene(tmp_path)
+    body = csv_of(months(first=2023))
+    done = scene.publish(body)["observations"]
+    assert done.facts["newest_period"] == "2026-12-01"
+    assert outcome(done, "content_is_fresh").passed
+    changed = done.facts["content_changed_at"]
+    scene.now += timedelta(days=150)
+    done = scene.run()["observations"]
+    assert not done.changed
+    assert outcome(done, "content_is_fresh").passed
+    scene.now += timedelta(days=30)
+    done = scene.run()["observations"]
+    check = outcome(done, "content_is_fresh")
+    assert (check.passed, check.blocking) == (False, False)
+    assert done.facts["content_changed_at"] == changed
+    scene.spec = prices(newest_within_days=365)
+    assert outcome(scene.run()["observations"], "content_is_fresh").passed
