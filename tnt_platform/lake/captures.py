@@ -55,11 +55,13 @@ def asked_whole_recently(
     workspace: Workspace, dataset: str, capture: Mapping[str, Any] | None, now: datetime, days: float
 ) -> bool:
     """Whether the whole content was asked for in the last `days`, so that "not modified" may be believed meanwhile."""
-    stored = workspace.lake.read_pointer(_asked_key(dataset))
-    asked = [datetime.fromisoformat(stored.value.decode().strip())] if stored else []
-    asked += [capture["captured_at"]] if capture else []
     # A time in the future is that of a clock that was wrong.
-    return any(timedelta(0) <= now - at < timedelta(days=days) for at in asked)
+    if capture and timedelta(0) <= now - capture["captured_at"] < timedelta(days=days):
+        return True
+    stored = workspace.lake.read_pointer(_asked_key(dataset))
+    if stored is None:
+        return False
+    return timedelta(0) <= now - datetime.fromisoformat(stored.value.decode().strip()) < timedelta(days=days)
 
 
 def record_whole_asked(workspace: Workspace, dataset: str, now: datetime) -> None:

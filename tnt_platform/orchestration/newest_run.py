@@ -55,9 +55,8 @@ def materialize_newest(
             yield from checks.results(context, key, outcomes)
             raise
         except InvalidInput as error:
-            # All of the content is rejected. The other checks have nothing to look at: they neither pass nor fail.
-            if REJECTED_SHARE in checks.of(step):
-                yield from checks.results(context, key, [CheckOutcome(REJECTED_SHARE, False, str(error))])
+            # All of the content is rejected. The other checks had nothing to look at, and have no result.
+            yield from checks.results(context, key, [CheckOutcome(REJECTED_SHARE, False, str(error))])
             raise
         counts = published.counts
         line = f"{step}: {counts.rows_in} in, {counts.published} published, {counts.quarantined} quarantined"
@@ -69,10 +68,15 @@ def materialize_newest(
             tags={"tnt/version": published.snapshot.version},
         )
         yield from checks.results(context, key, published.checks, unchanged=not published.changed)
-        failed += [
-            f"{step}: {outcome.name}: {outcome.description}"
-            for outcome in published.checks
-            if not outcome.passed and outcome.name in checks.blocking[step]
-        ]
+        failed += [f"{step}: {reason}" for reason in _failures(published, checks.blocking[step])]
     if failed:
         raise CheckFailed("; ".join(failed))
+
+
+def _failures(published: Published, blocking: tuple[str, ...]) -> list[str]:
+    """Return what failed of the checks that are `blocking`, though the ledger and quarantine were published."""
+    return [
+        f"{one.name}: {one.description}"
+        for one in published.checks
+        if not one.passed and one.name in blocking
+    ]

@@ -107,7 +107,7 @@ def _ask(
     """Fetch the source; once in a while whole, as a server that always says "not modified" would leave it stale."""
     source, dataset = spec.source, spec.dataset(CAPTURE)
     days = source.trust_unchanged_days
-    known = newest if asked_whole_recently(workspace, dataset, newest, now, days) else None
+    known = newest if newest and asked_whole_recently(workspace, dataset, newest, now, days) else None
     fetch = _Fetch(spec, workspace, settings, downloader, None if _paging(spec).follows else known)
     found = fetch_source(source, newest, fetch, settings, now)
     if newest is not None and known is None:

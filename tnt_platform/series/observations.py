@@ -58,8 +58,8 @@ def publish_observations(
         raise NotFound(f"{spec.name}: no series yet; materialize {spec.name}/{SERIES} first")
     base = workspace.store.current(spec.dataset(OBSERVATIONS))
     made_from = _made_from(series, lease.lease.token if lease else 0)
-    override = by_hand or overrides != NO_OVERRIDES
-    if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=override)):
+    by_hand = by_hand or overrides != NO_OVERRIDES
+    if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=by_hand)):
         return _unchanged(base, reason)
     fresh = series.scan([NEWEST]).collect()
     accepted = overrides.accept_vanished
@@ -76,13 +76,17 @@ def publish_observations(
         made_from,
         changes,
         checks=checks,
-        about={**about, **overrides.about, **recorded_warnings(checks)},
+        about=about | overrides.about | recorded_warnings(checks),
         run_id=run_id,
     )
-    written = changes.after["partition"].n_unique()
-    return published.with_facts(
-        {**counts, "vanished": changes.vanished.height, "partitions_written": written}
-    )
+    return published.with_facts({**counts, **_facts(changes)})
+
+
+def _facts(changes: HistoryChanges) -> dict[str, int]:
+    return {
+        "vanished": changes.vanished.height,
+        "partitions_written": changes.after["partition"].n_unique(),
+    }
 
 
 def _publish_history(
