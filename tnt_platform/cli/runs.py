@@ -52,6 +52,11 @@ QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
     help="Publish although more is rejected than the limits allow, also new content that is rejected whole.",
 )
 @click.option(
+    "--accept-revised",
+    is_flag=True,
+    help="Series, directory: publish although much of what is published changes at once.",
+)
+@click.option(
     "--accept-vanished",
     is_flag=True,
     help="Publish although more published data would go than the limits allow.",

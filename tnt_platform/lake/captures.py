@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from tnt_platform.lake import naming
 from tnt_platform.lake.manifest import PartitionChange
 from tnt_platform.lake.publishing import Published, Workspace, publish_checked, unique_keys
 from tnt_platform.lake.snapshot import Snapshot
@@ -47,3 +49,25 @@ def append_capture(
     return publish_checked(
         workspace, dataset, change, base=base, key=CAPTURE_KEY, checks=checks, run_id=run_id
     )
+
+
+def asked_whole_recently(
+    workspace: Workspace, dataset: str, capture: Mapping[str, Any] | None, now: datetime, days: float
+) -> bool:
+    """Whether the whole content was asked for in the last `days`, so that "not modified" may be believed meanwhile."""
+    # A time in the future is that of a clock that was wrong.
+    if capture and timedelta(0) <= now - capture["captured_at"] < timedelta(days=days):
+        return True
+    stored = workspace.lake.read_pointer(_asked_key(dataset))
+    if stored is None:
+        return False
+    return timedelta(0) <= now - datetime.fromisoformat(stored.value.decode().strip()) < timedelta(days=days)
+
+
+def record_whole_asked(workspace: Workspace, dataset: str, now: datetime) -> None:
+    """Remember that the whole content was asked for; see `asked_whole_recently`."""
+    workspace.lake.put(_asked_key(dataset), now.isoformat().encode())
+
+
+def _asked_key(dataset: str) -> str:
+    return f"{naming.dataset_folder(dataset)}index/asked_whole_at.txt"

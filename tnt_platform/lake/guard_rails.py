@@ -7,8 +7,10 @@ committed; a person who has looked at it says so once (`Overrides`), and the ver
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 REJECTED_SHARE: Final = "rejected_share"
 REMOVED_SHARE: Final = "removed_share"
+REVISED_SHARE: Final = "revised_share"
 # A share of fewer rows says little, so below this only the loss of every row is stopped.
 MIN_ROWS: Final = 20
 _REASONS_NAMED: Final = 3
@@ -53,12 +56,28 @@ class GuardRails:
     max_removed_share: float
     overrides: Overrides
     command: str
+    rows: str = "rows"
 
     @classmethod
-    def of(cls, spec: DatasetSpec, overrides: Overrides, *, date: str | None = None) -> GuardRails:
-        """Return the limits that a dataset declares, for a publish of one date if it has dates."""
+    def of(
+        cls,
+        spec: DatasetSpec,
+        overrides: Overrides,
+        *,
+        date: str | None = None,
+        file: Path | None = None,
+        rows: str = "rows",
+    ) -> GuardRails:
+        """Return the limits that a dataset declares.
+
+        Args:
+            date: the date that is published, if the dataset has dates.
+            file: the local file that was taken instead of the source; without it, the next run would ask the source.
+            rows: what messages call what is read.
+        """
         command = f"tnt run {spec.name}" + (f" --date {date}" if date else "")
-        return cls(spec.max_rejected_share, spec.max_removed_share, overrides, command)
+        command += f" --file {shlex.quote(str(file))}" if file else ""
+        return cls(spec.max_rejected_share, spec.max_removed_share, overrides, command, rows)
 
     def rejected(self, rows_read: int, rejected: pl.DataFrame | int, reasons: str = "") -> CheckOutcome:
         """Check the share of the rows read now that are rejected.
@@ -70,7 +89,7 @@ class GuardRails:
         rows = rejected if isinstance(rejected, int) else rejected.height
         if not isinstance(rejected, int):
             reasons = top_reasons(rejected)
-        found = f"{rows:,} of {rows_read:,} rows read are rejected ({_share(rows, rows_read)})"
+        found = f"{rows:,} of {rows_read:,} {self.rows} read are rejected ({_share(rows, rows_read)})"
         found += f": {reasons}" if rows and reasons else ""
         passed = not exceeds(rows, rows_read, self.max_rejected_share)
         sample = rejected.head(PREVIEW_ROWS) if isinstance(rejected, pl.DataFrame) and rows else None
@@ -149,14 +168,20 @@ def _removed_rows(draft: Snapshot, partition: str | None) -> int:
 
 
 def exceeds(rows: int, of: int, limit: float) -> bool:
-    """Tell whether `rows` are more than a share of `of`; of fewer than MIN_ROWS, whether they are all."""
-    if not rows:
+    """Tell whether `rows` are more than a share of `of`; of fewer than MIN_ROWS, whether they are all.
+
+    A limit of 1 allows everything, one of 0 nothing.
+    """
+    if not rows or limit >= 1:
         return False
+    if not limit:
+        return True
     return rows >= of if of < MIN_ROWS else rows > limit * of
 
 
 def _limit(name: str, limit: float, of: int) -> str:
-    return f"more than {name} ({limit:.0%})" if of >= MIN_ROWS else "that is all of them"
+    is_share = of >= MIN_ROWS or not limit
+    return f"more than {name} ({limit:.0%})" if is_share else "that is all of them"
 
 
 def _share(rows: int, of: int) -> str:

@@ -70,6 +70,26 @@ class CheckOutcome:
 
 
 Check = Callable[[Snapshot], CheckOutcome]
+_WARNINGS = "warnings"
+
+
+def recorded_warnings(outcomes: Sequence[Check | CheckOutcome]) -> dict[str, object]:
+    """Return what the manifest of a version records of failed checks that only warn; see `standing_warnings`."""
+    failed = {
+        one.name: one.description
+        for one in outcomes
+        if isinstance(one, CheckOutcome) and not one.blocking and not one.passed
+    }
+    return {_WARNINGS: failed} if failed else {}
+
+
+def standing_warnings(snapshot: Snapshot) -> tuple[CheckOutcome, ...]:
+    """Return the warnings of a version, which hold as long as it is the current one, though nothing is checked anew."""
+    recorded = snapshot.manifest.about.get(_WARNINGS, {})
+    return tuple(
+        CheckOutcome(str(name), False, str(description), blocking=False)
+        for name, description in recorded.items()
+    )
 
 
 @dataclass(frozen=True)

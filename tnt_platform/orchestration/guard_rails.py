@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE, Overrides
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE, REVISED_SHARE, Overrides
 
 GUARD_RAIL_DESCRIPTIONS: Mapping[str, str] = {
     REJECTED_SHARE: "At most `max_rejected_share` of the rows are rejected; `accept_rejected` publishes the rest once.",
     REMOVED_SHARE: "At most `max_removed_share` of the published rows go; `accept_vanished` lets them go once.",
+    REVISED_SHARE: "At most `max_revised_share` of a series' published values change at once; `accept_revised` "
+    "publishes them once.",
 }
 # Warnings about a file or an answer that was rejected whole: what is published stays, but the new content is not in it.
 REJECTED_WHOLE = frozenset({"new_content_accepted", "captures_accepted", "files_readable"})

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import dagster as dg
 
-from tnt_platform.errors import CheckFailed
+from tnt_platform.errors import CheckFailed, InvalidInput
+from tnt_platform.lake.guard_rails import REJECTED_SHARE
 from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
@@ -38,8 +39,12 @@ def materialize_newest(
     """Publish the selected steps; if a check fails, yield the outcomes of all checks before the run fails.
 
     `metadata` describes a step; `summary` adds to its log line, beside rows in, published and quarantined.
+
+    Raises:
+        CheckFailed: a check that blocks failed, even if it kept only a part from being published.
     """
     name = chain.spec.name
+    failed: list[str] = []
     for step in selected_steps(context, name, chain.spec.steps):
         key = dg.AssetKey([name, step])
         meter = Meter.start(chain.workspace, TaskSize.of(context.run.tags, chain.settings))
@@ -48,6 +53,10 @@ def materialize_newest(
         except CheckFailed as error:
             outcomes = [outcome for outcome in error.outcomes if isinstance(outcome, CheckOutcome)]
             yield from checks.results(context, key, outcomes)
+            raise
+        except InvalidInput as error:
+            # All of the content is rejected. The other checks had nothing to look at, and have no result.
+            yield from checks.results(context, key, [CheckOutcome(REJECTED_SHARE, False, str(error))])
             raise
         counts = published.counts
         line = f"{step}: {counts.rows_in} in, {counts.published} published, {counts.quarantined} quarantined"
@@ -58,4 +67,16 @@ def materialize_newest(
             metadata=in_reading_order({**metadata(step, published), **meter.cost(published)}),
             tags={"tnt/version": published.snapshot.version},
         )
-        yield from checks.results(context, key, published.checks)
+        yield from checks.results(context, key, published.checks, unchanged=not published.changed)
+        failed += [f"{step}: {reason}" for reason in _failures(published, checks.blocking[step])]
+    if failed:
+        raise CheckFailed("; ".join(failed))
+
+
+def _failures(published: Published, blocking: tuple[str, ...]) -> list[str]:
+    """Return what failed of the checks that are `blocking`, though the ledger and quarantine were published."""
+    return [
+        f"{one.name}: {one.description}"
+        for one in published.checks
+        if not one.passed and one.name in blocking
+    ]

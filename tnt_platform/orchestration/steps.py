@@ -47,13 +47,19 @@ class StepChecks:
         context: dg.AssetExecutionContext,
         key: dg.AssetKey,
         outcomes: Sequence[CheckOutcome],
+        *,
+        unchanged: bool = False,
     ) -> Iterator[dg.AssetCheckResult]:
-        """Yield the results of one step; no outcomes means an unchanged version, which passed when it was published."""
+        """Yield the results of the checks of one step that ran.
+
+        The others of an `unchanged` version passed when it was published; a check that found something then is among
+        the outcomes again. Of a version that changed, they did not run, and have no result.
+        """
         step = key.path[-1]
         found = {outcome.name: outcome for outcome in outcomes}
         for name in self.of(step):
             if dg.AssetCheckKey(key, name) in context.selected_asset_check_keys and (
-                name in found or not outcomes
+                name in found or unchanged
             ):
                 yield check_results(key, name, {"newest": found.get(name)}, warns=name in self.warning[step])
 

@@ -11,10 +11,17 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.captures import (
+    append_capture,
+    asked_whole_recently,
+    newest_capture,
+    record_whole_asked,
+)
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides, exceeds
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import RowCounts
+from tnt_platform.readers.paged_json import Paging, follow_pages
 from tnt_platform.readers.served_page import first_text
 from tnt_platform.records.readers.items import read_items
 from tnt_platform.records.spec import CAPTURE, RecordsSpec
@@ -51,8 +58,8 @@ class ParsedCapture:
 
     @property
     def accepted(self) -> bool:
-        """Whether the capture was accepted; otherwise all of it was rejected."""
-        return self.mapped.rejected.is_empty()
+        """Whether the capture was accepted, perhaps without some invalid items; otherwise all of it was rejected."""
+        return self.mapped.rejected.is_empty() or not self.mapped.records.is_empty()
 
     @property
     def counts(self) -> RowCounts:
@@ -66,13 +73,18 @@ class ParsedCapture:
         )
 
 
-def parse_capture(spec: RecordsSpec, body: bytes) -> ParsedCapture:
-    """Map the items of a response to records, or reject all of it; no content makes this raise."""
+def parse_capture(spec: RecordsSpec, body: bytes, overrides: Overrides = NO_OVERRIDES) -> ParsedCapture:
+    """Map the items of a response to records, or reject all of it; no content makes this raise.
+
+    All of it is rejected if more than `max_rejected_share` of the items are invalid, unless that is accepted.
+    """
+    limit = 1.0 if overrides.accept_rejected else spec.max_rejected_share
     try:
-        items = read_items(body, spec.items, spec.count)
+        items = read_items(body, spec.items, spec.count, spec.pages)
     except InvalidInput as error:
         return rejected_whole(spec, error, first_text(body)[:_RAW_CHARS])
-    return ParsedCapture(len(items), map_items(items, spec, spec.name))
+    mapped = map_items(items, spec, spec.name, lambda invalid, of: exceeds(invalid, of, limit))
+    return ParsedCapture(len(items), mapped)
 
 
 def rejected_whole(spec: RecordsSpec, error: InvalidInput, raw: str) -> ParsedCapture:
@@ -89,6 +101,7 @@ def publish_capture(
     downloader: Downloader,
     *,
     run_id: str,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> Published:
     """Poll the API and publish one row about the poll; new content is stored before the row that names it.
 
@@ -99,10 +112,17 @@ def publish_capture(
         NotFound: the url does not exist.
         TntError: the download failed; see `Downloader.fetch`.
     """
-    latest = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
-    download = _download(spec, settings, downloader, latest if _is_stored(workspace, latest) else None)
+    dataset = spec.dataset(CAPTURE)
+    latest = newest_capture(workspace.store.current(dataset))
+    # Once in a while the response is asked for whole: a server that always says "not modified" would leave it stale.
+    days = spec.source.trust_unchanged_days
+    is_recent = asked_whole_recently(workspace, dataset, None, workspace.clock(), days)
+    known = latest if is_recent and _is_stored(workspace, latest) else None
+    download = _download(spec, settings, downloader, known)
     now = workspace.clock()
-    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id))
+    if not is_recent:
+        record_whole_asked(workspace, dataset, now)
+    return retry_conflicts(lambda: _publish_poll(spec, workspace, download, now, run_id, overrides))
 
 
 def _latest_content(snapshot: Snapshot | None) -> str | None:
@@ -128,27 +148,59 @@ def captures_digest(object_keys: Iterable[str]) -> str:
 def _download(
     spec: RecordsSpec, settings: Settings, downloader: Downloader, latest: dict[str, Any] | None
 ) -> Download:
+    """Fetch the response with the pages after it, unless it is that of the `latest` capture."""
     url = settings.resolve(spec.source.url)
-    known = latest if latest and latest["url"] == url else None
+    paging = _paging(spec)
+    # The validators of a response are those of its first page alone.
+    known = latest if latest and latest["url"] == url and not paging.follows else None
+    headers = {name: settings.resolve(value) for name, value in spec.source.headers.items()}
     download = downloader.fetch(
         url,
         etag=known["etag"] if known else None,
         last_modified=known["last_modified"] if known else None,
-        headers={name: settings.resolve(value) for name, value in spec.source.headers.items()},
+        headers=headers,
     )
     if download.status == "absent":
         raise NotFound(f"{spec.name}: {url} does not exist; check `source.url` in a browser")
-    return download
+    if download.body is None or not paging.follows:
+        return download
+
+    def page(address: str) -> bytes:
+        body = downloader.fetch(address, headers=headers).body
+        if body is None:
+            raise Unavailable(
+                f"{spec.name}: {address}: this page of the answer is not there; run again later"
+            )
+        return body
+
+    return replace(download, body=follow_pages(url, download.body, paging, page))
+
+
+def _paging(spec: RecordsSpec) -> Paging:
+    source = spec.source
+    return Paging(
+        pages=spec.pages,
+        page_parameter=source.page_parameter,
+        next_page=source.next_page,
+        cursor_parameter=source.cursor_parameter,
+        max_pages=source.max_pages,
+        max_bytes=source.max_size_bytes,
+    )
 
 
 def _publish_poll(
-    spec: RecordsSpec, workspace: Workspace, download: Download, now: datetime, run_id: str
+    spec: RecordsSpec,
+    workspace: Workspace,
+    download: Download,
+    now: datetime,
+    run_id: str,
+    overrides: Overrides,
 ) -> Published:
     base = workspace.store.current(spec.dataset(CAPTURE))
     latest = newest_capture(base)
     if not _is_stored(workspace, latest):
         latest = None
-    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now)
+    row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now, overrides)
     if download.body is not None and not workspace.raw.exists(row["object_key"]):
         workspace.raw.put(row["object_key"], download.body)
     published = append_capture(
@@ -178,6 +230,7 @@ def _poll_row(
     latest: dict[str, Any] | None,
     latest_content: str | None,
     now: datetime,
+    overrides: Overrides,
 ) -> dict[str, Any]:
     sha256 = hashlib.sha256(download.body).hexdigest() if download.body is not None else None
     poll = {
@@ -193,7 +246,7 @@ def _poll_row(
         raise Unavailable(
             f"{spec.name}: {download.url} is not modified, but its capture was deleted during this run; run again"
         )
-    parsed = parse_capture(spec, download.body)
+    parsed = parse_capture(spec, download.body, overrides)
     records = parsed.mapped.records
     content = content_digest(records) if parsed.accepted else None
     is_known = content is not None and content == latest_content

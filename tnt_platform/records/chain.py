@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.records.capture import publish_capture
 from tnt_platform.records.curation import publish_records
@@ -30,6 +31,7 @@ class RecordsChain:
     workspace: Workspace
     settings: Settings
     run_id: str = ""
+    overrides: Overrides = NO_OVERRIDES
     by_hand: bool = False
 
     def __enter__(self) -> RecordsChain:
@@ -50,7 +52,12 @@ class RecordsChain:
 
     def _capture(self) -> Published:
         published = publish_capture(
-            self.spec, self.workspace, self.settings, self._downloader, run_id=self.run_id
+            self.spec,
+            self.workspace,
+            self.settings,
+            self._downloader,
+            run_id=self.run_id,
+            overrides=self.overrides,
         )
         if queue := open_queue(self.spec, self.settings):
             sent = announce_captures(self.spec, self.workspace, published.snapshot, queue)
@@ -58,7 +65,9 @@ class RecordsChain:
         return published
 
     def _records(self) -> Published:
-        published = publish_records(self.spec, self.workspace, run_id=self.run_id, by_hand=self.by_hand)
+        published = publish_records(
+            self.spec, self.workspace, run_id=self.run_id, overrides=self.overrides, by_hand=self.by_hand
+        )
         facts = upsert_records(self.spec, self.workspace, self.settings)
         if queue := open_queue(self.spec, self.settings):
             facts["messages_settled"] = settle_messages(self.workspace, queue)

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, Overrides
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
 from tnt_platform.orchestration.failures import as_dagster_failure
@@ -19,7 +20,7 @@ from tnt_platform.records.spec import CAPTURE, RECORDS, SUMMARY, RecordsSpec
 CHECKS = StepChecks(
     blocking={
         CAPTURE: ("rows_conserved", "unique_keys"),
-        RECORDS: ("rows_conserved", "items_conserved", "unique_keys"),
+        RECORDS: ("rows_conserved", "items_conserved", "unique_keys", REJECTED_SHARE),
         SUMMARY: ("rows_conserved", "unique_keys", "summary_adds_up"),
     },
     warning={CAPTURE: (), RECORDS: ("captures_accepted",), SUMMARY: ()},
@@ -27,6 +28,8 @@ CHECKS = StepChecks(
         "rows_conserved": "Rows in = published + quarantined + deduplicated + filtered.",
         "items_conserved": "Every item of a capture is a record, in quarantine, or a repetition.",
         "unique_keys": "No two rows share the key.",
+        REJECTED_SHARE: "At most `max_rejected_share` of a capture's items are rejected; otherwise nothing of it is "
+        "published. `accept_rejected` publishes the rest once.",
         "captures_accepted": "Every capture was accepted; a rejected one is in quarantine with all its items.",
         "summary_adds_up": "Each grouping counts every record exactly once.",
     },
@@ -69,8 +72,13 @@ class RecordsDataset(DatasetComponent[RecordsSpec]):
 
 
 class RecordsRun(dg.Config):
-    """Options of one run. `by_hand`: publish although the dataset is paused after a rollback."""
+    """Options of one run.
 
+    `accept_rejected`: publish the valid items of a response that was rejected for the others. `by_hand`: publish
+    although the dataset is paused after a rollback.
+    """
+
+    accept_rejected: bool = False
     by_hand: bool = False
 
 
@@ -95,6 +103,7 @@ def records_assets(spec: RecordsSpec) -> dg.AssetsDefinition:
                 platform.workspace(),
                 platform.settings(),
                 run_id=context.run_id,
+                overrides=Overrides(accept_rejected=config.accept_rejected),
                 by_hand=config.by_hand,
             ) as chain,
         ):

@@ -13,6 +13,13 @@ import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound
 from tnt_platform.lake.captures import newest_capture
+from tnt_platform.lake.guard_rails import (
+    NO_OVERRIDES,
+    REJECTED_SHARE,
+    GuardRails,
+    Overrides,
+    top_reasons,
+)
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     CheckOutcome,
@@ -52,12 +59,19 @@ class _Curated:
 
 
 def publish_records(
-    spec: RecordsSpec, workspace: Workspace, *, run_id: str, by_hand: bool = False
+    spec: RecordsSpec,
+    workspace: Workspace,
+    *,
+    run_id: str,
+    overrides: Overrides = NO_OVERRIDES,
+    by_hand: bool = False,
 ) -> Published:
     """Curate the captures that were not curated yet, one version per capture.
 
     A record is inserted when its id is new and updated when its fingerprint differs; one that the API no longer
-    returns stays. If any item is invalid, the capture is rejected: all its items are in quarantine with the reason.
+    returns stays. If too many items are invalid, the capture is rejected: all its items are in quarantine with the
+    reason. The override `accept_rejected` takes the valid ones all the same, of the latest capture even if it was
+    rejected before.
     When the mapping in the YAML changes, the latest capture is curated again. After a rollback the dataset is paused
     unless `by_hand`.
 
@@ -73,8 +87,9 @@ def publish_records(
         reason = f"paused after a rollback ({base.manifest.paused_because}); materialize with `by_hand: true` to resume"
         return _unchanged(base, reason)
     curated: list[_Curated] = []
-    for row in _pending(spec, captures, base):
-        curated.append(_curate(spec, workspace, base, row, workspace.clock(), run_id))
+    pending = _pending(spec, captures, base) or _rejected_before(captures, base, overrides)
+    for row in pending:
+        curated.append(_curate(spec, workspace, base, row, workspace.clock(), run_id, overrides))
         base = curated[-1].published.snapshot
     if not curated:
         assert base is not None, "there is a capture, and it was curated"
@@ -106,6 +121,20 @@ def _pending(spec: RecordsSpec, captures: Snapshot, base: Snapshot | None) -> li
     return []
 
 
+def _rejected_before(captures: Snapshot, base: Snapshot | None, overrides: Overrides) -> list[dict[str, Any]]:
+    """Return the latest capture if it was rejected and its valid items are now accepted."""
+    latest = newest_capture(captures)
+    if latest is None or base is None or not overrides.accept_rejected:
+        return []
+    days = base.partitions.filter(pl.col("partition").str.starts_with(CAPTURED_DAY))["partition"]
+    entries = (
+        pl.concat([base.inputs(day) for day in days[-2:]], how="diagonal_relaxed") if len(days) else None
+    )
+    if entries is None or entries.filter(key=latest["object_key"], status="rejected").is_empty():
+        return []
+    return [latest]
+
+
 def _curate(
     spec: RecordsSpec,
     workspace: Workspace,
@@ -113,8 +142,9 @@ def _curate(
     row: dict[str, Any],
     now: datetime,
     run_id: str,
+    overrides: Overrides,
 ) -> _Curated:
-    parsed = _parse_stored(spec, workspace, str(row["object_key"]))
+    parsed = _parse_stored(spec, workspace, str(row["object_key"]), overrides)
     known = _known_records(base, parsed.mapped.records["id"])
     captured = {
         "captured_at": pl.lit(row["captured_at"]).cast(UTC_TIME),
@@ -131,16 +161,21 @@ def _curate(
         base=base,
         also=buckets,
         key=RECORD_KEY,
-        checks=[_items_conserved(parsed), _unique_ids(buckets), _accepted(row, parsed)],
+        checks=[
+            _items_conserved(parsed),
+            _unique_ids(buckets),
+            _rejected_share(spec, row, parsed, overrides),
+            _accepted(row, parsed),
+        ],
         run_id=run_id,
-        about={"recipe": spec.recipe, "capture": row["object_key"]},
+        about={"recipe": spec.recipe, "capture": row["object_key"], **overrides.about},
     )
     return _Curated(published, parsed, changed.height - updated, updated)
 
 
-def _parse_stored(spec: RecordsSpec, workspace: Workspace, key: str) -> ParsedCapture:
+def _parse_stored(spec: RecordsSpec, workspace: Workspace, key: str, overrides: Overrides) -> ParsedCapture:
     try:
-        return parse_capture(spec, workspace.raw.get(key))
+        return parse_capture(spec, workspace.raw.get(key), overrides)
     except NotFound:
         deleted = InvalidInput(
             "capture_gone",
@@ -232,10 +267,29 @@ def _unique_ids(buckets: list[PartitionChange]) -> CheckOutcome:
     return CheckOutcome("unique_keys", repeated.is_empty(), description, repeated.head(PREVIEW_ROWS))
 
 
+def _rejected_share(
+    spec: RecordsSpec, row: dict[str, Any], parsed: ParsedCapture, overrides: Overrides
+) -> CheckOutcome:
+    """Check the share of the items that are rejected.
+
+    If it fails, the run does, but the draft is committed: it holds the ledger and quarantine of the capture, so that
+    it is not curated again, and the records as they were.
+    """
+    rejected = parsed.mapped.rejected
+    causes = rejected.filter(pl.col("reason_code") != "capture_refused")
+    reasons = top_reasons(causes.with_columns(file_key=pl.lit(str(row["object_key"]))))
+    rails = GuardRails.of(spec, overrides, rows="items")
+    outcome = rails.rejected(parsed.item_count, rejected.height, reasons)
+    if outcome.passed and not parsed.accepted:
+        # Nothing can be accepted, such as an error page.
+        return CheckOutcome(REJECTED_SHARE, False, f"{causes['reason'][0]}", blocking=False)
+    return replace(outcome, blocking=False, sample=causes.drop("raw").head(PREVIEW_ROWS))
+
+
 def _accepted(row: dict[str, Any], parsed: ParsedCapture) -> CheckOutcome:
     """Warn of a rejected capture: it changes nothing that is published, but its source needs a look."""
     rejected = parsed.mapped.rejected
-    if rejected.is_empty():
+    if parsed.accepted:
         return CheckOutcome("captures_accepted", True, "every capture was accepted", blocking=False)
     causes = rejected.filter(pl.col("reason_code") != "capture_refused")
     description = f"{row['object_key']} was rejected: {causes['reason_code'][0]}: {causes['reason'][0]}"
@@ -251,17 +305,13 @@ def _unchanged(base: Snapshot, reason: str) -> Published:
 
 
 def _still_rejected(base: Snapshot, partition: str) -> tuple[CheckOutcome, ...]:
-    """Repeat the warning as long as the latest capture is a rejected one, though there is nothing to do."""
+    """Fail as long as the latest capture is a rejected one, though there is nothing to do."""
     last = base.inputs(partition).sort("last_modified").tail(1)
     if last.is_empty() or last["status"][0] != "rejected":
         return ()
-    unchanged = "unchanged since it was checked"
     description = f"{last['key'][0]} was rejected, and nothing was accepted since"
     return (
-        *(
-            CheckOutcome(name, True, unchanged)
-            for name in ("rows_conserved", "items_conserved", "unique_keys")
-        ),
+        CheckOutcome(REJECTED_SHARE, False, description, blocking=False),
         CheckOutcome("captures_accepted", False, description, blocking=False),
     )
 

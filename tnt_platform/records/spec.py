@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tnt_platform.records.transforms.records import JmesPath, RecordMapping
+from tnt_platform.records.transforms.records import RecordMapping
 from tnt_platform.specs.dataset import DatasetSpec
-from tnt_platform.specs.fields import Cron, Headers, Unit, WebUrl, WithVariables
-from tnt_platform.specs.spec import Spec
+from tnt_platform.specs.fields import Cron, Headers, JmesPath, Unit, WebUrl, WithVariables
+from tnt_platform.specs.paging import CountedAnswer, PagedSource
 
 CAPTURE, RECORDS, SUMMARY = "capture", "records", "summary"
 STEPS = (CAPTURE, RECORDS, SUMMARY)
@@ -20,7 +20,7 @@ CAPTURED_DAY = "captured="
 SUMMARY_PARTITION = "whole"
 
 
-class RecordsSource(Spec):
+class RecordsSource(PagedSource):
     """The API to poll."""
 
     url: Annotated[WebUrl, Field(description="URL whose response holds the items as JSON.")]
@@ -38,17 +38,21 @@ class RecordsSource(Spec):
         return int(self.max_size_mb * 1_000_000)
 
 
-class RecordsSpec(RecordMapping, DatasetSpec):
+class RecordsSpec(CountedAnswer, RecordMapping, DatasetSpec):
     """Records of a JSON API: capture its responses and publish every item they ever held."""
 
     source: Annotated[RecordsSource, Field(description="The API to poll.")]
     items: Annotated[JmesPath, Field(description="JMESPath of the list of items in the response.")] = "@"
-    count: Annotated[
-        JmesPath | None,
+    max_rejected_share: Annotated[
+        float,
         Field(
-            description="JMESPath of the item count in the response; a response with another count is rejected."
+            ge=0,
+            le=1,
+            description="A response is rejected whole if a larger share of its items is invalid: by default, if one "
+            "is. `--accept-rejected` publishes the others once.",
         ),
-    ] = None
+        Unit("share, 0 to 1"),
+    ] = 0.0
     queue: Annotated[
         WithVariables,
         Field(description="SQS queue to notify of each new capture; empty for none."),

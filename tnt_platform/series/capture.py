@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import polars as pl
 
 from tnt_platform.errors import InvalidInput, NotFound, Unavailable
-from tnt_platform.lake.captures import append_capture, newest_capture
+from tnt_platform.lake.captures import (
+    append_capture,
+    asked_whole_recently,
+    newest_capture,
+    record_whole_asked,
+)
 from tnt_platform.lake.publishing import Published, Workspace
+from tnt_platform.readers.paged_json import SEQUENCE_TYPE, Paging, follow_pages
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.source import SeriesSource
 from tnt_platform.series.spec import CAPTURE, SeriesSpec
-from tnt_platform.services.download import Downloader
+from tnt_platform.services.download import Download, Downloader
 from tnt_platform.settings import Settings
 from tnt_platform.storage.objects import Objects
 
@@ -69,9 +76,7 @@ def publish_capture(
     """
     base = workspace.store.current(spec.dataset(CAPTURE))
     newest = newest_capture(base)
-    found = (
-        local_file(file) if file else fetch_source(spec.source, newest, workspace, settings, downloader, now)
-    )
+    found = local_file(file) if file else _ask(spec, newest, workspace, settings, downloader, now)
     digest = hashlib.sha256(found.body).hexdigest() if found.body is not None else None
     if base is not None and newest is not None and digest in (None, newest["sha256"]):
         month = f"{newest['captured_at']:%Y-%m}"
@@ -89,6 +94,37 @@ def publish_capture(
         digest=_digest,
         run_id=run_id,
     ).with_facts(_facts(row))
+
+
+def _ask(
+    spec: SeriesSpec,
+    newest: dict[str, Any] | None,
+    workspace: Workspace,
+    settings: Settings,
+    downloader: Downloader,
+    now: datetime,
+) -> SourceFile:
+    """Fetch the source; once in a while whole, as a server that always says "not modified" would leave it stale."""
+    source, dataset = spec.source, spec.dataset(CAPTURE)
+    days = source.trust_unchanged_days
+    known = newest if newest and asked_whole_recently(workspace, dataset, newest, now, days) else None
+    fetch = _Fetch(spec, workspace, settings, downloader, None if _paging(spec).follows else known)
+    found = fetch_source(source, newest, fetch, settings, now)
+    if newest is not None and known is None:
+        record_whole_asked(workspace, dataset, now)
+    return found
+
+
+def _paging(spec: SeriesSpec) -> Paging:
+    source = spec.source
+    return Paging(
+        pages=spec.pages,
+        page_parameter=source.page_parameter,
+        next_page=source.next_page,
+        cursor_parameter=source.cursor_parameter,
+        max_pages=source.max_pages,
+        max_bytes=source.max_size_bytes,
+    )
 
 
 def _store(
@@ -125,6 +161,11 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def local_path(url: str | None) -> Path | None:
+    """Return the file on this machine that was captured, or None if it was not one."""
+    return Path(url2pathname(urlsplit(url).path)) if url and url.startswith("file:") else None
+
+
 def local_file(path: Path) -> SourceFile:
     """Read a file that somebody downloaded.
 
@@ -140,12 +181,7 @@ def local_file(path: Path) -> SourceFile:
 
 
 def fetch_source(
-    source: SeriesSource,
-    newest: dict[str, Any] | None,
-    workspace: Workspace,
-    settings: Settings,
-    downloader: Downloader,
-    now: datetime,
+    source: SeriesSource, newest: dict[str, Any] | None, fetch: _Fetch, settings: Settings, now: datetime
 ) -> SourceFile:
     """Fetch the newest file of the source, unless the publisher says that it is that of the `newest` capture.
 
@@ -160,7 +196,7 @@ def fetch_source(
     url = settings.resolve(source.url)
     tried: list[str] = []
     for candidate in _candidates(url, source.months_back, now):
-        found = _fetch(candidate, source, newest, workspace, settings, downloader)
+        found = fetch(candidate)
         page = _page_in(found)
         if page is not None and candidate == url:
             raise InvalidInput(page.reason_code, f"{candidate}: {page}. The published versions are untouched")
@@ -199,27 +235,45 @@ def _candidates(url: str, months_back: int, now: datetime) -> Iterator[str]:
         yield _MONTH_MARK.sub(lambda mark, values=values: values[mark[1]], url)  # type: ignore[misc]
 
 
-def _fetch(
-    url: str,
-    source: SeriesSource,
-    newest: dict[str, Any] | None,
-    workspace: Workspace,
-    settings: Settings,
-    downloader: Downloader,
-) -> SourceFile | None:
-    """Return None if there is no such file."""
-    if not url.startswith(("http://", "https://")):
-        return _fetch_object(url, source, workspace, settings)
-    same = newest if newest is not None and newest["url"] == url else {}
-    response = downloader.fetch(
-        url,
-        etag=same.get("etag"),
-        last_modified=same.get("last_modified"),
-        headers={name: settings.resolve(value) for name, value in source.headers.items()},
-    )
-    if response.status == "absent":
-        return None
-    return SourceFile(url, response.body, response.etag, response.last_modified, response.content_type)
+@dataclass(frozen=True)
+class _Fetch:
+    """Fetches a file and the pages after it; `known` is the capture whose content need not be sent again."""
+
+    spec: SeriesSpec
+    workspace: Workspace
+    settings: Settings
+    downloader: Downloader
+    known: dict[str, Any] | None
+
+    def __call__(self, url: str) -> SourceFile | None:
+        """Return None if there is no such file."""
+        source = self.spec.source
+        if not url.startswith(("http://", "https://")):
+            return _fetch_object(url, source, self.workspace, self.settings)
+        same = self.known if self.known is not None and self.known["url"] == url else {}
+        response = self._download(url, etag=same.get("etag"), last_modified=same.get("last_modified"))
+        if response.status == "absent":
+            return None
+        paging = _paging(self.spec)
+        if response.body is None or not paging.follows:
+            return SourceFile(
+                url, response.body, response.etag, response.last_modified, response.content_type
+            )
+        # Its ETag is that of the first page alone.
+        return SourceFile(
+            url, follow_pages(url, response.body, paging, self._page), content_type=SEQUENCE_TYPE
+        )
+
+    def _page(self, url: str) -> bytes:
+        body = self._download(url).body
+        if body is None:
+            raise Unavailable(f"{url}: this page of the answer is not there; run again later")
+        return body
+
+    def _download(self, url: str, **validators: str | None) -> Download:
+        headers = self.spec.source.headers.items()
+        sent = {name: self.settings.resolve(value) for name, value in headers}
+        return self.downloader.fetch(url, headers=sent, **validators)
 
 
 def _fetch_object(

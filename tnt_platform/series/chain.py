@@ -15,6 +15,7 @@ import tenacity
 from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
 from tnt_platform.series.capture import publish_capture
+from tnt_platform.series.freshness import with_freshness
 from tnt_platform.series.normalized import publish_series
 from tnt_platform.series.notice import send_notice
 from tnt_platform.series.observations import publish_observations
@@ -103,9 +104,9 @@ class SeriesChain:
                 spec, workspace, self.settings, self._downloader, now=now, run_id=run_id, file=self.file
             )
         if step == SERIES:
-            return publish_series(spec, workspace, run_id, self.overrides)
+            return publish_series(spec, workspace, run_id, overrides=self.overrides)
         assert step == OBSERVATIONS, f"{step} is not a step of a dataset of series"
-        return publish_observations(
+        published = publish_observations(
             spec,
             workspace,
             run_id,
@@ -113,6 +114,7 @@ class SeriesChain:
             by_hand=self.by_hand,
             lease=lease,
         )
+        return with_freshness(spec, published, workspace.clock())
 
     def send_notice(self) -> str | None:
         """Notify subscribers of a version that changed data; see `notice.send_notice`."""

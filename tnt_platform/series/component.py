@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from tnt_platform.lake.guard_rails import REJECTED_SHARE
+from tnt_platform.lake.guard_rails import REJECTED_SHARE, REVISED_SHARE
 from tnt_platform.lake.publishing import PREVIEW_ROWS, Published
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.orchestration.component import DatasetComponent, newest_definitions
@@ -19,9 +19,10 @@ from tnt_platform.orchestration.newest_run import materialize_newest
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op
 from tnt_platform.series.chain import SeriesChain
-from tnt_platform.series.observations import REVISED_SHARE
+from tnt_platform.series.freshness import CONTENT_IS_FRESH
 from tnt_platform.series.plots import MAX_SERIES, series_plot
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATIONS, SERIES, SeriesSpec
+from tnt_platform.series.unnamed import COLUMNS_ARE_NAMED
 
 CHECKS = StepChecks(
     blocking={
@@ -31,18 +32,19 @@ CHECKS = StepChecks(
     },
     warning={
         CAPTURE: (),
-        SERIES: ("series_have_observations", "no_gaps"),
-        OBSERVATIONS: ("no_jumps",),
+        SERIES: ("series_have_observations", "no_gaps", COLUMNS_ARE_NAMED),
+        OBSERVATIONS: ("no_jumps", CONTENT_IS_FRESH),
     },
     descriptions={
         "rows_conserved": "Cells in = observations + quarantined + repeated + not available.",
         "unique_keys": "No two observations of a series belong to one period.",
         "history_not_shrinking": "No published observation is missing from the newest capture.",
         REJECTED_SHARE: GUARD_RAIL_DESCRIPTIONS[REJECTED_SHARE],
-        REVISED_SHARE: "No series has more than `max_revised_share` of its published values revised at once; "
-        "`accept_revised` publishes it once.",
+        REVISED_SHARE: GUARD_RAIL_DESCRIPTIONS[REVISED_SHARE],
         "series_have_observations": "Every declared series has a value.",
         "no_gaps": "No period is missing inside a series, by the calendar of its frequency.",
+        COLUMNS_ARE_NAMED: "The file has no new column with values that the YAML does not name.",
+        CONTENT_IS_FRESH: "The newest period is no older than the publisher's usual delay, however often runs succeed.",
         "no_jumps": "No new value differs from the one before by far more than usual in its series.",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -16,13 +17,18 @@ from tnt_platform.lake.publishing import (
     Workspace,
     as_ledger,
     publish_checked,
+    recorded_warnings,
+    standing_warnings,
     unique_keys,
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.series.capture import local_path
 from tnt_platform.series.reading import NormalizedCapture, read_capture
 from tnt_platform.series.spec import CAPTURE, NEWEST, OBSERVATION_KEY, SERIES, SeriesSpec
 from tnt_platform.series.transforms.checks import gaps
+from tnt_platform.series.transforms.history import merge_observations
+from tnt_platform.series.unnamed import about_columns, check_named, columns_with_values
 
 # The columns of quarantine; `period` is null if the date can't be read.
 REJECTED_CELLS = {
@@ -39,13 +45,14 @@ _ROWS_SHOWN = 20
 
 
 def publish_series(
-    spec: SeriesSpec, workspace: Workspace, run_id: str, overrides: Overrides = NO_OVERRIDES
+    spec: SeriesSpec, workspace: Workspace, run_id: str, *, overrides: Overrides = NO_OVERRIDES
 ) -> Published:
     """Read and publish the newest capture, unless this recipe has read it before.
 
     Raises:
         NotFound: nothing was captured yet.
         InvalidInput: the capture is not what the YAML describes; the published series stay.
+        CheckFailed: too many of its cells can't be read.
     """
     capture = newest_capture(workspace.store.current(spec.dataset(CAPTURE)))
     if capture is None:
@@ -54,16 +61,17 @@ def publish_series(
     base = workspace.store.current(spec.dataset(SERIES))
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
-        return Published.unchanged(base, NEWEST)
-    read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
-    change = _change(capture, read, digest)
-    assert isinstance(change.quarantine, pl.DataFrame)
-    rows_read = read.counts.rows_in - read.counts.filtered
+        return replace(Published.unchanged(base, NEWEST), checks=standing_warnings(base))
+    body = workspace.lake.get(str(capture["object_key"]))
+    read = read_capture(spec, body)
+    columns = columns_with_values(spec, body)
+    change = _change(base, capture, read, digest)
     checks: list[Check | CheckOutcome] = [
         unique_keys(OBSERVATION_KEY, NEWEST),
-        GuardRails.of(spec, overrides).rejected(rows_read, change.quarantine),
+        _rejected_share(spec, capture, change, overrides),
         _check_series_have_observations(read),
         _check_gaps(spec, read),
+        check_named(spec, columns, base),
     ]
     return publish_checked(
         workspace,
@@ -73,7 +81,7 @@ def publish_series(
         key=OBSERVATION_KEY,
         checks=checks,
         run_id=run_id,
-        about=overrides.about,
+        about={**about_columns(columns), **overrides.about, **recorded_warnings(checks)},
     ).with_facts(_facts(read))
 
 
@@ -89,19 +97,43 @@ def _is_made_from(base: Snapshot, capture: dict[str, Any]) -> bool:
     return bool(base.inputs(NEWEST)["last_modified"].to_list() == [capture["captured_at"]])
 
 
-def _change(capture: dict[str, Any], read: NormalizedCapture, digest: str) -> PartitionChange:
-    observations = read.normalized.observations.with_columns(
+def _change(
+    base: Snapshot | None, capture: dict[str, Any], read: NormalizedCapture, digest: str
+) -> PartitionChange:
+    fresh = read.normalized.observations.with_columns(
         collection_date=pl.lit(capture["captured_at"]).cast(pl.Date),
         capture=pl.lit(str(capture["sha256"])[:16]),
     )
     return PartitionChange(
         partition=NEWEST,
-        data=observations,
+        data=_with_first_captures(base, fresh),
         inputs=_ledger(capture, read.counts),
         quarantine=_quarantine(read, str(capture["object_key"])),
         counts=read.counts,
         inputs_digest=digest,
     )
+
+
+def _with_first_captures(base: Snapshot | None, fresh: pl.DataFrame) -> pl.DataFrame:
+    """Keep the published row of each observation whose value is the same: it names the capture that brought it.
+
+    So a file that differs in its bytes alone updates nothing.
+    """
+    before = base.scan([NEWEST]).collect() if base is not None and base.partition(NEWEST) else fresh.clear()
+    if before.schema != fresh.schema:
+        return fresh
+    keys = list(OBSERVATION_KEY)
+    merged = merge_observations(before, fresh)
+    return fresh.select(keys).join(merged, on=keys, how="left", maintain_order="left").select(fresh.columns)
+
+
+def _rejected_share(
+    spec: SeriesSpec, capture: dict[str, Any], change: PartitionChange, overrides: Overrides
+) -> CheckOutcome:
+    """Check the share of rejected cells among those that have a value."""
+    assert isinstance(change.quarantine, pl.DataFrame)
+    rails = GuardRails.of(spec, overrides, file=local_path(capture["url"]), rows="cells")
+    return rails.rejected(change.counts.rows_in - change.counts.filtered, change.quarantine)
 
 
 def _ledger(capture: dict[str, Any], counts: RowCounts) -> pl.DataFrame:

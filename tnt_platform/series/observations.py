@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tnt_platform.errors import NotFound
-from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides, exceeds
+from tnt_platform.lake.guard_rails import NO_OVERRIDES, GuardRails, Overrides
 from tnt_platform.lake.publishing import (
     PREVIEW_ROWS,
     Check,
@@ -17,19 +17,20 @@ from tnt_platform.lake.publishing import (
     Workspace,
     as_ledger,
     publish_checked,
+    recorded_warnings,
+    standing_warnings,
 )
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.series.capture import local_path
 from tnt_platform.series.history import HistoryChanges, history_changes, strategy_of
 from tnt_platform.series.normalized import rejected_cells
+from tnt_platform.series.revisions import changed_series, check_revisions, revisions
 from tnt_platform.series.spec import NEWEST, OBSERVATION_KEY, OBSERVATIONS, SERIES, SOURCE, SeriesSpec
 from tnt_platform.series.transforms.checks import jumps
 from tnt_platform.services.lease import HeldLease
 
 _KEY = list(OBSERVATION_KEY)
-REVISED_SHARE = "revised_share"
-# A series that has just begun may well be revised as a whole.
-_MIN_REVISED = 5
 # The manifest stays a small file; `tnt diff` shows all revisions.
 REVISIONS_LISTED = 200
 
@@ -45,41 +46,47 @@ def publish_observations(
 ) -> Published:
     """Merge the newest series into the history, and publish what changed in one commit.
 
-    Series of an older capture than the published one are skipped. The override `accept_vanished` removes observations
-    that the publisher withdrew; `by_hand` publishes although a rollback has paused the dataset.
+    Series of an older capture than the published one are skipped. `by_hand` publishes although a rollback has paused
+    the dataset.
 
     Raises:
         NotFound: the series step has not run.
-        CheckFailed: the history would shrink, or a large part of a series would be revised.
+        CheckFailed: the history would shrink, or most of a series would change.
     """
     series = workspace.store.current(spec.dataset(SERIES))
     if series is None:
         raise NotFound(f"{spec.name}: no series yet; materialize {spec.name}/{SERIES} first")
     base = workspace.store.current(spec.dataset(OBSERVATIONS))
     made_from = _made_from(series, lease.lease.token if lease else 0)
-    accepted = overrides.accept_vanished
-    override = by_hand or bool(overrides.about)
-    if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=override)):
+    by_hand = by_hand or overrides != NO_OVERRIDES
+    if base is not None and (reason := _reason_to_skip(spec, base, made_from, override=by_hand)):
         return _unchanged(base, reason)
     fresh = series.scan([NEWEST]).collect()
+    accepted = overrides.accept_vanished
     changes = history_changes(spec, base, fresh, rejected_cells(series), accept_vanished=accepted)
     if base is not None and changes.is_empty and (accepted or changes.vanished.is_empty()):
         return _unchanged(base, "the newest capture has only what is published")
     counts = _count(changes)
+    checks = _checks(spec, series, base, fresh, changes, lease, overrides)
+    about = _about(spec, base, made_from, fresh, changes, counts)
     published = _publish_history(
         spec,
         workspace,
         base,
         made_from,
         changes,
-        checks=_checks(spec, base, changes, lease, overrides),
-        about={**_about(spec, base, fresh, changes, counts), **overrides.about},
+        checks=checks,
+        about=about | overrides.about | recorded_warnings(checks),
         run_id=run_id,
     )
-    written = changes.after["partition"].n_unique()
-    return published.with_facts(
-        {**counts, "vanished": changes.vanished.height, "partitions_written": written}
-    )
+    return published.with_facts({**counts, **_facts(changes)})
+
+
+def _facts(changes: HistoryChanges) -> dict[str, int]:
+    return {
+        "vanished": changes.vanished.height,
+        "partitions_written": changes.after["partition"].n_unique(),
+    }
 
 
 def _publish_history(
@@ -145,7 +152,8 @@ def _reason_to_skip(
 
 
 def _unchanged(base: Snapshot, reason: str) -> Published:
-    return Published.unchanged(base, SOURCE, whole=True, facts={"nothing_to_do": reason})
+    published = Published.unchanged(base, SOURCE, whole=True, facts={"nothing_to_do": reason})
+    return replace(published, checks=standing_warnings(base))
 
 
 def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChange:
@@ -160,18 +168,27 @@ def _source_change(spec: SeriesSpec, made_from: dict[str, Any]) -> PartitionChan
 
 def _checks(
     spec: SeriesSpec,
+    series: Snapshot,
     base: Snapshot | None,
+    fresh: pl.DataFrame,
     changes: HistoryChanges,
     lease: HeldLease | None,
     overrides: Overrides,
 ) -> list[CheckOutcome | Check]:
+    command = _command(spec, series)
     return [
         _check_unique_keys(changes),
-        _check_not_shrinking(spec, changes, accepted=overrides.accept_vanished),
-        _check_revised(spec, base, changes, accepted=overrides.accept_revised),
+        _check_not_shrinking(changes, overrides, command),
+        check_revisions(spec, base, fresh, changes, overrides, command),
         _check_jumps(spec, changes),
         _lease_check(lease),
     ]
+
+
+def _command(spec: SeriesSpec, series: Snapshot) -> str:
+    """Return the command that publishes the newest capture again, to which an override is added."""
+    capture = series.inputs(NEWEST).row(0, named=True)
+    return GuardRails.of(spec, NO_OVERRIDES, file=local_path(capture.get("url"))).command
 
 
 def _lease_check(lease: HeldLease | None) -> Check:
@@ -191,7 +208,7 @@ def _check_unique_keys(changes: HistoryChanges) -> CheckOutcome:
     return CheckOutcome("unique_keys", repeated.is_empty(), description, repeated.head(PREVIEW_ROWS))
 
 
-def _check_not_shrinking(spec: SeriesSpec, changes: HistoryChanges, *, accepted: bool) -> CheckOutcome:
+def _check_not_shrinking(changes: HistoryChanges, overrides: Overrides, command: str) -> CheckOutcome:
     name, lost = "history_not_shrinking", changes.vanished
     if lost.is_empty():
         return CheckOutcome(name, passed=True, description="no published observation has vanished")
@@ -204,58 +221,14 @@ def _check_not_shrinking(spec: SeriesSpec, changes: HistoryChanges, *, accepted:
         f"capture, such as {worst['observations']} of {worst['internal_series_code']} from {worst['first']} to "
         f"{worst['last']}"
     )
-    if accepted:
-        return CheckOutcome(name, passed=True, description=f"{description}: accepted", sample=spans)
+    if overrides.accept_vanished:
+        description += "; accepted by --accept-vanished"
+        return CheckOutcome(name, passed=True, description=description, sample=spans.head(PREVIEW_ROWS))
     description += (
-        f". If the publisher withdrew them, run `tnt run {spec.name} --accept-vanished`, or materialize "
-        f"{spec.name}/{OBSERVATIONS} with the config `accept_vanished: true`; if each file holds only the newest "
-        "periods, set `history: window`"
+        f". If the publisher withdrew them, run `{command} --accept-vanished`, or materialize {OBSERVATIONS} with the "
+        "config `accept_vanished: true`; if each file holds only the newest periods, set `history: window`"
     )
     return CheckOutcome(name, passed=False, description=description, sample=spans.head(PREVIEW_ROWS))
-
-
-def _check_revised(
-    spec: SeriesSpec, base: Snapshot | None, changes: HistoryChanges, *, accepted: bool
-) -> CheckOutcome:
-    """Block a publish that gives most of a series other values: it was rebased, rescaled or swapped with another."""
-    revised = _revisions(changes)
-    if base is None or revised.is_empty():
-        return CheckOutcome(REVISED_SHARE, passed=True, description="no published observation is revised")
-    code = "internal_series_code"
-    published = base.scan(columns=[code]).group_by(code).len("published").collect()
-    by_series = (
-        revised.group_by(code)
-        .agg(
-            revised=pl.len(),
-            period=pl.col("period").max(),
-            before=pl.col("before").last(),
-            after=pl.col("after").last(),
-        )
-        .join(published, on=code)
-        .sort(pl.col("revised") / pl.col("published"), code, descending=[True, False])
-    )
-    beyond = [
-        row[code]
-        for row in by_series.iter_rows(named=True)
-        if row["revised"] >= _MIN_REVISED
-        and exceeds(row["revised"], row["published"], spec.max_revised_share)
-    ]
-    worst = by_series.row(0, named=True)
-    description = (
-        f"{revised.height} published observations of {by_series.height} series are revised, such as "
-        f"{worst['revised']} of the {worst['published']} of {worst[code]}"
-    )
-    if not beyond:
-        return CheckOutcome(REVISED_SHARE, passed=True, description=description)
-    sample = by_series.filter(pl.col(code).is_in(beyond)).head(PREVIEW_ROWS)
-    if accepted:
-        return CheckOutcome(REVISED_SHARE, True, f"{description}; accepted by --accept-revised", sample)
-    description += (
-        f"; {len(beyond)} of them by more than max_revised_share ({spec.max_revised_share:.0%}). If the publisher "
-        f"rebased them, run `tnt run {spec.name} --accept-revised`; otherwise correct the unit, scale or column in the "
-        "YAML"
-    )
-    return CheckOutcome(REVISED_SHARE, False, description, sample)
 
 
 def _check_jumps(spec: SeriesSpec, changes: HistoryChanges) -> CheckOutcome:
@@ -276,22 +249,15 @@ def _count(changes: HistoryChanges) -> dict[str, int]:
     """Count the keys that are added, updated and removed."""
     return {
         "data_points_added": changes.after.join(changes.before, on=_KEY, how="anti").height,
-        "data_points_updated": _revisions(changes).height,
+        "data_points_updated": revisions(changes).height,
         "data_points_removed": changes.before.join(changes.after, on=_KEY, how="anti").height,
     }
-
-
-def _revisions(changes: HistoryChanges) -> pl.DataFrame:
-    both = changes.before.join(changes.after, on=_KEY, suffix="_after")
-    differs = pl.any_horizontal(
-        pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in ("value", "unit", "frequency")
-    )
-    return both.filter(differs).select(*_KEY, before="value", after="value_after").sort(_KEY)
 
 
 def _about(
     spec: SeriesSpec,
     base: Snapshot | None,
+    made_from: dict[str, Any],
     fresh: pl.DataFrame,
     changes: HistoryChanges,
     counts: dict[str, int],
@@ -299,11 +265,11 @@ def _about(
     """Return what the manifest holds besides the store's own counts, under the names of the old system."""
     before = set(base.manifest.about.get("series_codes", [])) if base else set()
     codes = sorted({*fresh["internal_series_code"].unique(), *before})
-    changed = set(changes.after["internal_series_code"].unique())
-    revisions = _revisions(changes).head(REVISIONS_LISTED).iter_rows(named=True)
+    changed = changed_series(changes)
+    corrections = revisions(changes).head(REVISIONS_LISTED).iter_rows(named=True)
     return {
         "provider": spec.provider,
-        "collection_date": str(fresh["collection_date"].max()),
+        "collection_date": f"{made_from['last_modified']:%Y-%m-%d}",
         "partition_strategy": spec.partition_strategy,
         "series_count": len(codes),
         "series_codes": codes,
@@ -312,6 +278,6 @@ def _about(
             "new_series": sorted(changed - before),
             "updated_series": sorted(changed & before),
             **counts,
-            "corrections": [{**row, "period": str(row["period"])} for row in revisions],
+            "corrections": [{**row, "period": str(row["period"])} for row in corrections],
         },
     }

@@ -21,6 +21,7 @@ from tnt_platform.series.readers.date_row import read_date_row
 from tnt_platform.series.readers.table_series import read_long, read_wide
 from tnt_platform.series.source import FileSpec
 from tnt_platform.series.transforms.observations import Normalized, observations_of
+from tnt_platform.series.whole_answer import whole_answer
 from tnt_platform.settings import Settings
 from tnt_platform.specs.spec import Mistake, Spec
 from tnt_platform.specs.spec import Path as SpecPath
@@ -61,7 +62,8 @@ def read_capture(spec: FileSpec, body: bytes) -> NormalizedCapture:
         InvalidInput: the file as a whole is not what the YAML describes.
     """
     unpacked = unpack_member(body, spec.source.member) if spec.source.member else body
-    found = READERS[spec.reader](unpacked, spec)
+    unpacked, layout = whole_answer(spec, unpacked)
+    found = READERS[spec.reader](unpacked, layout)
     codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
     return NormalizedCapture(replace(found, codes=codes), observations_of(found.cells, codes, spec))
 

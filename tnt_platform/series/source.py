@@ -21,7 +21,8 @@ from tnt_platform.specs.fields import (
     refuse_credentials,
     shown,
 )
-from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
+from tnt_platform.specs.paging import CountedAnswer, PagedSource
+from tnt_platform.specs.spec import Mistake, mistake, rule
 
 Reader = Literal["date_column", "date_row", "wide", "long"]
 
@@ -82,7 +83,7 @@ def _check_month_marks(text: str) -> None:
         )
 
 
-class SeriesSource(Spec):
+class SeriesSource(PagedSource):
     """Where the publisher keeps the file."""
 
     url: Annotated[
@@ -120,7 +121,7 @@ class SeriesSource(Spec):
             yield Mistake(wrong, "it with {YYYY}, {YY} or {MM} in the url", fix, at=("months_back",))
 
 
-class FileSpec(Conventions, DatasetSpec):
+class FileSpec(CountedAnswer, Conventions, DatasetSpec):
     """A file of a publisher and how it is read; with the layout of its reader, it decides what observations it has."""
 
     provider: Annotated[str, Field(description="Who publishes the series.")]
@@ -133,6 +134,15 @@ class FileSpec(Conventions, DatasetSpec):
             "across; `wide` (a column per series) and `long` (a row per observation) for CSV and JSON."
         ),
     ]
+
+    @rule
+    def _only_json_counts_itself(self) -> Iterator[Mistake]:
+        # A workbook has no table, and a table without a known reader may be anything.
+        if hasattr(self, "table") and getattr(self.table, "format", "json") == "json":
+            return
+        for name in ("count", "pages"):
+            if getattr(self, name) is not None:
+                yield Mistake(f"{name} has no effect", "it with table.format: json", "delete it", at=(name,))
 
     @property
     def recipe(self) -> str:

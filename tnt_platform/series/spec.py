@@ -64,6 +64,15 @@ class SeriesSpec(FileSpec):
         ),
         Unit("share, 0 to 1"),
     ] = 0.5
+    newest_within_days: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="A newest period that began longer ago fails a check. By default 60 for daily, 90 for weekly, "
+            "150 for monthly, 300 for quarterly and 900 for annual series.",
+        ),
+        Unit("days"),
+    ] = None
     lock_key: Annotated[
         str | None,
         Field(description="Key of the lease that two deployments share; `etl:<dataset>` by default."),

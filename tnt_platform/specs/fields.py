@@ -12,6 +12,8 @@ from functools import cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
+import jmespath
+import jmespath.exceptions
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BeforeValidator
 
@@ -199,7 +201,17 @@ def _web_url(text: str) -> str:
     return text
 
 
+def _json_path(text: str) -> str:
+    try:
+        jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        wrong = f"{text!r} is not a JMESPath: {' '.join(str(error).split())}"
+        raise mistake(wrong, "a path such as login.uuid", "correct the path at that position") from error
+    return text
+
+
 Encoding = Annotated[str, AfterValidator(_encoding)]
+JmesPath = Annotated[str, AfterValidator(_json_path)]
 Regex = Annotated[str, AfterValidator(_regex)]
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 Cron = Annotated[str, AfterValidator(_cron)]

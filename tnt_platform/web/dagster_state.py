@@ -309,10 +309,11 @@ def one_line(text: str) -> str:
 
 def _check(asset: str, check: Mapping[str, Any]) -> FailedCheck | None:
     done = check.get("executionForLatestMaterialization") or {}
-    if done.get("status") not in ("FAILED", "EXECUTION_FAILED"):
+    # Dagster calls a check EXECUTION_FAILED if its run ended before it: that run is listed as failed, the check did
+    # neither fail nor pass.
+    if done.get("status") != "FAILED":
         return None
     evaluation = done.get("evaluation") or {}
-    unevaluated = "the run ended before the check did"
     return FailedCheck(
         asset=asset,
         check=_string(check.get("name")),
@@ -320,7 +321,7 @@ def _check(asset: str, check: Mapping[str, Any]) -> FailedCheck | None:
         run_id=_string(done.get("runId")),
         partition=done.get("partition"),
         is_warning=evaluation.get("severity") == "WARN",
-        reason=one_line(str(evaluation.get("description") or ("" if evaluation else unevaluated))),
+        reason=one_line(str(evaluation.get("description") or "")),
     )
 
 

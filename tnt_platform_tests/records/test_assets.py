@@ -67,18 +67,27 @@ def test_an_unchanged_run_says_so_and_keeps_its_checks(api: RecordsApi) -> None:
     assert set(checks(result)) == {(step, name) for step in CHECKS.blocking for name in CHECKS.of(step)}
 
 
-def test_a_refused_capture_is_a_warning_with_the_reason_and_the_run_goes_on(api: RecordsApi) -> None:
+def test_a_refused_capture_fails_the_run_with_the_reason_after_the_summary(api: RecordsApi) -> None:
     run()
     api.faults = RecordsFaults("duplicates")
     result = run()
-    assert result.success
+    assert not result.success
+    [failure] = [e for e in result.all_events if e.is_step_failure or e.is_step_up_for_retry]
+    assert failure.is_step_failure
+    assert "conflicting_duplicate" in str(failure.event_specific_data)
     assert checks(result)["records", "captures_accepted"] is False
+    assert checks(result)["records", "rejected_share"] is False
+    assert checks(result)["summary", "summary_adds_up"] is True
     shown = metadata(result, "records")
     assert shown["rows_quarantined"] == 101
     assert "conflicting_duplicate" in shown["quarantined_because"]
-    [check] = [c for c in result.get_asset_check_evaluations() if c.check_name == "captures_accepted"]
-    assert check.severity is dg.AssetCheckSeverity.WARN
-    assert checks(run())["records", "captures_accepted"] is False, "the source is still in trouble"
+    severities = {c.check_name: c.severity for c in result.get_asset_check_evaluations()}
+    assert severities["captures_accepted"] is dg.AssetCheckSeverity.WARN
+    assert severities["rejected_share"] is dg.AssetCheckSeverity.ERROR
+    again = run()
+    assert not again.success
+    assert checks(again)["records", "rejected_share"] is False, "the source is still in trouble"
+    assert checks(again)["records", "unique_keys"] is True
 
 
 def test_a_source_that_is_not_there_fails_the_run_without_retries(api: RecordsApi) -> None:

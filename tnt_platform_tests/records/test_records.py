@@ -169,7 +169,8 @@ def test_a_refused_answer_that_comes_again_is_refused_once_and_stays_a_failed_ch
     done = scene.run()
     assert scene.versions() == 2
     assert scene.rows("capture")["status"].to_list() == ["captured", "refused", "still_refused"]
-    assert [check.name for check in done["records"].checks if not check.passed] == ["captures_accepted"]
+    failed = [check.name for check in done["records"].checks if not check.passed]
+    assert failed == ["rejected_share", "captures_accepted"]
     api[1].faults = RecordsFaults()
     done = scene.run()
     assert scene.rows().height == 100

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
@@ -16,6 +16,7 @@ import jmespath.exceptions
 import polars as pl
 from pydantic import AfterValidator, Field
 
+from tnt_platform.specs.fields import JmesPath
 from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 
 FieldType = Literal["text", "integer", "number", "boolean"]
@@ -58,15 +59,6 @@ _INT64: Final = range(-(2**63), 2**63)
 _RESERVED_NAMES: Final = frozenset({*RECORD, "partition", "last_seen_at"})
 
 
-def _check_path(text: str) -> str:
-    try:
-        jmespath.compile(text)
-    except jmespath.exceptions.JMESPathError as error:
-        wrong = f"{text!r} is not a JMESPath: {' '.join(str(error).split())}"
-        raise mistake(wrong, "a path such as login.uuid", "correct the path at that position") from error
-    return text
-
-
 def _check_field_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", text):
         raise mistake(
@@ -75,9 +67,6 @@ def _check_field_name(text: str) -> str:
     if text in _RESERVED_NAMES:
         raise mistake(f"{text!r} is already a column of every record", "another name", "rename the field")
     return text
-
-
-JmesPath = Annotated[str, AfterValidator(_check_path)]
 
 
 class RecordField(Spec):
@@ -126,10 +115,11 @@ class RecordMapping(Spec):
 
 @dataclass(frozen=True)
 class MappedItems:
-    """The items of one capture, either all accepted or all rejected.
+    """The items of one capture.
 
-    records: the mapping's schema, one row per id, in the order of the capture; empty if any item was rejected.
-    rejected: REJECTED, one row per item with its reason; line_no is the item's position, counted from 1.
+    records: the mapping's schema, one row per id, in the order of the capture.
+    rejected: REJECTED, one row per invalid item with its reason, or all items if there are too many of these; line_no
+        is the item's position, counted from 1.
     deduplicated: the number of items that repeat another one exactly.
     """
 
@@ -146,8 +136,16 @@ class _InvalidItem(Exception):
         self.reason_code = reason_code
 
 
-def map_items(items: Sequence[Any], mapping: RecordMapping, source: str) -> MappedItems:
-    """Map every item of `source` to a record; one invalid item, or one id with two contents, rejects all of them.
+def map_items(
+    items: Sequence[Any],
+    mapping: RecordMapping,
+    source: str,
+    rejects_all: Callable[[int, int], bool] = lambda invalid, of: invalid > 0,
+) -> MappedItems:
+    """Map every item of `source` to a record.
+
+    Invalid items, and ids with two contents, reject all items if `rejects_all(invalid items, items)`: by default, one
+    does.
 
     Reason codes: missing_id, bad_id, missing_value, not_text, not_integer, not_number, not_boolean, bad_text,
     unmappable, conflicting_duplicate; capture_refused for items that are rejected because of others.
@@ -161,10 +159,14 @@ def map_items(items: Sequence[Any], mapping: RecordMapping, source: str) -> Mapp
             faults[index] = (error.reason_code, str(error))
     records = pl.DataFrame(rows, schema=mapping.schema_of_records, orient="row")
     faults |= _conflicts(records)
-    if faults:
+    if faults and rejects_all(len(faults), len(items)):
         return MappedItems(records.clear(), _reject_all(items, faults))
-    unique = records.unique("id", keep="first", maintain_order=True)
-    return MappedItems(unique, pl.DataFrame(schema=dict(REJECTED)), records.height - unique.height)
+    valid = records.filter(~pl.col("item_index").is_in(list(faults)))
+    unique = valid.unique("id", keep="first", maintain_order=True)
+    rejected = [_rejected_row(index, items[index], fault) for index, fault in sorted(faults.items())]
+    return MappedItems(
+        unique, pl.DataFrame(rejected, schema=dict(REJECTED), orient="row"), valid.height - unique.height
+    )
 
 
 def content_digest(records: pl.DataFrame) -> str:
@@ -288,14 +290,17 @@ def _reject_all(items: Sequence[Any], faults: Mapping[int, tuple[str, str]]) -> 
     first = min(faults)
     because_of_others = (
         "capture_refused",
-        f"{len(faults)} items of this capture are invalid, the first at position {first + 1} ({faults[first][0]}); a "
-        "capture is accepted whole or not at all",
+        f"{len(faults)} items of this capture are invalid, the first at position {first + 1} ({faults[first][0]}): "
+        "more than max_rejected_share, so nothing of it is accepted",
     )
     rows = [
-        (index + 1, _shorten(item, _RAW_LIMIT_CHARS), *faults.get(index, because_of_others))
-        for index, item in enumerate(items)
+        _rejected_row(index, item, faults.get(index, because_of_others)) for index, item in enumerate(items)
     ]
     return pl.DataFrame(rows, schema=dict(REJECTED), orient="row")
+
+
+def _rejected_row(index: int, item: Any, fault: tuple[str, str]) -> tuple[int, str, str, str]:
+    return (index + 1, _shorten(item, _RAW_LIMIT_CHARS), *fault)
 
 
 def _shorten(value: Any, chars: int = 80) -> str:

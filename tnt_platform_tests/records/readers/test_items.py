@@ -63,6 +63,10 @@ def test_what_is_not_the_answer_is_refused_with_its_reason(data: bytes, code: st
 
 def test_a_refusal_says_what_the_answer_has_instead() -> None:
     assert "error, status" in str(refusal(b'{"status": 500, "error": "x"}'))
+    assert "daily threshold" in str(
+        refusal(b'{"status": "NO", "message": ["daily threshold reached"], "results": {}}')
+    )
+    assert "not valid" in str(refusal(b'[{"message": [{"id": "120", "value": "the value is not valid"}]}]'))
     assert re.findall(r"\d+", str(refusal(answer([1, 2], 3)))) == ["2", "3"]
 
 
