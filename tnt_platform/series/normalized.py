@@ -55,7 +55,7 @@ def publish_series(
     published = base.partition(NEWEST) if base else None
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         return Published.unchanged(base, NEWEST)
-    read = read_capture(spec, workspace.lake.get(str(capture["object_key"])))
+    read = read_capture(spec, workspace.lake.get(str(capture["object_key"])), capture["captured_at"])
     change = _change(capture, read, digest)
     assert isinstance(change.quarantine, pl.DataFrame)
     rows_read = read.counts.rows_in - read.counts.filtered

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -54,8 +56,11 @@ class NormalizedCapture:
         )
 
 
-def read_capture(spec: FileSpec, body: bytes) -> NormalizedCapture:
+def read_capture(spec: FileSpec, body: bytes, captured_at: datetime | None = None) -> NormalizedCapture:
     """Read the bytes of a capture into observations, without any side effect.
+
+    captured_at: when the file was captured, with a time zone; now by default. No observation is later, unless the
+    dataset declares `forecasts`.
 
     Raises:
         InvalidInput: the file as a whole is not what the YAML describes.
@@ -63,7 +68,9 @@ def read_capture(spec: FileSpec, body: bytes) -> NormalizedCapture:
     unpacked = unpack_member(body, spec.source.member) if spec.source.member else body
     found = READERS[spec.reader](unpacked, spec)
     codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
-    return NormalizedCapture(replace(found, codes=codes), observations_of(found.cells, codes, spec))
+    captured = (captured_at or datetime.now(UTC)).astimezone(ZoneInfo(spec.timezone)).date()
+    normalized = observations_of(found.cells, codes, spec, captured=captured, epoch=found.epoch)
+    return NormalizedCapture(replace(found, codes=codes), normalized)
 
 
 def local_file_mistakes(spec: FileSpec, settings: Settings) -> Iterator[Mistake]:

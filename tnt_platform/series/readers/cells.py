@@ -51,11 +51,13 @@ class SeriesCells:
     null, text is stripped, numbers are the shortest decimals of the same float.
     rejected: `REJECTED`, the rows that can't be split.
     codes: `CODES`, one row per series found; the key is series_code, `frequency` is null where it is the dataset's.
+    epoch: the year from which the file counts serial dates; None if it doesn't say.
     """
 
     cells: pl.DataFrame
     rejected: pl.DataFrame
     codes: pl.DataFrame
+    epoch: int | None = None
 
 
 def stripped(text: pl.Expr) -> pl.Expr:
@@ -95,6 +97,7 @@ def joined(
     cells: Sequence[pl.DataFrame],
     codes: Iterable[tuple[str, str | None, str | None]],
     rejected: pl.DataFrame | None = None,
+    epoch: int | None = None,
 ) -> SeriesCells:
     """Combine the cells of several series.
 
@@ -124,4 +127,5 @@ def joined(
         cells=pl.concat([pl.DataFrame(schema=CELLS), *cells]),
         rejected=rejected,
         codes=pl.DataFrame(listed, schema=CODES, orient="row"),
+        epoch=epoch,
     )

@@ -45,6 +45,7 @@ def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
     return joined(
         [found[series.code] for series in layout.series],
         ((series.code, series.unit, series.frequency) for series in layout.series),
+        epoch=book.epoch,
     )
 
 

@@ -60,7 +60,7 @@ def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
         for code, values_row in found:
             cells.append(_row_cells(sheet, rows, series, code, values_row))
             codes.append((code, series.unit, series.frequency))
-    return joined(cells, codes, pl.DataFrame(rejected, schema=REJECTED, orient="row"))
+    return joined(cells, codes, pl.DataFrame(rejected, schema=REJECTED, orient="row"), book.epoch)
 
 
 def _rows(sheet: Sheet) -> list[_Texts]:

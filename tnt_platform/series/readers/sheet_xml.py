@@ -29,6 +29,7 @@ _DIMENSION: Final = re.compile(rb'<(?:\w+:)?dimension\s+ref="([A-Z]+)([0-9]+)(?:
 # A cell with content; a cell with only a style is self-closing (<c r="A1" s="2"/>).
 _CELL: Final = re.compile(rb'<(?:\w+:)?c(?:\s+[a-z]+="[^"]*")*?\s+r="([A-Z]{1,3})([0-9]{1,7})"[^>]*(?<!/)>')
 _BOOLEAN: Final = re.compile(rb"""\st=["']b["']""")
+_FROM_1904: Final = re.compile(rb"""\sdate1904=["'](?:1|true)["']""")
 _TEXT_CELL: Final = re.compile(rb"""t=["'](?:str|inlineStr)["'][^>]*>(.*?)</(?:\w+:)?c>""", re.DOTALL)
 _SHARED_TEXT: Final = re.compile(rb"<(?:\w+:)?si>(.*?)</(?:\w+:)?si>", re.DOTALL)
 _RUN: Final = re.compile(rb"<(?:\w+:)?[vt](?:\s[^>]*)?>([^<]*)<")
@@ -78,6 +79,14 @@ def has_booleans(archive: zipfile.ZipFile, sheet: str) -> bool:
         return _BOOLEAN.search(archive.read(_part_of(archive, sheet))) is not None
     except _DAMAGE:
         return True
+
+
+def counts_from_1904(archive: zipfile.ZipFile) -> bool:
+    """Tell whether the workbook says that its days count from 1904."""
+    try:
+        return _FROM_1904.search(archive.read("xl/workbook.xml")) is not None
+    except _DAMAGE:
+        return False
 
 
 def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:

@@ -16,6 +16,7 @@ from tnt_platform.readers.served_page import first_text, refuse_page
 from tnt_platform.series.readers.cells import NotInFile
 from tnt_platform.series.readers.sheet import NOT_OF_ONE_TYPE, Sheet
 from tnt_platform.series.readers.sheet_xml import (
+    counts_from_1904,
     has_booleans,
     refuse_far_cells,
     shared_lookalikes,
@@ -31,6 +32,8 @@ _GZIP: Final = b"\x1f\x8b\x08"
 _ZIP: Final = b"PK\x03\x04"
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+# The record DATEMODE of an xls, with 1.
+_XLS_1904: Final = b"\x22\x00\x02\x00\x01\x00"
 _ZIP_DAMAGE: Final = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError, KeyError)
 
 _T = TypeVar("_T")
@@ -48,6 +51,7 @@ class Workbook:
         self._names = {_same_name(name): name for name in self.sheet_names}
         self._sheets: dict[str, Sheet] = {}
         self._shared_lookalikes: bool | None = None
+        self.epoch = 1904 if _counts_from_1904(data, self._archive) else 1900
 
     @property
     def sheets_at_once(self) -> int:
@@ -113,6 +117,13 @@ def open_workbook(data: bytes) -> Workbook:
     if data.startswith(_GZIP):
         data = decompress(data, limit_bytes=UNPACKED_LIMIT_BYTES, max_ratio=MAX_RATIO)
     return Workbook(data)
+
+
+def _counts_from_1904(data: bytes, archive: zipfile.ZipFile | None) -> bool:
+    """Tell whether the workbook counts days from 1904, as those of old Macs do."""
+    if archive is None:
+        return _XLS_1904 in data
+    return counts_from_1904(archive)
 
 
 def _same_name(name: str) -> str:
