@@ -22,7 +22,7 @@ from tnt_platform.series.readers.date_column import read_date_column
 from tnt_platform.series.readers.date_row import read_date_row
 from tnt_platform.series.readers.table_series import read_long, read_wide
 from tnt_platform.series.source import FileSpec
-from tnt_platform.series.transforms.observations import Normalized, observations_of
+from tnt_platform.series.transforms.observations import Normalized, cut_off_numbers, observations_of
 from tnt_platform.settings import Settings
 from tnt_platform.specs.spec import Mistake, Spec
 from tnt_platform.specs.spec import Path as SpecPath
@@ -38,17 +38,18 @@ READERS: Final[dict[str, Callable[[bytes, Any], SeriesCells]]] = {
 
 @dataclass(frozen=True)
 class NormalizedCapture:
-    """The cells of a capture, and what each became."""
+    """The cells of a capture, and what each became; below_footer: dated numbers that the footer would cut off."""
 
     cells: SeriesCells
     normalized: Normalized
+    below_footer: int = 0
 
     @property
     def counts(self) -> RowCounts:
         """Counts whose sum is the cells in: observations, rejected, repeated and not available."""
         normalized = self.normalized
         return RowCounts(
-            rows_in=self.cells.cells.height + self.cells.rejected.height,
+            rows_in=self.cells.cells.height + self.below_footer + self.cells.rejected.height,
             published=normalized.observations.height,
             quarantined=normalized.rejected.height + self.cells.rejected.height,
             deduplicated=normalized.deduplicated,
@@ -70,7 +71,14 @@ def read_capture(spec: FileSpec, body: bytes, captured_at: datetime | None = Non
     codes = found.codes.with_columns(pl.col("frequency").fill_null(spec.frequency))
     captured = (captured_at or datetime.now(UTC)).astimezone(ZoneInfo(spec.timezone)).date()
     normalized = observations_of(found.cells, codes, spec, captured=captured, epoch=found.epoch)
-    return NormalizedCapture(replace(found, codes=codes), normalized)
+    # Below a footer are notes; a dated number there is a row that the footer must not hide.
+    others = found.below.select("series_code").unique().join(codes, on="series_code", how="anti")
+    others = others.with_columns(unit=pl.lit(None, pl.String), frequency=pl.lit(spec.frequency))
+    below = cut_off_numbers(
+        found.below, pl.concat([codes, others]), spec, captured=captured, epoch=found.epoch
+    )
+    normalized = replace(normalized, rejected=pl.concat([normalized.rejected, below]))
+    return NormalizedCapture(replace(found, codes=codes), normalized, below.height)
 
 
 def local_file_mistakes(spec: FileSpec, settings: Settings) -> Iterator[Mistake]:

@@ -128,7 +128,11 @@ def _table(table: TableLayout, footer: str | None) -> _Text:
 def _conventions(one: Conventions) -> _Text:
     added = {
         name: value
-        for name, value in (("serial_epoch", one.serial_epoch), ("forecasts", one.forecasts or None))
+        for name, value in (
+            ("serial_epoch", one.serial_epoch),
+            ("forecasts", one.forecasts or None),
+            ("zeros", one.zeros or None),
+        )
         if value is not None
     }
     return _call(

@@ -75,7 +75,9 @@ class _ClassifiedTable(Table):
         """Classify the cells of a table."""
         columns = {at: table.frame[f"c{at}"] for at in range(len(table.names))}
         grid = Grid(dataset, columns, table.names)
-        return cls(table.names, table.frame, table.rejected, table.kind, layout, dataset, grid)
+        return cls(
+            table.names, table.frame, table.rejected, table.kind, table.separator, layout, dataset, grid
+        )
 
     def strings(self, columns: Sequence[int]) -> pl.Series:
         """Return all cells of columns."""

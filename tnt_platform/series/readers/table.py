@@ -16,12 +16,22 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.printed_dates import DateOrder, dates_of
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.readers.cells import REJECTED, NotInFile, filled, stripped, template_names
 from tnt_platform.series.readers.layouts import TableLayout
 
 _FRAME_COLUMNS: Final = 3
 _RAW_LIMIT_CHARS: Final = 10_000
+_DATED_CELLS: Final = 2
+_READINGS: Final[tuple[tuple[str, DateOrder | None], ...]] = (
+    ("D", "dmy"),
+    ("D", "mdy"),
+    ("W", None),
+    ("M", None),
+    ("Q", None),
+    ("A", None),
+)
 # The column of dates that are composed from several columns.
 DATES: Final = "dates"
 
@@ -33,13 +43,14 @@ class Table:
     names: the names in the header, stripped, "" for a column without one.
     frame: line_no (Int64) and c0, c1, ... (String, stripped, blank ones null), one column for each name.
     rejected: `REJECTED`, the rows that can't be split.
-    kind: what messages call a row, "line" or "record".
+    kind: what messages call a row, "line" or "record". separator: what separates the cells of a line.
     """
 
     names: tuple[str, ...]
     frame: pl.DataFrame
     rejected: pl.DataFrame
     kind: str
+    separator: str
 
     def column(self, name: str) -> str:
         """Return the column of the frame with this name, ignoring white space around it.
@@ -83,18 +94,36 @@ class Table:
         dates = pl.format(pattern, *columns).alias(DATES)
         return replace(self, frame=self.frame.with_columns(dates)), DATES, frozenset(columns)
 
-    def above_footer(self, footer: str | None, *first_cells: str) -> Table:
-        """Return the rows above the first one with a match of `footer` in one of the columns."""
+    def split_at_footer(self, footer: str | None, *first_cells: str) -> tuple[Table, Table]:
+        """Return the rows above the first one with a match of `footer` in one of the columns, and the others.
+
+        Raises:
+            InvalidInput: footer_above_data if it is the first row.
+        """
         if footer is None:
-            return self
+            return self, self._rows(pl.lit(False))
         hit = pl.any_horizontal(
             pl.col(name).str.contains(footer).fill_null(False) for name in set(first_cells)
         )
         notes = [*self.frame.filter(hit)["line_no"], *_noted(self.rejected, footer)]
         if not notes:
-            return self
-        above = pl.col("line_no") < min(notes)
-        return replace(self, frame=self.frame.filter(above), rejected=self.rejected.filter(above))
+            return self, self._rows(pl.lit(False))
+        is_above = pl.col("line_no") < min(notes)
+        above = self._rows(is_above)
+        below = self._rows(~is_above)
+        # What can't be split is a note, too, unless it begins like the rows above.
+        data = below.rejected.filter(_dated(below.rejected["raw"], self.separator))
+        above = replace(above, rejected=pl.concat([above.rejected, data]))
+        if above.frame.is_empty():
+            raise InvalidInput(
+                "footer_above_data",
+                f"the `footer` matches {self.kind} {min(notes)}, above which there is no {self.kind} of data; narrow "
+                "the pattern",
+            )
+        return above, below
+
+    def _rows(self, which: pl.Expr) -> Table:
+        return replace(self, frame=self.frame.filter(which), rejected=self.rejected.filter(which))
 
 
 def read_table(data: bytes, layout: TableLayout) -> Table:
@@ -116,6 +145,20 @@ def _noted(rejected: pl.DataFrame, footer: str) -> list[int]:
     """Return the lines of rejected rows whose first cell matches `footer`."""
     first_cell = pl.col("raw").str.strip_chars('" \t').str.contains(footer)
     return rejected.filter(first_cell)["line_no"].to_list()
+
+
+def _dated(raw: pl.Series, separator: str) -> pl.Series:
+    """Tell which lines have a date in one of their first cells, and a number further on."""
+    rows = [next(csv.reader([line], delimiter=separator), []) for line in raw]
+    firsts = pl.Series("text", [cell.strip() for row in rows for cell in row[:_DATED_CELLS]], dtype=pl.String)
+    readings = (dates_of(pl.col("text"), one, order).is_not_null() for one, order in _READINGS)
+    dates = set(firsts.to_frame().filter(pl.any_horizontal(readings))["text"])
+    found = [
+        any(cell.strip() in dates for cell in row[:_DATED_CELLS])
+        and any(any(map(str.isdigit, cell)) for cell in row[1:])
+        for row in rows
+    ]
+    return pl.Series(found, dtype=pl.Boolean)
 
 
 def _csv_table(data: bytes, layout: TableLayout) -> Table:
@@ -145,7 +188,7 @@ def _csv_table(data: bytes, layout: TableLayout) -> Table:
         )
     cells = [stripped(pl.col(name)).alias(f"cell {at}") for at, name in enumerate(names)]
     frame = rows.good.select("line_no", *cells).rename({f"cell {at}": f"c{at}" for at in range(len(names))})
-    return Table(tuple(header), frame, rows.bad.select(list(REJECTED)), "line")
+    return Table(tuple(header), frame, rows.bad.select(list(REJECTED)), "line", layout.separator)
 
 
 def _csv_header(data: bytes, layout: TableLayout) -> list[str]:
@@ -215,6 +258,7 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
         ),
         rejected=pl.DataFrame(rejected, schema=REJECTED, orient="row"),
         kind="record",
+        separator=",",
     )
 
 

@@ -15,8 +15,10 @@ from tnt_platform.readers.compression import RATIO_FREE_BYTES, decompress
 from tnt_platform.readers.served_page import first_text, refuse_page
 from tnt_platform.series.readers.cells import NotInFile
 from tnt_platform.series.readers.sheet import NOT_OF_ONE_TYPE, Sheet
+from tnt_platform.series.readers.sheet_formats import percent_cells
 from tnt_platform.series.readers.sheet_xml import (
     counts_from_1904,
+    formulas_without_result,
     has_booleans,
     refuse_far_cells,
     shared_lookalikes,
@@ -76,8 +78,14 @@ class Workbook:
         if found not in self._sheets:
             if self._archive is not None:
                 refuse_far_cells(self._archive, found)
-            self._sheets[found] = Sheet(found, self._load, self._has_booleans, self._has_lookalikes)
+            formulas = formulas_without_result(self._archive, found) if self._archive else {}
+            self._sheets[found] = Sheet(
+                found, self._load, self._has_booleans, self._has_lookalikes, formulas, self._percent_cells
+            )
         return self._sheets[found]
+
+    def _percent_cells(self, name: str) -> set[tuple[int, int]]:
+        return percent_cells(self._archive, name) if self._archive is not None else set()
 
     def _has_booleans(self, name: str) -> bool:
         return self._archive is None or has_booleans(self._archive, name)

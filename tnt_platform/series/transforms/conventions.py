@@ -53,6 +53,10 @@ class Conventions(Spec):
     not_available: Annotated[
         tuple[str, ...], Field(description="Strings that stand for no value, in any case.")
     ] = DEFAULT_NA
+    zeros: Annotated[
+        tuple[str, ...],
+        Field(description="Strings that stand for an exact zero, such as `-` with many statistics offices."),
+    ] = ()
     marks: Annotated[
         tuple[Annotated[str, AfterValidator(_mark)], ...],
         Field(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from tnt_platform.errors import ConfigError
-from tnt_platform.readers.printed_marks import without_marks
+from tnt_platform.readers.printed_marks import scale_of, without_marks
 from tnt_platform.readers.printed_numbers import numbers_of
 from tnt_platform.series.transforms.column_dates import with_periods
 from tnt_platform.series.transforms.conventions import Conventions, DuplicateRule
 from tnt_platform.series.transforms.periods import FREQUENCIES, period_starts
-from tnt_platform.series.transforms.reasons import contradictions, unread_reasons
+from tnt_platform.series.transforms.reasons import below_footer, contradictions, unread_reasons
 
 KEY: Final = ("internal_series_code", "period")
 SHOWN_CODES: Final = 5
@@ -101,6 +101,23 @@ def observations_of(
     )
 
 
+def cut_off_numbers(
+    cells: pl.DataFrame,
+    codes: pl.DataFrame,
+    conventions: Conventions,
+    *,
+    captured: dt.date,
+    epoch: int | None = None,
+) -> pl.DataFrame:
+    """Return the cells below a footer that have a date and a value, rejected as below_footer; others are notes.
+
+    The arguments are those of `observations_of`.
+    """
+    read = _read(cells, codes, conventions, captured, epoch)
+    is_dated = pl.col("period").is_not_null() | pl.col("date_fault").is_not_null()
+    return below_footer(read.filter(is_dated & ~pl.col("na"))).select(list(REJECTED))
+
+
 def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(map(repr, choices))}")
@@ -133,7 +150,9 @@ def _read(
 ) -> pl.DataFrame:
     """Add at, unit, frequency, period, value and the reason code in `fault`, null for a sound cell."""
     rows = cells.with_row_index("at").join(codes, on="series_code", how="left", maintain_order="left")
-    rows = rows.with_columns(value=_values(conventions), na=_is_na(conventions))
+    rows = rows.with_columns(
+        value=_values(conventions), na=_is_na(conventions), scale=_scale(cells, conventions)
+    )
     rows = with_periods(rows, conventions, captured, epoch)
     undated, blank = pl.col("period").is_null(), pl.col("date_text").is_null()
     fault = (
@@ -145,10 +164,15 @@ def _read(
         .then(pl.col("date_fault"))
         .when(undated)
         .then(pl.lit("bad_date"))
+        .when(pl.col("value").is_null() & pl.col("value_text").str.starts_with("="))
+        .then(pl.lit("formula_without_result"))
         .when(pl.col("value").is_null())
         .then(pl.lit("bad_value"))
     )
-    return rows.with_columns(fault=fault).rename({"series_code": KEY[0], "date_text": "printed_date"})
+    rows = rows.with_columns(fault=fault)
+    return rows.with_columns(fault=pl.coalesce("fault", _mixed_scale(rows))).rename(
+        {"series_code": KEY[0], "date_text": "printed_date"}
+    )
 
 
 def _values(conventions: Conventions) -> pl.Expr:
@@ -158,18 +182,42 @@ def _values(conventions: Conventions) -> pl.Expr:
     decimal, thousands = conventions.decimal, conventions.thousands
     parentheses = conventions.negative_parentheses
     found = [numbers_of(text, decimal, thousands, negative_parentheses=parentheses) for text in printed]
-    return pl.coalesce(numbers_of(printed[0]), *found) if conventions.numbers_as_such else pl.coalesce(found)
+    if conventions.numbers_as_such:
+        found.insert(0, numbers_of(printed[0]))
+    zero = pl.when(_is_among(printed[-1], conventions.zeros)).then(0.0)
+    return pl.coalesce(*found, zero)
+
+
+def _scale(cells: pl.DataFrame, conventions: Conventions) -> pl.Expr:
+    printed = scale_of(pl.col("value_text"), conventions.marks)
+    return pl.coalesce("scale", printed) if "scale" in cells.columns else printed
+
+
+def _mixed_scale(rows: pl.DataFrame) -> pl.Expr:
+    """Find values that are printed in another scale than most of their series: 26.5 % beside 0.25."""
+    sound = pl.col("fault").is_null()
+    scale = pl.col("scale").fill_null("")
+    if rows["scale"].null_count() == rows.height:
+        return pl.lit(None, pl.String)
+    scales = scale.filter(sound).mode().over("series_code", mapping_strategy="join")
+    odd = (scale != scales.list.first()) | (scales.list.len() > 1)
+    return pl.when(sound & odd).then(pl.lit("mixed_scale"))
 
 
 def _is_na(conventions: Conventions) -> pl.Expr:
-    tokens = sorted({token.lower() for token in conventions.not_available})
+    zeros = {token.lower() for token in conventions.zeros}
+    tokens = [token for token in conventions.not_available if token.lower() not in zeros]
     text = pl.col("value_text")
-    na = text.is_null() | text.str.to_lowercase().is_in(tokens)
+    na = text.is_null() | _is_among(text, tokens)
     if not conventions.marks:
         return na
     # A mark alone stands for some value, so the cell is not blank.
     bare = without_marks(text, conventions.marks)
-    return na | ((bare != "") & bare.str.to_lowercase().is_in(tokens))
+    return na | ((bare != "") & _is_among(bare, tokens))
+
+
+def _is_among(text: pl.Expr, tokens: Sequence[str]) -> pl.Expr:
+    return text.str.to_lowercase().is_in([token.lower() for token in tokens])
 
 
 def _without_duplicates(sound: pl.DataFrame, rule: DuplicateRule) -> tuple[pl.DataFrame, pl.DataFrame]:

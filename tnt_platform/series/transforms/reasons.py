@@ -38,6 +38,7 @@ DATE_FAULTS: Final[Mapping[str, str]] = {
     "forecasts",
 }
 
+_OF_VALUE: Final = ("missing_date", "bad_value", "formula_without_result", "mixed_scale")
 _KEY: Final = ("internal_series_code", "period")
 _PLACED: Final = ("at", pl.col("internal_series_code").alias("series_code"), "line_no", "place", "period")
 
@@ -57,11 +58,16 @@ def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFra
         pl.when(pl.col("fault") == "missing_date").then(missing),
         pl.when(pl.col("fault") == "bad_date").then(_bad_date(unread, conventions)),
         *(pl.when(pl.col("fault") == code).then(_with_date(words)) for code, words in DATE_FAULTS.items()),
-        pl.when(~pl.col("na") & pl.col("value").is_null()).then(
-            bad_value + _value_hints(unread, conventions)
+        pl.when(pl.col("fault") == "mixed_scale").then(_mixed_scale()),
+        pl.when(pl.col("fault") == "formula_without_result").then(
+            _quoted("value_text", "value") + " is a formula without a stored result; open the file with a "
+            "spreadsheet program, save it, and deliver that"
         ),
+        pl.when(
+            ~pl.col("na") & pl.col("value").is_null() & (pl.col("fault") != "formula_without_result")
+        ).then(bad_value + _value_hints(unread, conventions)),
     ]
-    is_value = pl.col("fault").is_in(["missing_date", "bad_value"])
+    is_value = pl.col("fault").is_in(_OF_VALUE)
     return unread.select(
         *_PLACED,
         raw=pl.when(is_value).then("value_text").otherwise("printed_date"),
@@ -84,6 +90,17 @@ def contradictions(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def below_footer(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give dated values below a footer their reason; columns as `unread_reasons`."""
+    reason = (
+        _quoted("value_text", "value")
+        + " has a "
+        + _quoted("printed_date", "date")
+        + " and stands in or below the first row that `footer:` matches; narrow the pattern, or correct the file"
+    )
+    return rows.select(*_PLACED, raw="value_text", reason_code=pl.lit("below_footer"), reason=reason)
+
+
 def _bad_date(unread: pl.DataFrame, conventions: Conventions) -> pl.Expr:
     dates = _quoted("printed_date", "date")
     expected = pl.col("frequency").replace_strict(dict(EXPECTED_DATES), return_dtype=pl.String)
@@ -103,6 +120,16 @@ def _bad_date(unread: pl.DataFrame, conventions: Conventions) -> pl.Expr:
 
 def _quoted(column: str, what: str) -> pl.Expr:
     return pl.concat_str(pl.lit(f"{what} '"), pl.col(column).str.head(SHOWN_CHARS), pl.lit("'"))
+
+
+def _mixed_scale() -> pl.Expr:
+    scale = pl.when(pl.col("scale").is_null()).then(pl.lit("without a scale")).otherwise("scale")
+    return pl.concat_str(
+        _quoted("value_text", "value"),
+        pl.lit(" is printed in another scale ("),
+        scale,
+        pl.lit(") than most values of the series; correct the file, or ask the publisher which is meant"),
+    )
 
 
 def _with_date(words: str) -> pl.Expr:

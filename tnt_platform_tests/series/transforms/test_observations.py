@@ -155,6 +155,11 @@ def test_declared_na_tokens_replace_the_usual_ones():
     ]
 
 
+def test_a_declared_zero_is_zero_and_not_a_missing_value():
+    found = normalize(("ene-24", "-"), ("feb-24", "- (p)"), ("mar-24", ".."), zeros=("-",), marks=("(p)",))
+    assert (published(found), found.filtered) == ([("2024-01-01", 0.0), ("2024-02-01", 0.0)], 1)
+
+
 def test_declared_marks_are_used():
     found = normalize(("ene-24", "1.234,5"), ("feb-24", "1.5"), decimal=",", thousands=".")
     assert published(found) == [("2024-01-01", 1234.5)]
@@ -168,11 +173,11 @@ def test_declared_marks_are_removed_from_values_and_dates_that_cannot_be_read_wi
         ("ene-24 (p)", "1.5 (p)"),
         ("feb-24*", "2.5**"),
         ("(r) mar-24", "3.5 (r) (p)"),
-        ("abr-24", "% 4.5"),
+        ("abr-24", "† 4.5"),
         ("may-24", "s/d (p)"),
         ("jun-24", "(p)"),
         ("sep", "7"),
-        marks=("(p)", "*", "**", "(r)", "%", "p"),
+        marks=("(p)", "*", "**", "(r)", "†", "p"),
     )
     assert published(found) == [(f"2024-0{month}-01", month + 0.5) for month in (1, 2, 3, 4)]
     assert found.filtered == 1
