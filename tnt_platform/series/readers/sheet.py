@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import fastexcel
@@ -93,7 +94,6 @@ class Sheet:
         self._has_lookalikes = has_lookalikes
         self._formulas = formulas
         self._percent_cells = percent_cells
-        self._percents: dict[int, set[int]] | None = None
         self._all: Cells | None = None
 
     def all_cells(self) -> Cells:
@@ -127,11 +127,19 @@ class Sheet:
 
     def percent_rows(self, column: int) -> set[int]:
         """Return the rows, from 0, in which a column shows its numbers as percentages."""
-        if self._percents is None:
-            self._percents = {}
-            for row, at in self._percent_cells(self.name):
-                self._percents.setdefault(at, set()).add(row)
         return self._percents.get(column, set())
+
+    @property
+    def percent_columns(self) -> list[int]:
+        """Return the columns, from 0, with numbers that are shown as percentages."""
+        return sorted(self._percents)
+
+    @cached_property
+    def _percents(self) -> dict[int, set[int]]:
+        rows: dict[int, set[int]] = {}
+        for row, at in self._percent_cells(self.name):
+            rows.setdefault(at, set()).add(row)
+        return rows
 
     def text(self, row: int, column: int) -> str | None:
         """Return the text of one cell, None if it is blank."""

@@ -262,10 +262,28 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
     )
 
 
+def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; of a name that occurs twice, no value is more right than the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        values = " and ".join(repr(value)[:40] for name, value in pairs if name == twice)
+        raise InvalidInput(
+            "duplicate_name",
+            f"an object of the file has the name {twice!r} twice, as {values}; ask the publisher which is meant",
+        )
+    return found
+
+
 def _records(data: bytes, path: str) -> list[Any]:
     try:
         text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
-        document = json.loads(text, parse_float=_Number, parse_constant=str)
+        document = json.loads(
+            text, parse_float=_Number, parse_constant=str, object_pairs_hook=_distinct_names
+        )
+    except InvalidInput:
+        raise
     except (ValueError, RecursionError) as fault:
         raise InvalidInput(
             "not_json",
