@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,6 +22,22 @@ from tnt_platform.series.readers.cells import REJECTED, NotInFile, filled, strip
 from tnt_platform.series.readers.layouts import TableLayout
 
 _FRAME_COLUMNS: Final = 3
+_MESSAGE_NAMES: Final = frozenset(
+    (
+        "message",
+        "messages",
+        "error",
+        "errors",
+        "detail",
+        "details",
+        "reason",
+        "status",
+        "mensaje",
+        "description",
+    )
+)
+_SAID_CHARS: Final = 300
+_SAID_TEXTS: Final = 10
 _RAW_LIMIT_CHARS: Final = 10_000
 _DATED_CELLS: Final = 2
 _READINGS: Final[tuple[tuple[str, DateOrder | None], ...]] = (
@@ -296,12 +312,40 @@ def _records(data: bytes, path: str) -> list[Any]:
             "no_records", f"records: {path!r} can't be applied to the file ({fault}); correct the path"
         ) from fault
     if not isinstance(records, list):
-        has = f"has the fields {sorted(document)[:40]}" if isinstance(document, dict) else "is a list"
+        has = (
+            f"has the fields {sorted(document)[:40]}"
+            if isinstance(document, dict)
+            else "is a list of another shape"
+        )
         raise InvalidInput(
             "no_records",
-            f"records: {path!r} is not a list in the file, which {has}; correct the path to the list of records",
+            f"records: {path!r} finds no list in the answer, which {has}{_says(document)}; correct the path, or the "
+            "request if the answer says that it failed",
+        )
+    if not records:
+        raise InvalidInput(
+            "no_rows",
+            f"records: {path!r} finds an empty list{_says(document)}; correct the request, or fetch it again",
         )
     return records
+
+
+def _says(document: Any) -> str:
+    """Quote what an answer says about itself, such as why it has no data."""
+    texts = list(dict.fromkeys(_messages(document, "")))
+    return f" and says {'; '.join(texts)[:_SAID_CHARS]!r}" if texts else ""
+
+
+def _messages(value: Any, name: str) -> Iterator[str]:
+    """Yield the texts below names that answers use for errors."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _messages(inner, name if name in _MESSAGE_NAMES else key.lower())
+    elif isinstance(value, list):
+        for inner in value[:_SAID_TEXTS]:
+            yield from _messages(inner, name)
+    elif isinstance(value, str) and name in _MESSAGE_NAMES:
+        yield value
 
 
 def _record_fault(record: Any) -> tuple[str, str] | None:

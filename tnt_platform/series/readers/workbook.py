@@ -13,6 +13,7 @@ import fastexcel
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import RATIO_FREE_BYTES, decompress
 from tnt_platform.readers.served_page import first_text, refuse_page
+from tnt_platform.readers.signatures import Signature, archive_format, binary_format, text_format
 from tnt_platform.series.readers.cells import NotInFile
 from tnt_platform.series.readers.sheet import NOT_OF_ONE_TYPE, Sheet
 from tnt_platform.series.readers.sheet_formats import percent_cells
@@ -188,6 +189,8 @@ def _checked_zip(data: bytes) -> zipfile.ZipFile:
         ) from fault
     names = archive.namelist()
     if "xl/workbook.xml" not in map(str.lower, names):
+        if kind := archive_format(names):
+            raise _other_format(kind)
         listed = ", ".join(sorted(names)[:5]) or "nothing"
         raise InvalidInput(
             "not_a_workbook",
@@ -210,15 +213,19 @@ def _checked_zip(data: bytes) -> zipfile.ZipFile:
     return archive
 
 
+def _other_format(kind: Signature) -> InvalidInput:
+    return InvalidInput(
+        "not_a_workbook", f"the file is {kind.name}, not an xlsx or xls workbook; {kind.cure}"
+    )
+
+
 def _no_workbook(data: bytes) -> InvalidInput:
     if not data:
         return InvalidInput("empty_file", "the file is empty; fetch it again")
+    if kind := binary_format(data) or text_format(data):
+        return _other_format(kind)
     refuse_page(data)
     text = first_text(data)
-    if "urn:schemas-microsoft-com:office:spreadsheet" in text[:4096]:
-        return InvalidInput(
-            "not_a_workbook", "the file is an Excel 2003 XML spreadsheet, not xlsx or xls; save it as xlsx"
-        )
     first = next((line for line in text.splitlines() if line.strip()), "")
     if "\0" in text or "\ufffd" in first:
         return InvalidInput(

@@ -1,5 +1,7 @@
 """What a draft asks of a person: whatever the file alone can't decide, and every number that it leaves out."""
 
+import json
+
 import pytest
 
 from tnt_platform.errors import InvalidInput
@@ -114,3 +116,11 @@ def test_a_name_that_occurs_twice_in_an_object_is_refused():
     with pytest.raises(InvalidInput) as refused:
         draft_layout(body, "x")
     assert refused.value.reason_code == "duplicate_name"
+
+
+def test_a_list_inside_the_only_object_of_a_list_is_found():
+    data = [{"fecha": f"{day:02d}/01/2024", "dato": f"17.{day:02d}"} for day in range(1, 28)]
+    body = json.dumps({"bmx": {"series": [{"idSerie": "SF43718", "datos": data}]}}).encode()
+    draft, read = drafted(body)
+    assert draft.table is not None
+    assert (draft.table["records"], read.counts.published) == ("bmx.series[0].datos", 27)
