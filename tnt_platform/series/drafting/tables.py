@@ -220,14 +220,7 @@ def _dated(table: _ClassifiedTable, at: int, dates: Timeline) -> list[str | None
     return [column[row] for row in dates.positions]
 
 
-def _series_per_column(
-    table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int], split: frozenset[int]
-) -> Draft:
-    """Draft a table whose dates occur once: each column of values is a series.
-
-    Raises:
-        InvalidInput: months_across_years, duplicate_column.
-    """
+def _columns_of_series(table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int]) -> list[int]:
     names = table.names
     if months := months_across_years(dates.frequency, [names[column] for column in values]):
         raise InvalidInput(
@@ -242,6 +235,19 @@ def _series_per_column(
             "duplicate_column",
             f"all columns of values have a name that occurs twice ({table.listed(values[:12])}); name each column once",
         )
+    return used
+
+
+def _series_per_column(
+    table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int], split: frozenset[int]
+) -> Draft:
+    """Draft a table whose dates occur once: each column of values is a series.
+
+    Raises:
+        InvalidInput: months_across_years, duplicate_column.
+    """
+    names = table.names
+    used = _columns_of_series(table, at, dates, values)
     places = [f"C{column + 1}" for column in used]
     codes = [
         code_of(code_part(table.dataset), code_part(names[column]) or place, dates.frequency)
