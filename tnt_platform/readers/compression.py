@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.served_page import refuse_page
+from tnt_platform.readers.signatures import archive_format
 
 CHUNK_BYTES: Final = 1 << 20
 # Below this size a high ratio is harmless: a long run of blanks in a small file is not a bomb.
@@ -216,9 +217,10 @@ def _single_name(archive: zipfile.ZipFile) -> str:
     if not names:
         raise InvalidInput("corrupt_archive", "the zip archive holds no file; deliver it again")
     listed = ", ".join(sorted(names)[:5])
-    workbook = "; it looks like an Excel workbook: save it as CSV" if "[Content_Types].xml" in names else ""
+    kind = archive_format(names)
+    what = f"; it is {kind.name}: {kind.cure}" if kind else ""
     raise InvalidInput(
         "several_members",
         f"the zip archive holds {len(names)} files ({listed}{', ...' if len(names) > 5 else ''}) where one is "
-        f"expected; deliver each as an object of its own{workbook}",
+        f"expected; deliver each as an object of its own{what}",
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.lines import Lines, Offsets, split_lines
+from tnt_platform.readers.signatures import binary_format, text_format
 
 # utf-32 first: its little-endian mark starts with the one of utf-16.
 _MARKS: Final = (
@@ -21,11 +22,6 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_NOT_TEXT: Final = {
-    b"\xd0\xcf\x11\xe0": "an Excel 97 workbook or another OLE document",
-    b"PAR1": "a Parquet file",
-    b"%PDF-": "a PDF",
-}
 _SAMPLE_BYTES: Final = 64 << 10
 
 # A guess is safe if the sample is large and varied, and the winner clearly ahead of every different reading.
@@ -56,11 +52,13 @@ def decode(data: bytes, *, declared: str | None) -> Decoded:
     reported one by one; in a file that is mostly valid UTF-8, only the damaged ones.
 
     Raises:
-        InvalidInput: not_text for a known binary format; undecodable for broken UTF-16 or UTF-32.
+        InvalidInput: not_text for a known binary format; not_delimited for a page or a document; undecodable for
+            broken UTF-16 or UTF-32.
     """
-    for magic, kind in _NOT_TEXT.items():
-        if data.startswith(magic):
-            raise InvalidInput("not_text", f"the file is {kind}, not delimited text; export it as CSV")
+    if kind := binary_format(data):
+        raise InvalidInput("not_text", f"the file is {kind.name}, not delimited text; {kind.cure}")
+    if kind := text_format(data):
+        raise InvalidInput("not_delimited", f"the file is {kind.name}, not delimited text; {kind.cure}")
     for mark, name in _MARKS:
         if data.startswith(mark) and _whole_units(data, name):
             return _decode_as(data[len(mark) :], name)

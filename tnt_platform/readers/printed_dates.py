@@ -18,6 +18,8 @@ LAST_YEAR: Final = 2200
 FIRST_SERIAL: Final = 20_000
 LAST_SERIAL: Final = 73_050
 SERIAL_OF_1970: Final = 25_569
+# As Python does: 69 to 99 are 1969 to 1999.
+PIVOT: Final = 69
 
 EXPECTED_DATES: Final[Mapping[str, str]] = {
     "D": "a day such as 2024-03-15, 15-mar-24 or 15/03/2024",
@@ -59,58 +61,60 @@ class _Form:
     frequencies: str = "DWMQA"
 
 
-def dates_of(text: pl.Expr, frequency: str, order: DateOrder | None = None) -> pl.Expr:
+def dates_of(text: pl.Expr, frequency: str, order: DateOrder | None = None, *, pivot: int = PIVOT) -> pl.Expr:
     """Read a string as the day, or the first day of the week, month, quarter or year, that it names.
 
     text: String; frequency: D, W, M, Q or A; order: the order of day and month in all-digit dates (dates that start
-    with a four-digit year need none). Returns Date: null where a string has no reading or several, is coarser than
+    with a four-digit year need none); pivot: years of two digits from it on are of the 20th century, others of the
+    21st. Returns Date: null where a string has no reading or several, is coarser than
     the frequency (a month in a daily series), doesn't follow `order`, or is not in FIRST_YEAR to LAST_YEAR. See
     EXPECTED_DATES for what is understood. Each distinct string is read once.
     """
     # Not one expression: it would plan and run every form for every string, also those that are read already.
     return text.map_batches(
-        lambda texts: _days_of(texts, frequency, order), return_dtype=pl.Date, is_elementwise=True
+        lambda texts: _days_of(texts, frequency, order, pivot), return_dtype=pl.Date, is_elementwise=True
     )
 
 
-def _days_of(texts: pl.Series, frequency: str, order: DateOrder | None) -> pl.Series:
+def _days_of(texts: pl.Series, frequency: str, order: DateOrder | None, pivot: int) -> pl.Series:
     tidy = pl.col("text").str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()
     iso = pl.col("tidy").str.extract(f"^{_ISO_DAY}$").str.to_date("%Y-%m-%d", strict=False)
     known = pl.DataFrame({"text": texts.unique()}).with_columns(tidy=tidy).with_columns(day=iso)
     rest = known.filter(pl.col("day").is_null(), pl.col("text").is_not_null())
     if rest.height:
         known = pl.concat(
-            [known.filter(pl.col("day").is_not_null()), _with_other_days(rest, frequency, order)]
+            [known.filter(pl.col("day").is_not_null()), _with_other_days(rest, frequency, order, pivot)]
         )
     is_near = pl.col("day").dt.year().is_between(FIRST_YEAR, LAST_YEAR)
     known = known.select("text", day=pl.when(is_near).then("day"))
     return texts.to_frame("text").join(known, on="text", how="left", maintain_order="left")["day"]
 
 
-def _with_other_days(rest: pl.DataFrame, frequency: str, order: DateOrder | None) -> pl.DataFrame:
+def _with_other_days(rest: pl.DataFrame, frequency: str, order: DateOrder | None, pivot: int) -> pl.DataFrame:
     """Read the strings that aren't ISO days."""
     text = pl.col("tidy")
     named = text.str.replace_many(dict(_month_names()), leftmost=True)
     orders: tuple[DateOrder, ...] = get_args(DateOrder) if order is None else (order,)
     readings = rest.with_columns(
-        _in_forms(named, [form for form in _forms() if frequency in form.frequencies]).alias("form"),
+        _in_forms(named, [form for form in _forms() if frequency in form.frequencies], pivot).alias("form"),
         (_week(text) if frequency == "W" else pl.lit(None, pl.Date)).alias("week"),
         (_serial(text) if frequency != "A" else pl.lit(None, pl.Date)).alias("serial"),
-        *(_in_forms(text, _digit_forms(each)).alias(each) for each in orders),
+        *(_in_forms(text, _digit_forms(each), pivot).alias(each) for each in orders),
     )
     first = pl.min_horizontal(orders)
     agreed = pl.when(first == pl.max_horizontal(orders)).then(first)
     return readings.select("text", "tidy", day=pl.coalesce("form", "week", "serial", agreed))
 
 
-def _in_forms(text: pl.Expr, forms: Iterable[_Form]) -> pl.Expr:
+def _in_forms(text: pl.Expr, forms: Iterable[_Form], pivot: int) -> pl.Expr:
     # A chain of replacements, each reading the one before: a choice among forms would copy the expression for each
     # of them, and take longer to plan than to run.
     for form in forms:
         text = text.str.replace(f"^{form.pattern}$", f"{_READ}{form.iso}")
-    # As Python does: 69 to 99 are 1969 to 1999.
-    for years, century in (("[0-5][0-9]|6[0-8]", 20), ("[0-9]{2}", 19)):
-        text = text.str.replace(f"^{_READ}({years})-", f"{_READ}{century}${{1}}-")
+    recent = "|".join(f"{year:02d}" for year in range(pivot))
+    for years, century in ((recent, 20), ("[0-9]{2}", 19)):
+        if years:
+            text = text.str.replace(f"^{_READ}({years})-", f"{_READ}{century}${{1}}-")
     return text.str.replace_many(dict(_numbers_of_names())).str.to_date(f"{_READ}%Y-%m-%d", strict=False)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
 import polars as pl
@@ -16,6 +18,7 @@ LIKELY_MARK: Final = (
 _BEFORE: Final = re.compile(r"((?:US|U|AR|R)?\$|€|£|\*{1,3})\s?(?=[0-9+\u2212-])")
 _BEHIND: Final = re.compile(rf"\s*({LIKELY_MARK})\s*$")
 _MOST: Final = 3
+PER_PART: Final = ("%", "‰")
 
 
 def without_marks(text: pl.Expr, marks: Sequence[str]) -> pl.Expr:
@@ -29,6 +32,22 @@ def without_marks(text: pl.Expr, marks: Sequence[str]) -> pl.Expr:
     )
 
 
+@cache
+def multipliers() -> frozenset[str]:
+    """Return what is printed behind a number and changes it: K and M multiply, DR makes it a debit."""
+    table = files(__package__).joinpath("multipliers.csv").read_text(encoding="utf-8")
+    return frozenset(line.partition(",")[0] for line in table.splitlines()[1:])
+
+
+def scale_of(text: pl.Expr, marks: Sequence[str]) -> pl.Expr:
+    """Return the first mark of a string that says in which scale its number is; null without one."""
+    scales = [mark for mark in marks if mark in multipliers() or mark in PER_PART]
+    if not scales:
+        return pl.lit(None, pl.String)
+    scales.sort(key=len, reverse=True)
+    return text.str.extract(f"({'|'.join(map(pl.escape_regex, scales))})")
+
+
 def parted(text: str) -> tuple[str, tuple[str, ...]]:
     """Split a string from what may be marks at its ends: "1.5 (p)" gives "1.5" and ("(p)",).
 
@@ -39,7 +58,7 @@ def parted(text: str) -> tuple[str, tuple[str, ...]]:
     for end in (_BEFORE.match, _BEHIND.search):
         for _ in range(_MOST):
             mark = end(rest)
-            if mark is None:
+            if mark is None or mark[1] in multipliers():
                 break
             found.append(mark[1])
             rest = (rest[: mark.start()] + rest[mark.end() :]).strip()

@@ -15,6 +15,7 @@ _PAGE: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_SAVED_BY_EXCEL: Final = "urn:schemas-microsoft-com:office:excel"
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -27,6 +28,12 @@ def refuse_page(data: bytes) -> None:
     text = first_text(data)
     if not _PAGE.match(text):
         return
+    if _SAVED_BY_EXCEL in text:
+        raise InvalidInput(
+            "html_page",
+            "the file is a web page that a program saved as a workbook; open it with a spreadsheet program and save it "
+            "as xlsx, or ask the publisher for xlsx or CSV",
+        )
     title = _TITLE.search(text)
     words = " ".join(html.unescape(title[1]).split()) if title else ""
     called = f"titled {words[:200]!r}" if words else "without a title"

@@ -74,7 +74,7 @@ COLUMNS: Mapping[str, str] = {
 
 
 class SeriesScaffolder(dg.Scaffolder):
-    """Writes a commented defs.yaml that `tnt validate` accepts, for `dg scaffold defs`."""
+    """Writes a commented defs.yaml, in order but for the unit to fill in, for `dg scaffold defs`."""
 
     def scaffold(self, request: dg.ScaffoldRequest) -> None:
         """Write the file, unless there is one.

@@ -63,7 +63,7 @@ def publish_series(
     if base and published and published["inputs_digest"] == digest and _is_made_from(base, capture):
         return replace(Published.unchanged(base, NEWEST), checks=standing_warnings(base))
     body = workspace.lake.get(str(capture["object_key"]))
-    read = read_capture(spec, body)
+    read = read_capture(spec, body, capture["captured_at"])
     columns = columns_with_values(spec, body)
     change = _change(base, capture, read, digest)
     checks: list[Check | CheckOutcome] = [

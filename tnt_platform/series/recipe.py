@@ -126,6 +126,15 @@ def _table(table: TableLayout, footer: str | None) -> _Text:
 
 
 def _conventions(one: Conventions) -> _Text:
+    added = {
+        name: value
+        for name, value in (
+            ("serial_epoch", one.serial_epoch),
+            ("forecasts", one.forecasts or None),
+            ("zeros", one.zeros or None),
+        )
+        if value is not None
+    }
     return _call(
         "Conventions",
         timezone=one.timezone,
@@ -137,4 +146,5 @@ def _conventions(one: Conventions) -> _Text:
         numbers_as_such=one.numbers_as_such,
         marks=one.marks,
         negative_parentheses=one.negative_parentheses,
+        **added,
     )

@@ -15,7 +15,7 @@ from tnt_platform.series.readers.layouts import (
 )
 from tnt_platform.series.source import FileSpec
 from tnt_platform.specs.fields import Cron, Unit, WithVariables
-from tnt_platform.specs.spec import Mistake, Spec, rule
+from tnt_platform.specs.spec import Mistake, Path, Spec, rule
 
 if TYPE_CHECKING:
     from tnt_platform.settings import Settings
@@ -112,7 +112,22 @@ class SeriesSpec(FileSpec):
         # Most sources are elsewhere, and the readers take longer to import than all specs to check.
         from tnt_platform.series.reading import local_file_mistakes
 
-        return local_file_mistakes(self, settings)
+        yield from _missing_units(self)
+        yield from local_file_mistakes(self, settings)
+
+
+def _missing_units(spec: SeriesSpec) -> Iterator[Mistake]:
+    """Find units that a draft left to be filled in."""
+    table = getattr(spec, "table", None)
+    places: list[tuple[Path, str | None]] = [(("table", "unit"), getattr(table, "unit", None))]
+    places += [
+        (("series", at, "unit"), one.unit) for at, one in enumerate(getattr(spec, "series", None) or ())
+    ]
+    for at, unit in places:
+        if unit is not None and unit.upper().startswith("TODO"):
+            yield Mistake(
+                f"{'.'.join(map(str, at))}: {unit!r} is no unit", "the unit of the values", "write it", at
+            )
 
 
 def distinct_series(series: Sequence[Any], place: Sequence[str]) -> Iterator[Mistake]:

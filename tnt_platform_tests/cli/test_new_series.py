@@ -51,6 +51,9 @@ def read_by(folder: Path, name: str, file: Path) -> tuple[SeriesSpec, Normalized
 
 
 def is_valid(folder: Path) -> bool:
+    """Tell whether the datasets are in order once the units of a draft are filled in."""
+    for path in folder.glob("*/defs.yaml"):
+        path.write_text(path.read_text(encoding="utf-8").replace("TODO unit", "index"), encoding="utf-8")
     return validate_datasets(folder, Settings.from_environment({}), strict_env=True).faults == []
 
 
@@ -197,7 +200,12 @@ def test_the_scaffold_of_dg_writes_a_dataset_is_valid(tmp_path: Path) -> None:
         params=None,
     )
     SeriesScaffolder().scaffold(request)
+    path = tmp_path / "my_rates" / "defs.yaml"
+    assert "MY_RATES_TODO_M" in path.read_text()
+    faults = validate_datasets(tmp_path, Settings.from_environment({}), strict_env=True).faults
+    assert [(fault.line, "TODO unit" in fault.wrong) for fault in faults] == [
+        (path.read_text().splitlines().index("      unit: TODO unit") + 1, True)
+    ]
     assert is_valid(tmp_path)
-    assert "MY_RATES_TODO_M" in (tmp_path / "my_rates" / "defs.yaml").read_text()
     with pytest.raises(FileExistsError):
         SeriesScaffolder().scaffold(request)

@@ -36,6 +36,8 @@ _NOT_A_DATE: Final = r"^[+-]?[0-9]*[.,][0-9]+$|^[+-]?[0-9]{7}$|^[+-]?[0-9]{9,}$|
 _DATE_WITH_POINT: Final = r"^(?:[0-9]{1,2}[.](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[.]0+)$"
 _NEEDS_ORDER: Final = r"^[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}"
 _NUMBER: Final = r"^[+-]?[0-9.,]+$"
+_SERIAL: Final = r"^[0-9]{5}(?:[.][0-9]+)?$"
+_ZONED: Final = r"(?i)[0-9]:[0-9]{2}(?:[.][0-9]+)? ?(?:z|utc|[+-][0-9]{2}:?(?:[0-9]{2})?)$"
 _YEAR: Final = r"^(?:19|20)[0-9]{2}(?:[.]0+)?$"
 
 
@@ -44,7 +46,7 @@ class Timeline:
     """The cells of a row or column, read as dates; None where a cell is not a date.
 
     regular: nearly all steps are alike. are_numbers: most are plain numbers, such as years, which may mean anything.
-    marks: what is printed beside some of them, such as "(p)".
+    marks: what is printed beside some of them, such as "(p)". are_serials: most count days, as spreadsheets do.
     """
 
     days: tuple[date | None, ...]
@@ -53,6 +55,7 @@ class Timeline:
     regular: bool
     are_numbers: bool = False
     marks: tuple[str, ...] = ()
+    are_serials: bool = False
 
     @property
     def count(self) -> int:
@@ -108,6 +111,9 @@ class DateReadings:
         printed = next(name for name in _FINEST_FIRST if counts[name] >= _NEARLY * max(counts.values()))
         found = [day for text in dates if (day := self._days[printed, order].get(text))]
         step, regular = _usual_step(found)
+        if step == "W" and not _keep_a_weekday(found):
+            # Days that follow the calendar month: no frequency has them.
+            step, regular = "D", False
         are_numbers = 2 * sum(parted(text)[0].removesuffix(".0").isdecimal() for text in dates) > len(dates)
         if are_numbers and not (regular and _follow_each_other(sorted(set(found)) if repeats else found)):
             return None
@@ -115,7 +121,10 @@ class DateReadings:
         frequency = max(printed, step, key=FREQUENCIES.index)
         days = self._days[frequency, order]
         marks = commonest(self._marks.get(text, ()) for text in dates if text in days)
-        line = Timeline(tuple(map(days.get, cells)), frequency, order, regular, are_numbers, marks)
+        are_serials = 2 * sum(re.match(_SERIAL, text) is not None for text in dates) > len(dates)
+        line = Timeline(
+            tuple(map(days.get, cells)), frequency, order, regular, are_numbers, marks, are_serials
+        )
         return line if min(len(found), line.count) >= MIN_DATES else None
 
     def _counts(self, dates: Sequence[str], order: DateOrder | None) -> dict[str, int]:
@@ -124,9 +133,10 @@ class DateReadings:
 
 
 def surest(timelines: Mapping[int, Timeline]) -> dict[int, Timeline]:
-    """Return those that are certainly dates; those of plain numbers only where there are no others."""
+    """Return those that are certainly dates; those of plain numbers only where there are no others, serials last."""
     sure = {at: line for at, line in timelines.items() if not line.are_numbers}
-    return sure or dict(timelines)
+    years = {at: line for at, line in timelines.items() if not line.are_serials}
+    return sure or years or dict(timelines)
 
 
 def are_years(strings: pl.Series) -> bool:
@@ -184,6 +194,35 @@ def _usual_step(days: Sequence[date]) -> tuple[str, bool]:
     steps = [(later - earlier).days for earlier, later in itertools.pairwise(sorted(set(days)))] or [1]
     usual = _frequency_of(median(steps))
     return usual, sum(_frequency_of(step) == usual for step in steps) >= MOSTLY * len(steps)
+
+
+def _keep_a_weekday(days: Sequence[date]) -> bool:
+    """Tell whether most days are the same day of the week."""
+    weekdays = [day.weekday() for day in set(days)]
+    return 2 * max(map(weekdays.count, weekdays)) > len(weekdays)
+
+
+def date_checks(texts: Iterable[str | None]) -> tuple[dict[str, int], list[str]]:
+    """Return the fields of a `defs.yaml` that dates need, and what a person must check of those that hide a part."""
+    printed = list(dict.fromkeys(text.strip() for text in texts if text is not None))
+    checks: list[str] = []
+    fields: dict[str, int] = {}
+    if any(re.match(_SERIAL, text) for text in printed):
+        fields["serial_epoch"] = 1900
+        checks.append(
+            "the dates are serial numbers, counted from 1900: compare one (old Macs count from 1904)"
+        )
+    if short := [text for text in printed if not re.search("[0-9]{4}", text)]:
+        checks.append(
+            f"the years have two digits ({short[0]!r} to {short[-1]!r}); none is read as later than the capture: "
+            "compare the first and the last year"
+        )
+    if zoned := next((text for text in printed if re.search(_ZONED, text)), None):
+        checks.append(
+            f"the dates are moments with a time zone ({zoned!r}): declare as timezone the one in which the "
+            "publisher's days begin, and compare a date"
+        )
+    return fields, checks
 
 
 def _frequency_of(step_days: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,9 +59,14 @@ def unique_codes(codes: Sequence[str], places: Sequence[str]) -> list[str]:
     return unique
 
 
-def footer_of(notes: Sequence[str]) -> str | None:
-    """Return a pattern for the first note below the data: the first words or marks of all notes."""
-    starts = list(dict.fromkeys(start for note in notes if (start := _start(note.strip()))))
+def footer_of(notes: Sequence[str], data: Iterable[str | None]) -> str | None:
+    """Return a pattern for the first note below the data: the first words or marks of all notes.
+
+    One that a row of data begins with, too, is left out: the footer would hide that row and all below.
+    """
+    rows = [text.strip() for text in data if text is not None]
+    found = dict.fromkeys(filter(None, (_start(note.strip()) for note in notes)))
+    starts = [start for start in found if not any(re.match(start, row) for row in rows)]
     if not starts:
         return None
     return f"^{starts[0]}" if len(starts) == 1 else f"^(?:{'|'.join(starts)})"

@@ -18,6 +18,7 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import unpack_member
 from tnt_platform.readers.encoding import decode
 from tnt_platform.readers.served_page import refuse_page
+from tnt_platform.readers.signatures import archive_format, text_format
 from tnt_platform.series.drafting.draft import Draft
 from tnt_platform.series.drafting.sheets import draft_workbook
 from tnt_platform.series.drafting.tables import draft_table
@@ -74,11 +75,16 @@ def found_files(data: bytes) -> Iterator[FoundFile]:
     """Yield what a file may be read as, the likeliest first: itself, or each member of a zip, the largest first.
 
     Raises:
-        InvalidInput: html_page, truncated_workbook, not_json, not_a_table.
+        InvalidInput: not_delimited, html_page, truncated_workbook, not_a_workbook, not_json, not_a_table.
     """
+    if kind := text_format(data):
+        raise InvalidInput("not_delimited", f"the file is {kind.name}; {kind.cure}")
     refuse_page(data)
     if data.startswith(_ZIP) and not _is_workbook(data):
-        for member in _members(data):
+        members = _members(data)
+        if kind := archive_format(members):
+            raise InvalidInput("not_a_workbook", f"the file is {kind.name}; {kind.cure}")
+        for member in members:
             pattern = re.sub(r"([\[\]?*])", "[\\1]", member)
             if not fnmatch.fnmatch(member, "*.htm*"):
                 inner = unpack_member(data, pattern, limit_bytes=_LIMIT_BYTES, max_ratio=_MAX_RATIO)
@@ -170,7 +176,11 @@ def _lists(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[Any]]]
         if len(value) >= _MIN_RECORDS and all(isinstance(one, dict | list) for one in value[1:]):
             yield path or "@", value
         # What is inside a list of records is a record, not another table.
-        children = [(f"{path}[{at}]", one) for at, one in enumerate(value[:3]) if not isinstance(one, dict)]
+        children = [
+            (f"{path}[{at}]", one)
+            for at, one in enumerate(value[:3])
+            if not isinstance(one, dict) or len(value) < _MIN_RECORDS
+        ]
     elif isinstance(value, dict):
         children = [
             (f"{path}.{_quoted(name)}" if path else _quoted(name), one) for name, one in value.items()

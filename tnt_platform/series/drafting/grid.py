@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from tnt_platform.series.drafting.dates import DateReadings, Timeline, surest
-from tnt_platform.series.drafting.numbers import numbers_among
+from tnt_platform.series.drafting.numbers import multiplied_among, numbers_among
 
 _SCANNED_ROWS: Final = 2_000
 
@@ -51,6 +51,23 @@ class Grid:
         """Tell whether at least half of the cells that aren't blank are numbers."""
         known = [text for text in cells if text is not None]
         return bool(known) and 2 * sum(map(self.is_number, known)) >= len(known)
+
+    def numbers_in(self, cells: Iterable[str | None]) -> str | None:
+        """Say how many cells are numbers, or formulas without a result; None if no cell is."""
+        known = [text for text in cells if text is not None]
+        numbers = sum(map(self.is_number, known))
+        formulas = sum(text.startswith("=") for text in known)
+        multiplied = multiplied_among(known)
+        found = [
+            f"{count:,} of {len(known):,} cells are {what}"
+            for count, what in (
+                (numbers, "numbers"),
+                (len(multiplied), f"numbers with a mark that changes them, such as {multiplied[:1]}"),
+                (formulas, "formulas without a stored result"),
+            )
+            if count
+        ]
+        return " and ".join(found) or None
 
     def is_number(self, text: str) -> bool:
         """Tell whether a string of the grid is a number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tnt_platform.readers.printed_marks import parted
+from tnt_platform.readers.printed_marks import multipliers, parted
 from tnt_platform.readers.printed_numbers import numbers_of
 from tnt_platform.series.transforms.conventions import DEFAULT_NA
 
@@ -30,6 +31,7 @@ _FORMATS: Final = (
 )
 _PLAIN: Final = r"^[+-]?[0-9.,]+$"
 _GROUPED: Final = r"^-?[1-9][0-9]{0,2}(?:[.,][0-9]{3})+$"
+_DASHES: Final = ("-", "--", "–", "—")
 _LISTED: Final = 6
 
 
@@ -42,12 +44,19 @@ def numbers_among(strings: pl.Series) -> set[str | None]:
     return {*distinct.filter(is_number), *(text for text, found in zip(bare, marked, strict=True) if found)}
 
 
+def multiplied_among(strings: Iterable[str]) -> list[str]:
+    """Return the strings that are numbers with a mark that changes them, such as 1.25M."""
+    marks = "|".join(map(re.escape, multipliers()))
+    return [text for text in strings if re.fullmatch(rf"[+-]?[0-9][0-9.,' ]*(?:{marks})", text)]
+
+
 @dataclass(frozen=True)
 class NumberFormat:
     """How values are printed.
 
     ambiguous: other decimal and thousands marks read as much. unreadable: the commonest strings that no format reads.
-    marks: what is printed beside some, such as "(p)". negative_parentheses: (1.5) occurs.
+    marks: what is printed beside some, such as "(p)". negative_parentheses: (1.5) occurs. dashes: those that stand
+    for a value, which may mean zero. formulas: how many have no result.
     """
 
     decimal: str = "."
@@ -56,6 +65,8 @@ class NumberFormat:
     unreadable: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     negative_parentheses: bool = False
+    dashes: tuple[str, ...] = ()
+    formulas: int = 0
 
     def read(self, strings: pl.Series) -> pl.Series:
         """Read strings as numbers, null where they aren't."""
@@ -90,6 +101,17 @@ class NumberFormat:
             checks.append("every value has one mark before three digits: check decimal and thousands")
         if self.negative_parentheses:
             checks.append("values in parentheses are read as negative")
+        if self.formulas:
+            checks.append(
+                f"{self.formulas:,} values are formulas without a stored result: open the file with a spreadsheet "
+                "program, save it, and draft from that"
+            )
+        if self.dashes:
+            listed = ", ".join(map(repr, self.dashes))
+            checks.append(
+                f"{listed} counts as not available, and many publishers write an exact zero so: ask, and if it is "
+                f"one, declare zeros: [{listed}]"
+            )
         if self.unreadable:
             listed = ", ".join(map(repr, self.unreadable))
             checks.append(f"not numbers: {listed}; add them to not_available if they mean that")
@@ -109,7 +131,8 @@ def number_format(strings: pl.Series) -> NumberFormat:
     formats = [NumberFormat(decimal, thousands, negative_parentheses=True) for decimal, thousands in _FORMATS]
     best = max(formats, key=lambda one: one.read(bare).count())
     best = replace(best, negative_parentheses=bool(bare.str.contains(r"^\(.*\)$").any()))
-    unread = best.read(bare).is_null()
+    # A formula without a result is a fault of its own, and no string that stands for no value.
+    unread = best.read(bare).is_null() & ~known.str.starts_with("=")
     missing = known.str.to_lowercase().is_in(not_available) | bare.str.to_lowercase().is_in(not_available)
     marked = known.filter(~unread & best.read(known).is_null())
     return replace(
@@ -117,6 +140,8 @@ def number_format(strings: pl.Series) -> NumberFormat:
         ambiguous=bool(known.str.contains(_GROUPED).all()),
         unreadable=tuple(known.filter(unread & ~missing).value_counts(sort=True)["text"].head(_LISTED)),
         marks=commonest(parts[text][1] for text in marked),
+        formulas=int(known.str.starts_with("=").sum()),
+        dashes=tuple(known.filter(known.is_in(_DASHES)).unique(maintain_order=True)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -15,6 +15,7 @@ from tnt_platform.series.drafting.dates import (
     FREQUENCY_NAMES,
     MIN_DATES,
     Timeline,
+    date_checks,
     months_across_years,
 )
 from tnt_platform.series.drafting.draft import UNIT, Draft, code_of, code_part, footer_of, unique_codes
@@ -22,6 +23,7 @@ from tnt_platform.series.drafting.grid import Grid
 from tnt_platform.series.drafting.numbers import number_format
 from tnt_platform.series.readers.cells import slug
 from tnt_platform.series.readers.layouts import column_letters
+from tnt_platform.series.readers.sheet import Sheet
 from tnt_platform.series.readers.workbook import Workbook
 
 _SHEETS_LISTED: Final = 12
@@ -38,16 +40,19 @@ _SAMPLE: Final = 2_000
 class Block:
     """A column of dates, or with `across` a row of them, and the columns or rows of values along it.
 
-    lines: each column or row of values, from 0, with its header or label. place: what all its series declare in a
-    `defs.yaml`. title: what stands before a row of dates. values: the cells, of long columns the first.
+    line: the column or row of the dates, from 0. lines: each column or row of values, with its header or label.
+    place: what all its series declare in a `defs.yaml`. title: what stands before a row of dates. values: the cells,
+    of long columns the first. printed: the dates as printed.
     """
 
     across: bool
+    line: int
     place: Mapping[str, Any]
     dates: Timeline
     count: int
     lines: tuple[tuple[int, str | None], ...]
     values: pl.Series
+    printed: tuple[str | None, ...]
     detected: str
     title: str | None = None
     notes: tuple[str, ...] = ()
@@ -81,13 +86,24 @@ def draft_workbook(workbook: Workbook, name: str, only: str | None = None) -> Dr
     names = [only] if only is not None else workbook.sheet_names
     grids = [Grid(sheet.name, sheet.all_cells().columns) for sheet in map(workbook.sheet, names)]
     sheets = [_Sheet(grid, _blocks(grid)) for grid in grids]
+    percents = [check for grid in grids for check in _percents(workbook.sheet(grid.name))]
     down, across = (
         sum(len(block.values) for sheet in sheets for block in sheet.blocks if block.across is way)
         for way in (False, True)
     )
     if not down and not across:
         raise InvalidInput("nothing_recognised", _nothing_recognised(grids))
-    return _draft(sheets, name, across=across > down)
+    draft = _draft(sheets, name, across=across > down)
+    return replace(draft, check=(*draft.check, *percents))
+
+
+def _percents(sheet: Sheet) -> Iterator[str]:
+    columns = [column_letters(at) for at in sheet.percent_columns]
+    if columns:
+        yield (
+            f"sheet {sheet.name!r}: cells of column {', '.join(columns)} are shown as percentages and stored as "
+            "fractions (25% as 0.25): the unit is the fraction"
+        )
 
 
 def _draft(sheets: Sequence[_Sheet], name: str, *, across: bool) -> Draft:
@@ -112,14 +128,30 @@ def _draft(sheets: Sequence[_Sheet], name: str, *, across: bool) -> Draft:
         frequency=frequency,
         series=tuple(_entry(code, one, frequency) for code, one in zip(codes, found, strict=True)),
         options=numbers.options(is_text=False) | ({"date_order": min(orders)} if orders else {}),
-        footer=footer_of([note for _, block in blocks for note in block.notes]),
+        footer=footer_of(
+            [note for _, block in blocks for note in block.notes],
+            [text for _, block in blocks if not across for text in block.printed],
+        ),
         detected=(*(block.detected for _, block in blocks), *_left_out(sheets, used)),
         check=(
             *(check for _, block in blocks for check in block.checks),
             *([f"days and months are read as {min(orders)}: compare one with the file"] if orders else []),
             *numbers.checks,
+            *date_checks(text for _, block in blocks for text in block.printed)[1],
+            *(check for sheet in used for check in _numbers_left_out(sheet)),
         ),
     )
+
+
+def _numbers_left_out(sheet: _Sheet) -> Iterator[str]:
+    """Name the columns, or rows, with numbers that no block reads."""
+    grid, across = sheet.grid, sheet.blocks[0].across
+    used = {at for block in sheet.blocks for at, _ in block.lines} | {block.line for block in sheet.blocks}
+    for at in range(grid.height if across else grid.width):
+        found = None if at in used else grid.numbers_in(grid.row(at) if across else grid.column(at))
+        if found:
+            line = f"row {at + 1}" if across else f"column {column_letters(at)}"
+            yield f"sheet {grid.name!r}: {line} is left out: {found}"
 
 
 def _entry(code: str, one: _Series, frequency: str) -> dict[str, Any]:
@@ -179,6 +211,7 @@ def _column_block(grid: Grid, at: int, dates: Timeline, columns: Sequence[int]) 
         )
     return Block(
         across=False,
+        line=at,
         place={
             "sheet": grid.name,
             "header_row": header_row + 1,
@@ -189,6 +222,7 @@ def _column_block(grid: Grid, at: int, dates: Timeline, columns: Sequence[int]) 
         count=len(rows),
         lines=tuple((column, None if header is None else grid.cell(header, column)) for column in columns),
         values=pl.Series(cells, dtype=pl.String),
+        printed=tuple(grid.cell(row, at) for row in rows),
         detected=(
             f"sheet {grid.name!r}: dates down column {letters} from row {first_row + 1} "
             f"({len(rows)} of them, {FREQUENCY_NAMES[dates.frequency]}), header in row {header_row + 1}, "
@@ -257,12 +291,14 @@ def _row_block(grid: Grid, row: int, dates: Timeline, end: int) -> Block | None:
     first, label_column = column_letters(places[0]), column_letters(column)
     return Block(
         across=True,
+        line=row,
         place={"sheet": grid.name, "dates_row": row + 1, "first_column": first}
         | ({"label_column": label_column} if column else {}),
         dates=dates,
         count=dates.count,
         lines=tuple(lines),
         values=pl.Series(cells, dtype=pl.String),
+        printed=tuple(grid.cell(row, place) for place in places),
         detected=(
             f"{sheet}: dates along row {row + 1} from column {first} "
             f"({dates.count} of them, {FREQUENCY_NAMES[dates.frequency]}), {len(lines)} rows of values with labels in "
@@ -319,6 +355,10 @@ def _left_out(sheets: Sequence[_Sheet], used: Sequence[_Sheet]) -> Iterator[str]
         if sheet in used:
             continue
         reason = "no dates with values"
+        if found := sheet.grid.numbers_in(
+            text for at in range(sheet.grid.width) for text in sheet.grid.column(at)
+        ):
+            reason += f" ({found})"
         if sheet.blocks:
             way = "along a row" if sheet.blocks[0].across else "down a column"
             reason = f"its dates run {way}, which needs a dataset of its own (use --sheet)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -21,6 +21,7 @@ from tnt_platform.series.drafting.dates import (
     DateReadings,
     Timeline,
     are_years,
+    date_checks,
     months_across_years,
     split_date_template,
     surest,
@@ -42,7 +43,8 @@ def draft_table(data: bytes, layout: TableLayout, name: str) -> Draft:
     """Draft the series of one table.
 
     Raises:
-        InvalidInput: nothing_recognised with the columns of the table, months_across_years, or as `read_table`.
+        InvalidInput: nothing_recognised with the columns of the table, months_across_years, duplicate_column, or as
+            `read_table`.
     """
     table = read_table(data, layout)
     draft = _dates_across(_ClassifiedTable.of(table, layout, name))
@@ -75,7 +77,9 @@ class _ClassifiedTable(Table):
         """Classify the cells of a table."""
         columns = {at: table.frame[f"c{at}"] for at in range(len(table.names))}
         grid = Grid(dataset, columns, table.names)
-        return cls(table.names, table.frame, table.rejected, table.kind, layout, dataset, grid)
+        return cls(
+            table.names, table.frame, table.rejected, table.kind, table.separator, layout, dataset, grid
+        )
 
     def strings(self, columns: Sequence[int]) -> pl.Series:
         """Return all cells of columns."""
@@ -98,7 +102,15 @@ class _ClassifiedTable(Table):
         notes = [text for at in columns for text in self.grid.column(at)[last + 1 :] if text]
         below = pl.col("line_no") > self.frame["line_no"][last]
         notes += self.rejected.filter(below)["raw"].str.strip_chars('" \t').to_list()
-        return footer_of(notes)
+        return footer_of(notes, (text for at in columns for text in self.grid.column(at)[: last + 1]))
+
+    def left_out(self, used: Collection[int]) -> list[str]:
+        """Name the columns with numbers, or formulas, that no series reads."""
+        return [
+            f"column {self.names[at] or at + 1!r} is left out: {found}"
+            for at in range(self.grid.width)
+            if at not in used and (found := self.grid.numbers_in(self.grid.column(at)))
+        ]
 
     def constants(self, columns: Sequence[int]) -> list[str]:
         """Describe columns that are the same in every row: they may be the unit."""
@@ -110,7 +122,13 @@ class _ClassifiedTable(Table):
         ]
 
     def draft(
-        self, reader: str, dates: Timeline, values: pl.Series, fields: dict[str, Any], where: str
+        self,
+        reader: str,
+        dates: Timeline,
+        values: pl.Series,
+        fields: dict[str, Any],
+        where: str,
+        texts: Iterable[str | None],
     ) -> Draft:
         """Draft what all tables have: the file's format, the formats of numbers and dates, and their checks."""
         layout = self.layout
@@ -121,7 +139,8 @@ class _ClassifiedTable(Table):
             file |= {"header_row": layout.header_row} if layout.header_row > 1 else {}
             file |= {"encoding": layout.encoding} if layout.encoding else {}
         options = numbers.options(is_text=layout.format == "csv")
-        checks = []
+        found, checks = date_checks(texts)
+        options |= found
         if dates.order:
             options["date_order"] = dates.order
             checks.append(f"days and months are read as {dates.order}: compare one with the file")
@@ -153,8 +172,9 @@ def _dates_across(table: _ClassifiedTable) -> Draft | None:
     where = "the names of the date columns"
     filled = pl.any_horizontal(pl.col(f"c{at}").is_not_null() for at in dates.positions)
     last = table.frame.select(filled.arg_true().max()).item()
+    draft = table.draft("wide", dates, table.strings(dates.positions), fields, where, dated)
     return replace(
-        table.draft("wide", dates, table.strings(dates.positions), fields, where),
+        draft,
         footer=table.footer(last, [0]),
         detected=(
             f"dates across: {len(dated)} columns from {dated[0]!r} to {dated[-1]!r} "
@@ -162,6 +182,7 @@ def _dates_across(table: _ClassifiedTable) -> Draft | None:
             f"a series in each of {table.grid.height} {table.kind}s, named by {table.listed(keys)}",
             *table.constants([at for at in others if at not in keys]),
         ),
+        check=(*draft.check, *table.left_out({*dates.positions, *keys})),
     )
 
 
@@ -182,7 +203,7 @@ def _dates_down(table: _ClassifiedTable, split: frozenset[int]) -> Draft | None:
         return None
     for at, dates in sorted(found.items(), key=lambda item: -item[1].count):
         if len(set(dates.days) - {None}) >= MOSTLY * dates.count:
-            return _series_per_column(table, at, dates, values)
+            return _series_per_column(table, at, dates, values, split)
         if draft := _observation_per_row(table, at, dates, values, split):
             return draft
     return None
@@ -194,12 +215,12 @@ def _is_nearly_all_dates(table: _ClassifiedTable, at: int, dates: Timeline) -> b
     return dates.count >= MOSTLY * len(known)
 
 
-def _series_per_column(table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int]) -> Draft:
-    """Draft a table whose dates occur once: each column of values is a series.
+def _dated(table: _ClassifiedTable, at: int, dates: Timeline) -> list[str | None]:
+    column = table.grid.column(at)
+    return [column[row] for row in dates.positions]
 
-    Raises:
-        InvalidInput: months_across_years.
-    """
+
+def _columns_of_series(table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int]) -> list[int]:
     names = table.names
     if months := months_across_years(dates.frequency, [names[column] for column in values]):
         raise InvalidInput(
@@ -209,15 +230,33 @@ def _series_per_column(table: _ClassifiedTable, at: int, dates: Timeline, values
             'of their own, and declare `date_column: "{year} {month}"`',
         )
     used = [column for column in values if names.count(names[column]) == 1]
+    if not used:
+        raise InvalidInput(
+            "duplicate_column",
+            f"all columns of values have a name that occurs twice ({table.listed(values[:12])}); name each column once",
+        )
+    return used
+
+
+def _series_per_column(
+    table: _ClassifiedTable, at: int, dates: Timeline, values: Sequence[int], split: frozenset[int]
+) -> Draft:
+    """Draft a table whose dates occur once: each column of values is a series.
+
+    Raises:
+        InvalidInput: months_across_years, duplicate_column.
+    """
+    names = table.names
+    used = _columns_of_series(table, at, dates, values)
     places = [f"C{column + 1}" for column in used]
     codes = [
         code_of(code_part(table.dataset), code_part(names[column]) or place, dates.frequency)
         for column, place in zip(used, places, strict=True)
     ]
     found = zip(unique_codes(codes, places), used, strict=True)
-    draft = table.draft(
-        "wide", dates, table.strings(values), {"date_column": names[at]}, f"the column {names[at]}"
-    )
+    where = f"the column {names[at]}"
+    fields = {"date_column": names[at]}
+    draft = table.draft("wide", dates, table.strings(values), fields, where, _dated(table, at, dates))
     repeated = sorted({names[column] for column in range(len(names)) if names.count(names[column]) > 1})
     return replace(
         draft,
@@ -233,6 +272,7 @@ def _series_per_column(table: _ClassifiedTable, at: int, dates: Timeline, values
         check=(
             *draft.check,
             *(f"columns named {name!r} are left out: the name repeats" for name in repeated),
+            *table.left_out({at, *split, *values}),
         ),
     )
 
@@ -255,16 +295,19 @@ def _observation_per_row(
         "code": table.code_template(keys, frequency),
         "unit": UNIT if unit is None else f"{{{names[unit]}}}",
     }
-    dates = replace(dates, frequency=frequency, regular=True)
+    printed, dates = dates, replace(dates, frequency=frequency, regular=True)
     series = table.frame.select(f"c{column}" for column in keys).n_unique()
+    where = f"the column {names[at]}"
+    draft = table.draft("long", dates, table.strings([value]), fields, where, _dated(table, at, printed))
+    used = {at, value, *keys, *split, *([] if unit is None else [unit])}
     return replace(
-        table.draft("long", dates, table.strings([value]), fields, f"the column {names[at]}"),
+        draft,
         footer=table.footer(dates.positions[-1], [at, 0]),
         detected=(
             f"dates in {names[at]!r} ({FREQUENCY_NAMES[frequency]}), values in {names[value]!r}",
             f"{series} series, named by {table.listed(keys)}",
-            *(f"other numbers, not read: {names[c]!r}" for c in values if c not in (value, *keys)),
         ),
+        check=(*draft.check, *table.left_out(used)),
     )
 
 

@@ -18,7 +18,10 @@ CELLS: Final = {
     "value_text": pl.String(),
     "place": pl.String(),
     "line_no": pl.Int64(),
+    "scale": pl.String(),
 }
+# The columns that a file without formats of numbers has.
+PAIRS: Final = tuple(name for name in CELLS if name != "scale")
 REJECTED: Final = {
     "line_no": pl.Int64(),
     "raw": pl.String(),
@@ -48,14 +51,19 @@ class SeriesCells:
     """The series of a file.
 
     cells: `CELLS`, one row per pair of a date cell and a value cell of which at least one isn't blank; a blank cell is
-    null, text is stripped, numbers are the shortest decimals of the same float.
+    null, text is stripped, numbers are the shortest decimals of the same float; scale: how the file shows a number in
+    another scale than it stores it, null where it doesn't.
     rejected: `REJECTED`, the rows that can't be split.
     codes: `CODES`, one row per series found; the key is series_code, `frequency` is null where it is the dataset's.
+    below: `CELLS` of the rows that the declared footer cuts off, most of which are notes.
+    epoch: the year from which the file counts serial dates; None if it doesn't say.
     """
 
     cells: pl.DataFrame
     rejected: pl.DataFrame
     codes: pl.DataFrame
+    below: pl.DataFrame
+    epoch: int | None = None
 
 
 def stripped(text: pl.Expr) -> pl.Expr:
@@ -95,6 +103,9 @@ def joined(
     cells: Sequence[pl.DataFrame],
     codes: Iterable[tuple[str, str | None, str | None]],
     rejected: pl.DataFrame | None = None,
+    *,
+    below: Sequence[pl.DataFrame] = (),
+    epoch: int | None = None,
 ) -> SeriesCells:
     """Combine the cells of several series.
 
@@ -121,7 +132,9 @@ def joined(
             "template, or leave one out",
         )
     return SeriesCells(
-        cells=pl.concat([pl.DataFrame(schema=CELLS), *cells]),
+        cells=pl.concat([pl.DataFrame(schema=CELLS), *cells], how="diagonal"),
         rejected=rejected,
         codes=pl.DataFrame(listed, schema=CODES, orient="row"),
+        below=pl.concat([pl.DataFrame(schema=CELLS), *below], how="diagonal"),
+        epoch=epoch,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from tnt_platform.series.readers.layouts import (
     column_letters,
 )
 from tnt_platform.series.readers.sheet import Cells, Sheet
+from tnt_platform.series.readers.sheet_formats import PERCENT_FORMAT
 from tnt_platform.series.readers.workbook import Workbook, open_workbook
 
 _DIGIT: Final = re.compile(r"\d")
@@ -38,46 +39,68 @@ def read_date_column(data: bytes, layout: DateColumnLayout) -> SeriesCells:
     sheets: dict[str, list[ColumnSeries]] = {}
     for series in layout.series:
         sheets.setdefault(series.sheet, []).append(series)
-    found: dict[str, pl.DataFrame] = {}
+    found: dict[str, _Parts] = {}
     with ThreadPoolExecutor(book.sheets_at_once) as pool:
         for cells in pool.map(lambda group: _sheet_cells(book, group, layout.footer), sheets.values()):
             found.update(cells)
     return joined(
-        [found[series.code] for series in layout.series],
+        [found[series.code].above for series in layout.series],
         ((series.code, series.unit, series.frequency) for series in layout.series),
+        below=[found[series.code].below for series in layout.series],
+        epoch=book.epoch,
     )
 
 
-def _sheet_cells(book: Workbook, series: list[ColumnSeries], footer: str | None) -> dict[str, pl.DataFrame]:
+class _Parts(NamedTuple):
+    """The cells of a series above the footer, and below it."""
+
+    above: pl.DataFrame
+    below: pl.DataFrame
+
+
+def _sheet_cells(book: Workbook, series: list[ColumnSeries], footer: str | None) -> dict[str, _Parts]:
     """Read the series of one sheet, those that start at the same row together; return their cells by code."""
     sheet = book.sheet(series[0].sheet)
     groups: dict[tuple[int, int], list[ColumnSeries]] = {}
     for one in series:
         groups.setdefault((one.header_row, one.skip_rows_after_header), []).append(one)
-    found: dict[str, pl.DataFrame] = {}
+    found: dict[str, _Parts] = {}
     for group in groups.values():
         found.update(zip((one.code for one in group), _group_cells(sheet, group, footer), strict=True))
     return found
 
 
-def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[pl.DataFrame]:
+def _group_cells(sheet: Sheet, group: list[ColumnSeries], footer: str | None) -> list[_Parts]:
     cells = _cells_below(sheet, group)
     for series in group:
         _check_header(sheet, cells, series)
     rows = pl.int_range(cells.first_row, cells.first_row + cells.height, eager=True).alias("line_no")
     frame = pl.DataFrame([rows, rows.cast(pl.String).alias("row")])
     ends = {s.date_column: _end(sheet, cells, s.date_column, footer) for s in group}
-    found = pl.collect_all(
-        [_series_cells(sheet, cells, series, frame[: ends[series.date_column]]) for series in group]
-    )
+    found = pl.collect_all(_series_cells(sheet, cells, series, frame) for series in group)
+    parts = []
     for series, series_cells in zip(group, found, strict=True):
-        if series_cells.is_empty():
-            raise InvalidInput(
-                "no_rows",
-                f"series {series.code}: sheet {sheet.name!r} has no dates in column {series.date_column} and no values "
-                f"in column {series.value_column} from row {cells.first_row} on; correct header_row or the columns",
-            )
-    return found
+        end = ends[series.date_column]
+        is_above = pl.col("line_no") < cells.first_row + end
+        above = series_cells.filter(is_above)
+        if above.is_empty():
+            raise _no_rows(sheet, cells, series, end)
+        parts.append(_Parts(above, series_cells.filter(~is_above)))
+    return parts
+
+
+def _no_rows(sheet: Sheet, cells: Cells, series: ColumnSeries, end: int) -> InvalidInput:
+    if end < cells.height:
+        return InvalidInput(
+            "footer_above_data",
+            f"series {series.code}: the `footer` matches {sheet.name}!{series.date_column}{cells.first_row + end}, "
+            "above which there is no row of the series; narrow the pattern",
+        )
+    return InvalidInput(
+        "no_rows",
+        f"series {series.code}: sheet {sheet.name!r} has no dates in column {series.date_column} and no values "
+        f"in column {series.value_column} from row {cells.first_row} on; correct header_row or the columns",
+    )
 
 
 def _cells_below(sheet: Sheet, group: list[ColumnSeries]) -> Cells:
@@ -154,7 +177,10 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
     values = _column(sheet, cells, series.value_column)[: rows.height]
     return (
         rows.with_columns(
-            dates.alias("date_text"), values.alias("value_text"), _left_out(cells, series, rows)
+            dates.alias("date_text"),
+            values.alias("value_text"),
+            _left_out(cells, series, rows),
+            _scales(sheet, series),
         )
         .lazy()
         .filter(pl.col("date_text").is_not_null() | pl.col("value_text").is_not_null(), ~pl.col("left_out"))
@@ -164,8 +190,16 @@ def _series_cells(sheet: Sheet, cells: Cells, series: ColumnSeries, rows: pl.Dat
             "value_text",
             pl.format(place + "{}", "row").alias("place"),
             "line_no",
+            "scale",
         )
     )
+
+
+def _scales(sheet: Sheet, series: ColumnSeries) -> pl.Expr:
+    """Tell which numbers are shown as percentages."""
+    shown = sheet.percent_rows(column_index(series.value_column))
+    scale = pl.when(pl.col("line_no").is_in([row + 1 for row in shown])).then(pl.lit(PERCENT_FORMAT))
+    return (scale if shown else pl.lit(None, pl.String)).alias("scale")
 
 
 def _dates(sheet: Sheet, cells: Cells, series: ColumnSeries) -> pl.Series:

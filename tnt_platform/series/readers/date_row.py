@@ -28,6 +28,7 @@ from tnt_platform.series.readers.layouts import (
     column_letters,
 )
 from tnt_platform.series.readers.sheet import Sheet
+from tnt_platform.series.readers.sheet_formats import PERCENT_FORMAT
 from tnt_platform.series.readers.workbook import open_workbook
 
 _Texts = list[str | None]
@@ -60,7 +61,7 @@ def read_date_row(data: bytes, layout: DateRowLayout) -> SeriesCells:
         for code, values_row in found:
             cells.append(_row_cells(sheet, rows, series, code, values_row))
             codes.append((code, series.unit, series.frequency))
-    return joined(cells, codes, pl.DataFrame(rejected, schema=REJECTED, orient="row"))
+    return joined(cells, codes, pl.DataFrame(rejected, schema=REJECTED, orient="row"), epoch=book.epoch)
 
 
 def _rows(sheet: Sheet) -> list[_Texts]:
@@ -132,7 +133,10 @@ def _row_cells(
     width = len(rows[0]) if rows else 0
     dates = _dates(rows, series, range(first, width))
     pairs = [
-        (code, date, value, f"{sheet.name}!{column_letters(at)}{values_row}", values_row)
+        (
+            *(code, date, value, f"{sheet.name}!{column_letters(at)}{values_row}", values_row),
+            PERCENT_FORMAT if values_row - 1 in sheet.percent_rows(at) else None,
+        )
         for at, date in zip(range(first, width), dates, strict=True)
         for value in [_text(rows, values_row, at)]
         if date is not None or value is not None

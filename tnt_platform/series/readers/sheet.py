@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import fastexcel
@@ -84,11 +85,15 @@ class Sheet:
         load: _Load,
         has_booleans: Callable[[str], bool],
         has_lookalikes: Callable[[str], bool],
+        formulas: _Texts,
+        percent_cells: Callable[[str], set[tuple[int, int]]],
     ) -> None:
         self.name = name
         self._load = load
         self._has_booleans = has_booleans
         self._has_lookalikes = has_lookalikes
+        self._formulas = formulas
+        self._percent_cells = percent_cells
         self._all: Cells | None = None
 
     def all_cells(self) -> Cells:
@@ -97,7 +102,8 @@ class Sheet:
             strings, faults = _read(self._load(self.name, header_row=None, skip_rows=0, dtypes="string"))
             floats = _columns(self._load(self.name, header_row=None, skip_rows=0, dtypes="float"))
             errors = {at: _error_texts(details) for at, details in faults.items()}
-            self._all = Cells(1, _exact_columns(strings, floats, errors), {})
+            columns = _exact_columns(strings, floats, errors)
+            self._all = Cells(1, _with_formulas(columns, self._formulas), {})
         return self._all
 
     def cells_below(
@@ -110,12 +116,30 @@ class Sheet:
         """
         first_row = header_row + skip_rows + 1
         wanted = set(columns)
+        if wanted & set(self._formulas):
+            self.all_cells()
         typed = self._typed(header_row, skip_rows, wanted, set(numbers)) if self._all is None else None
         if typed is not None:
             return Cells(first_row, *typed)
         cells = self.all_cells()
         kept = {at: column[first_row - 1 :] for at in wanted if (column := cells.column(at)) is not None}
         return Cells(first_row, kept, {at: self.text(header_row, at) or "" for at in kept})
+
+    def percent_rows(self, column: int) -> set[int]:
+        """Return the rows, from 0, in which a column shows its numbers as percentages."""
+        return self._percents.get(column, set())
+
+    @property
+    def percent_columns(self) -> list[int]:
+        """Return the columns, from 0, with numbers that are shown as percentages."""
+        return sorted(self._percents)
+
+    @cached_property
+    def _percents(self) -> dict[int, set[int]]:
+        rows: dict[int, set[int]] = {}
+        for row, at in self._percent_cells(self.name):
+            rows.setdefault(at, set()).add(row)
+        return rows
 
     def text(self, row: int, column: int) -> str | None:
         """Return the text of one cell, None if it is blank."""
@@ -174,6 +198,17 @@ def _with_texts(
         at: column.scatter(list(found), list(found.values())) if (found := texts.get(at)) else column
         for at, column in columns.items()
     }
+
+
+def _with_formulas(columns: dict[int, pl.Series], formulas: _Texts) -> dict[int, pl.Series]:
+    """Write the formulas that have no result into their cells; they may be outside the used range."""
+    if not formulas:
+        return columns
+    height = max(map(len, columns.values()), default=0)
+    height = max(height, *(max(rows) + 1 for rows in formulas.values()))
+    full = {at: column.extend_constant(None, height - len(column)) for at, column in columns.items()}
+    blank = pl.Series([None] * height, dtype=pl.String)
+    return _with_texts({at: full.get(at, blank.clone()) for at in {*full, *formulas}}, formulas)
 
 
 def _columns(sheet: fastexcel.ExcelSheet) -> dict[int, pl.Series]:

@@ -29,13 +29,21 @@ _DIMENSION: Final = re.compile(rb'<(?:\w+:)?dimension\s+ref="([A-Z]+)([0-9]+)(?:
 # A cell with content; a cell with only a style is self-closing (<c r="A1" s="2"/>).
 _CELL: Final = re.compile(rb'<(?:\w+:)?c(?:\s+[a-z]+="[^"]*")*?\s+r="([A-Z]{1,3})([0-9]{1,7})"[^>]*(?<!/)>')
 _BOOLEAN: Final = re.compile(rb"""\st=["']b["']""")
+_FROM_1904: Final = re.compile(rb"""\sdate1904=["'](?:1|true)["']""")
 _TEXT_CELL: Final = re.compile(rb"""t=["'](?:str|inlineStr)["'][^>]*>(.*?)</(?:\w+:)?c>""", re.DOTALL)
+# A formula without a result, as programs write it that don't calculate; the result "" has the type str.
+_NO_RESULT: Final = re.compile(
+    rb"""<(?:\w+:)?c\s(?![^>]*\bt=["']str["'])(?=[^>]*?\br=["']([A-Z]{1,3})([0-9]{1,7})["'])[^>]*>\s*"""
+    rb"""<(?:\w+:)?f(?:\s[^>]*)?(?:/>|>([^<]*)</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*(?:/>|></(?:\w+:)?v>))?\s*</(?:\w+:)?c>"""
+)
+_FORMULA: Final = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_BLANK_FORMULA: Final = '""'
 _SHARED_TEXT: Final = re.compile(rb"<(?:\w+:)?si>(.*?)</(?:\w+:)?si>", re.DOTALL)
 _RUN: Final = re.compile(rb"<(?:\w+:)?[vt](?:\s[^>]*)?>([^<]*)<")
 # Signs that a text is more than its runs: phonetic readings, and characters given by number.
 _INTRICATE: Final = (b"rPh", b"_x", b"CDATA")
 SHARED_TEXTS: Final = "xl/sharedstrings.xml"
-_DAMAGE: Final = (
+DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
     ElementTree.ParseError,
@@ -54,11 +62,11 @@ def refuse_far_cells(archive: zipfile.ZipFile, sheet: str) -> None:
         InvalidInput: too_large, or corrupt_workbook.
     """
     try:
-        part = _part_of(archive, sheet)
+        part = part_of(archive, sheet)
         rows, columns, last = _declared(archive, part)
         if archive.getinfo(part).file_size <= COUNTED_BYTES or rows * columns > MAX_CELLS:
             rows, columns, last = _counted(archive, part)
-    except _DAMAGE as fault:
+    except DAMAGE as fault:
         raise InvalidInput(
             "corrupt_workbook",
             f"sheet {sheet!r} can't be found or unpacked ({fault}); open the file with a spreadsheet program, save it "
@@ -75,13 +83,38 @@ def refuse_far_cells(archive: zipfile.ZipFile, sheet: str) -> None:
 def has_booleans(archive: zipfile.ZipFile, sheet: str) -> bool:
     """Tell whether a sheet may hold TRUE or FALSE, which fastexcel returns as 1 and 0 among numbers."""
     try:
-        return _BOOLEAN.search(archive.read(_part_of(archive, sheet))) is not None
-    except _DAMAGE:
+        return _BOOLEAN.search(archive.read(part_of(archive, sheet))) is not None
+    except DAMAGE:
         return True
 
 
-def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
-    """Return the name of the part that holds a sheet, or raise one of `_DAMAGE` if there is none."""
+def formulas_without_result(archive: zipfile.ZipFile, sheet: str) -> dict[int, dict[int, str]]:
+    """Return the formulas that have no stored result, by column and row from 0: calamine returns blank cells."""
+    try:
+        xml = archive.read(part_of(archive, sheet))
+    except DAMAGE:
+        return {}
+    found: dict[int, dict[int, str]] = {}
+    if _FORMULA.search(xml) is None:
+        return found
+    for letters, row, formula in _NO_RESULT.findall(xml):
+        text = html.unescape(formula.decode("utf-8", "replace"))
+        if text == _BLANK_FORMULA:
+            continue
+        found.setdefault(column_index(letters.decode()), {})[int(row) - 1] = f"={text or 'formula'}"
+    return found
+
+
+def counts_from_1904(archive: zipfile.ZipFile) -> bool:
+    """Tell whether the workbook says that its days count from 1904."""
+    try:
+        return _FROM_1904.search(archive.read("xl/workbook.xml")) is not None
+    except DAMAGE:
+        return False
+
+
+def part_of(archive: zipfile.ZipFile, sheet: str) -> str:
+    """Return the name of the part that holds a sheet, or raise one of `DAMAGE` if there is none."""
     # expat rejects entity bombs by itself, and the sizes were checked.
     book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314
     links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
@@ -137,18 +170,18 @@ def shared_lookalikes(archive: zipfile.ZipFile) -> bool:
     try:
         parts = [name for name in archive.namelist() if name.casefold() == SHARED_TEXTS]
         return any(_any_lookalike(archive.read(part), _SHARED_TEXT) for part in parts)
-    except _DAMAGE:
+    except DAMAGE:
         return True
 
 
 def sheet_lookalikes(archive: zipfile.ZipFile, sheet: str) -> bool:
     """Tell whether a boolean, or a text in the sheet itself, may be read as a number."""
     try:
-        pieces = _pieces(archive, _part_of(archive, sheet))
+        pieces = _pieces(archive, part_of(archive, sheet))
         return any(
             _BOOLEAN.search(piece) is not None or _any_lookalike(piece, _TEXT_CELL) for piece in pieces
         )
-    except (*_DAMAGE, InvalidInput):
+    except (*DAMAGE, InvalidInput):
         return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,12 +16,38 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.printed_dates import DateOrder, dates_of
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.readers.cells import REJECTED, NotInFile, filled, stripped, template_names
 from tnt_platform.series.readers.layouts import TableLayout
 
 _FRAME_COLUMNS: Final = 3
+_MESSAGE_NAMES: Final = frozenset(
+    (
+        "message",
+        "messages",
+        "error",
+        "errors",
+        "detail",
+        "details",
+        "reason",
+        "status",
+        "mensaje",
+        "description",
+    )
+)
+_SAID_CHARS: Final = 300
+_SAID_TEXTS: Final = 10
 _RAW_LIMIT_CHARS: Final = 10_000
+_DATED_CELLS: Final = 2
+_READINGS: Final[tuple[tuple[str, DateOrder | None], ...]] = (
+    ("D", "dmy"),
+    ("D", "mdy"),
+    ("W", None),
+    ("M", None),
+    ("Q", None),
+    ("A", None),
+)
 # The column of dates that are composed from several columns.
 DATES: Final = "dates"
 
@@ -33,13 +59,14 @@ class Table:
     names: the names in the header, stripped, "" for a column without one.
     frame: line_no (Int64) and c0, c1, ... (String, stripped, blank ones null), one column for each name.
     rejected: `REJECTED`, the rows that can't be split.
-    kind: what messages call a row, "line" or "record".
+    kind: what messages call a row, "line" or "record". separator: what separates the cells of a line.
     """
 
     names: tuple[str, ...]
     frame: pl.DataFrame
     rejected: pl.DataFrame
     kind: str
+    separator: str
 
     def column(self, name: str) -> str:
         """Return the column of the frame with this name, ignoring white space around it.
@@ -83,18 +110,36 @@ class Table:
         dates = pl.format(pattern, *columns).alias(DATES)
         return replace(self, frame=self.frame.with_columns(dates)), DATES, frozenset(columns)
 
-    def above_footer(self, footer: str | None, *first_cells: str) -> Table:
-        """Return the rows above the first one with a match of `footer` in one of the columns."""
+    def split_at_footer(self, footer: str | None, *first_cells: str) -> tuple[Table, Table]:
+        """Return the rows above the first one with a match of `footer` in one of the columns, and the others.
+
+        Raises:
+            InvalidInput: footer_above_data if it is the first row.
+        """
         if footer is None:
-            return self
+            return self, self._rows(pl.lit(False))
         hit = pl.any_horizontal(
             pl.col(name).str.contains(footer).fill_null(False) for name in set(first_cells)
         )
         notes = [*self.frame.filter(hit)["line_no"], *_noted(self.rejected, footer)]
         if not notes:
-            return self
-        above = pl.col("line_no") < min(notes)
-        return replace(self, frame=self.frame.filter(above), rejected=self.rejected.filter(above))
+            return self, self._rows(pl.lit(False))
+        is_above = pl.col("line_no") < min(notes)
+        above = self._rows(is_above)
+        below = self._rows(~is_above)
+        # What can't be split is a note, too, unless it begins like the rows above.
+        data = below.rejected.filter(_dated(below.rejected["raw"], self.separator))
+        above = replace(above, rejected=pl.concat([above.rejected, data]))
+        if above.frame.is_empty():
+            raise InvalidInput(
+                "footer_above_data",
+                f"the `footer` matches {self.kind} {min(notes)}, above which there is no {self.kind} of data; narrow "
+                "the pattern",
+            )
+        return above, below
+
+    def _rows(self, which: pl.Expr) -> Table:
+        return replace(self, frame=self.frame.filter(which), rejected=self.rejected.filter(which))
 
 
 def read_table(data: bytes, layout: TableLayout) -> Table:
@@ -116,6 +161,20 @@ def _noted(rejected: pl.DataFrame, footer: str) -> list[int]:
     """Return the lines of rejected rows whose first cell matches `footer`."""
     first_cell = pl.col("raw").str.strip_chars('" \t').str.contains(footer)
     return rejected.filter(first_cell)["line_no"].to_list()
+
+
+def _dated(raw: pl.Series, separator: str) -> pl.Series:
+    """Tell which lines have a date in one of their first cells, and a number further on."""
+    rows = [next(csv.reader([line], delimiter=separator), []) for line in raw]
+    firsts = pl.Series("text", [cell.strip() for row in rows for cell in row[:_DATED_CELLS]], dtype=pl.String)
+    readings = (dates_of(pl.col("text"), one, order).is_not_null() for one, order in _READINGS)
+    dates = set(firsts.to_frame().filter(pl.any_horizontal(readings))["text"])
+    found = [
+        any(cell.strip() in dates for cell in row[:_DATED_CELLS])
+        and any(any(map(str.isdigit, cell)) for cell in row[1:])
+        for row in rows
+    ]
+    return pl.Series(found, dtype=pl.Boolean)
 
 
 def _csv_table(data: bytes, layout: TableLayout) -> Table:
@@ -145,7 +204,7 @@ def _csv_table(data: bytes, layout: TableLayout) -> Table:
         )
     cells = [stripped(pl.col(name)).alias(f"cell {at}") for at, name in enumerate(names)]
     frame = rows.good.select("line_no", *cells).rename({f"cell {at}": f"c{at}" for at in range(len(names))})
-    return Table(tuple(header), frame, rows.bad.select(list(REJECTED)), "line")
+    return Table(tuple(header), frame, rows.bad.select(list(REJECTED)), "line", layout.separator)
 
 
 def _csv_header(data: bytes, layout: TableLayout) -> list[str]:
@@ -215,13 +274,32 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
         ),
         rejected=pl.DataFrame(rejected, schema=REJECTED, orient="row"),
         kind="record",
+        separator=",",
     )
+
+
+def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; of a name that occurs twice, no value is more right than the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        values = " and ".join(repr(value)[:40] for name, value in pairs if name == twice)
+        raise InvalidInput(
+            "duplicate_name",
+            f"an object of the file has the name {twice!r} twice, as {values}; ask the publisher which is meant",
+        )
+    return found
 
 
 def _records(data: bytes, path: str) -> list[Any]:
     try:
         text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
-        document = json.loads(text, parse_float=_Number, parse_constant=str)
+        document = json.loads(
+            text, parse_float=_Number, parse_constant=str, object_pairs_hook=_distinct_names
+        )
+    except InvalidInput:
+        raise
     except (ValueError, RecursionError) as fault:
         raise InvalidInput(
             "not_json",
@@ -234,12 +312,40 @@ def _records(data: bytes, path: str) -> list[Any]:
             "no_records", f"records: {path!r} can't be applied to the file ({fault}); correct the path"
         ) from fault
     if not isinstance(records, list):
-        has = f"has the fields {sorted(document)[:40]}" if isinstance(document, dict) else "is a list"
+        has = (
+            f"has the fields {sorted(document)[:40]}"
+            if isinstance(document, dict)
+            else "is a list of another shape"
+        )
         raise InvalidInput(
             "no_records",
-            f"records: {path!r} is not a list in the file, which {has}; correct the path to the list of records",
+            f"records: {path!r} finds no list in the answer, which {has}{_says(document)}; correct the path, or the "
+            "request if the answer says that it failed",
+        )
+    if not records:
+        raise InvalidInput(
+            "no_rows",
+            f"records: {path!r} finds an empty list{_says(document)}; correct the request, or fetch it again",
         )
     return records
+
+
+def _says(document: Any) -> str:
+    """Quote what an answer says about itself, such as why it has no data."""
+    texts = list(dict.fromkeys(_messages(document, "")))
+    return f" and says {'; '.join(texts)[:_SAID_CHARS]!r}" if texts else ""
+
+
+def _messages(value: Any, name: str) -> Iterator[str]:
+    """Yield the texts below names that answers use for errors."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _messages(inner, name if name in _MESSAGE_NAMES else key.lower())
+    elif isinstance(value, list):
+        for inner in value[:_SAID_TEXTS]:
+            yield from _messages(inner, name)
+    elif isinstance(value, str) and name in _MESSAGE_NAMES:
+        yield value
 
 
 def _record_fault(record: Any) -> tuple[str, str] | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.series.readers.cells import (
-    CELLS,
+    PAIRS,
     REJECTED,
     NotInFile,
     SeriesCells,
@@ -39,23 +40,27 @@ def read_wide(data: bytes, layout: WideLayout) -> SeriesCells:
 
 def _by_columns(table: Table, layout: WideLayout) -> SeriesCells:
     table, dates, parts = table.dated(layout.table.date_column or "")
-    table = table.above_footer(layout.footer, "c0", dates)
+    table, below = table.split_at_footer(layout.footer, "c0", dates)
     listed: list[tuple[str, str, str | None, str | None, str]] = [
         (one.code, one.column, one.unit, one.frequency, table.column(one.column)) for one in layout.series
     ]
     series = listed or list(_other_columns(table, parts, layout.table))
-    cells = [
-        table.frame.select(
-            pl.lit(code).alias("series_code"),
-            pl.col(dates).alias("date_text"),
-            pl.col(column).alias("value_text"),
-            _place(table, pl.lit(name.strip())).alias("place"),
-            "line_no",
-        ).filter(_SOME)
-        for code, name, _, _, column in series
-    ]
+    cells, cut_off = (
+        [_column_cells(part, code, name, dates, column) for code, name, _, _, column in series]
+        for part in (table, below)
+    )
     codes = ((code, unit, frequency) for code, _, unit, frequency, _ in series)
-    return joined(cells, codes, table.rejected)
+    return joined(cells, codes, table.rejected, below=cut_off)
+
+
+def _column_cells(table: Table, code: str, name: str, dates: str, column: str) -> pl.DataFrame:
+    return table.frame.select(
+        pl.lit(code).alias("series_code"),
+        pl.col(dates).alias("date_text"),
+        pl.col(column).alias("value_text"),
+        _place(table, pl.lit(name.strip())).alias("place"),
+        "line_no",
+    ).filter(_SOME)
 
 
 def _other_columns(
@@ -79,7 +84,7 @@ def _other_columns(
 def _by_rows(table: Table, layout: WideLayout, date_columns: str) -> SeriesCells:
     code, unit = layout.table.code or "", layout.table.unit
     named = {name: table.column(name) for name in template_names(code)}
-    table = table.above_footer(layout.footer, "c0")
+    table, below = table.split_at_footer(layout.footer, "c0")
     dates = {
         f"c{at}": name
         for at, name in enumerate(table.names)
@@ -94,16 +99,23 @@ def _by_rows(table: Table, layout: WideLayout, date_columns: str) -> SeriesCells
         )
     frame, rejected = _coded_rows(table, code, named)
     codes = frame["series_code"].to_list()
-    cells = (
+    cells = _cells_across(table, frame, dates)
+    # A note has no values under the dates.
+    cut_off = _below_footer(below, code, named)
+    below_cells = _cells_across(below, cut_off, dates).filter(pl.col("value_text").is_not_null())
+    return joined([cells], ((one, unit, None) for one in codes), rejected, below=[below_cells])
+
+
+def _cells_across(table: Table, frame: pl.DataFrame, dates: dict[str, str]) -> pl.DataFrame:
+    return (
         frame.unpivot(
             list(dates), index=["series_code", "line_no"], variable_name="at", value_name="value_text"
         )
         .with_columns(pl.col("at").replace(dates).alias("date_text"))
         .with_columns(_place(table, pl.col("date_text")).alias("place"))
-        .select(list(CELLS))
+        .select(*PAIRS)
         .sort("line_no", maintain_order=True)
     )
-    return joined([cells], ((one, unit, None) for one in codes), rejected)
 
 
 def read_long(data: bytes, layout: LongLayout) -> SeriesCells:
@@ -120,18 +132,21 @@ def read_long(data: bytes, layout: LongLayout) -> SeriesCells:
     named = {name: table.column(name) for name in template_names(columns.code)}
     units = {name: table.column(name) for name in template_names(columns.unit)}
     selected = [pl.col(table.column(name)) == text for name, text in columns.where.items()]
-    table = table.above_footer(layout.footer, "c0", dates)
+    table, below = table.split_at_footer(layout.footer, "c0", dates)
     some = pl.col(dates).is_not_null() | pl.col(values).is_not_null()
-    table = Table(table.names, table.frame.filter(some, *selected), table.rejected, table.kind)
-    rows, rejected = _coded_rows(table, columns.code, named)
-    cells = rows.select(
-        "series_code",
-        pl.col(dates).alias("date_text"),
-        pl.col(values).alias("value_text"),
-        pl.format(f"{table.kind} {{}}", "line_no").alias("place"),
-        "line_no",
-    ).select(list(CELLS))
-    return joined([cells], _long_codes(rows, units, layout), rejected)
+    kept, cut_off = (replace(part, frame=part.frame.filter(some, *selected)) for part in (table, below))
+    rows, rejected = _coded_rows(kept, columns.code, named)
+    cells, below_cells = (
+        coded.select(
+            "series_code",
+            pl.col(dates).alias("date_text"),
+            pl.col(values).alias("value_text"),
+            pl.format(f"{table.kind} {{}}", "line_no").alias("place"),
+            "line_no",
+        )
+        for coded in (rows, _below_footer(cut_off, columns.code, named))
+    )
+    return joined([cells], _long_codes(rows, units, layout), rejected, below=[below_cells])
 
 
 def _long_codes(
@@ -155,22 +170,41 @@ def _long_codes(
     return [(code, unit, None) for code, unit in listed.items()]
 
 
+def _keys_with_codes(table: Table, template: str, named: dict[str, str]) -> pl.DataFrame:
+    """Return the different values of the columns that name a series, with its series_code; null where one is blank."""
+    keys = table.frame.select(list(named.values())).unique(maintain_order=True)
+    codes: list[str | None] = []
+    for values in keys.iter_rows():
+        slugs = [slug(value or "") for value in values]
+        codes.append(filled(template, dict(zip(named, slugs, strict=True))) if all(slugs) else None)
+    return keys.with_columns(pl.Series("series_code", codes, dtype=pl.String))
+
+
+def _with_codes(table: Table, coded: pl.DataFrame, named: dict[str, str]) -> pl.DataFrame:
+    return table.frame.join(
+        coded, on=list(named.values()), how="left", nulls_equal=True, maintain_order="left"
+    )
+
+
+def _below_footer(table: Table, template: str, named: dict[str, str]) -> pl.DataFrame:
+    """Return rows below a footer with their series_code: the template itself where they name no series."""
+    if not named:
+        return table.frame.with_columns(series_code=pl.lit(template))
+    rows = _with_codes(table, _keys_with_codes(table, template, named), named)
+    return rows.with_columns(pl.col("series_code").fill_null(template))
+
+
 def _coded_rows(table: Table, template: str, named: dict[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the table's rows with their series_code, and the rejected rows: the table's own and those without a code.
 
     Raises:
         InvalidInput: duplicate_series if rows with different names get the same code.
     """
-    keys = table.frame.select(list(named.values())).unique(maintain_order=True)
-    codes: list[str | None] = []
-    for values in keys.iter_rows():
-        slugs = [slug(value or "") for value in values]
-        codes.append(filled(template, dict(zip(named, slugs, strict=True))) if all(slugs) else None)
-    coded = keys.with_columns(pl.Series("series_code", codes, dtype=pl.String))
+    if not named:
+        return table.frame.with_columns(series_code=pl.lit(template)), table.rejected
+    coded = _keys_with_codes(table, template, named)
     _reject_ambiguous_codes(coded, list(named.values()))
-    rows = table.frame.join(
-        coded, on=list(named.values()), how="left", nulls_equal=True, maintain_order="left"
-    )
+    rows = _with_codes(table, coded, named)
     without_code = rows.filter(pl.col("series_code").is_null())
     cells = pl.concat_str([pl.col(f"c{at}").fill_null("") for at in range(len(table.names))], separator=" | ")
     rejected = without_code.select(

@@ -13,9 +13,13 @@ import fastexcel
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import RATIO_FREE_BYTES, decompress
 from tnt_platform.readers.served_page import first_text, refuse_page
+from tnt_platform.readers.signatures import Signature, archive_format, binary_format, text_format
 from tnt_platform.series.readers.cells import NotInFile
 from tnt_platform.series.readers.sheet import NOT_OF_ONE_TYPE, Sheet
+from tnt_platform.series.readers.sheet_formats import percent_cells
 from tnt_platform.series.readers.sheet_xml import (
+    counts_from_1904,
+    formulas_without_result,
     has_booleans,
     refuse_far_cells,
     shared_lookalikes,
@@ -31,6 +35,8 @@ _GZIP: Final = b"\x1f\x8b\x08"
 _ZIP: Final = b"PK\x03\x04"
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+# The record DATEMODE of an xls, with 1.
+_XLS_1904: Final = b"\x22\x00\x02\x00\x01\x00"
 _ZIP_DAMAGE: Final = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, RuntimeError, KeyError)
 
 _T = TypeVar("_T")
@@ -48,6 +54,7 @@ class Workbook:
         self._names = {_same_name(name): name for name in self.sheet_names}
         self._sheets: dict[str, Sheet] = {}
         self._shared_lookalikes: bool | None = None
+        self.epoch = 1904 if _counts_from_1904(data, self._archive) else 1900
 
     @property
     def sheets_at_once(self) -> int:
@@ -72,8 +79,14 @@ class Workbook:
         if found not in self._sheets:
             if self._archive is not None:
                 refuse_far_cells(self._archive, found)
-            self._sheets[found] = Sheet(found, self._load, self._has_booleans, self._has_lookalikes)
+            formulas = formulas_without_result(self._archive, found) if self._archive else {}
+            self._sheets[found] = Sheet(
+                found, self._load, self._has_booleans, self._has_lookalikes, formulas, self._percent_cells
+            )
         return self._sheets[found]
+
+    def _percent_cells(self, name: str) -> set[tuple[int, int]]:
+        return percent_cells(self._archive, name) if self._archive is not None else set()
 
     def _has_booleans(self, name: str) -> bool:
         return self._archive is None or has_booleans(self._archive, name)
@@ -113,6 +126,13 @@ def open_workbook(data: bytes) -> Workbook:
     if data.startswith(_GZIP):
         data = decompress(data, limit_bytes=UNPACKED_LIMIT_BYTES, max_ratio=MAX_RATIO)
     return Workbook(data)
+
+
+def _counts_from_1904(data: bytes, archive: zipfile.ZipFile | None) -> bool:
+    """Tell whether the workbook counts days from 1904, as those of old Macs do."""
+    if archive is None:
+        return _XLS_1904 in data
+    return counts_from_1904(archive)
 
 
 def _same_name(name: str) -> str:
@@ -169,6 +189,8 @@ def _checked_zip(data: bytes) -> zipfile.ZipFile:
         ) from fault
     names = archive.namelist()
     if "xl/workbook.xml" not in map(str.lower, names):
+        if kind := archive_format(names):
+            raise _other_format(kind)
         listed = ", ".join(sorted(names)[:5]) or "nothing"
         raise InvalidInput(
             "not_a_workbook",
@@ -191,15 +213,19 @@ def _checked_zip(data: bytes) -> zipfile.ZipFile:
     return archive
 
 
+def _other_format(kind: Signature) -> InvalidInput:
+    return InvalidInput(
+        "not_a_workbook", f"the file is {kind.name}, not an xlsx or xls workbook; {kind.cure}"
+    )
+
+
 def _no_workbook(data: bytes) -> InvalidInput:
     if not data:
         return InvalidInput("empty_file", "the file is empty; fetch it again")
+    if kind := binary_format(data) or text_format(data):
+        return _other_format(kind)
     refuse_page(data)
     text = first_text(data)
-    if "urn:schemas-microsoft-com:office:spreadsheet" in text[:4096]:
-        return InvalidInput(
-            "not_a_workbook", "the file is an Excel 2003 XML spreadsheet, not xlsx or xls; save it as xlsx"
-        )
     first = next((line for line in text.splitlines() if line.strip()), "")
     if "\0" in text or "\ufffd" in first:
         return InvalidInput(

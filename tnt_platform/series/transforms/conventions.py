@@ -40,9 +40,23 @@ class Conventions(Spec):
             description="How all-digit dates such as 01/02/2024 are meant; ambiguous ones are rejected without it."
         ),
     ] = None
+    serial_epoch: Annotated[
+        Literal[1900, 1904] | None,
+        Field(
+            description="From which year serial numbers of days such as 45366 count, as spreadsheets do; a workbook "
+            "says so itself, and in other files they are rejected without it."
+        ),
+    ] = None
+    forecasts: Annotated[
+        bool, Field(description="Take periods that begin after the capture, as forecasts do.")
+    ] = False
     not_available: Annotated[
         tuple[str, ...], Field(description="Strings that stand for no value, in any case.")
     ] = DEFAULT_NA
+    zeros: Annotated[
+        tuple[str, ...],
+        Field(description="Strings that stand for an exact zero, such as `-` with many statistics offices."),
+    ] = ()
     marks: Annotated[
         tuple[Annotated[str, AfterValidator(_mark)], ...],
         Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, get_args
 
 import polars as pl
@@ -19,6 +19,26 @@ SHOWN_DUPLICATES: Final = 5
 # Nobody reads hints for more distinct strings than this.
 HINTED_STRINGS: Final = 2_000
 
+# Why a date that can be read is no observation of its series, by reason code; `{}` stands for the date.
+DATE_FAULTS: Final[Mapping[str, str]] = {
+    "finer_date": "{} is finer than the periods of the series, which belong to dates of another kind or place in the "
+    "period; declare a series of its own frequency for it, or leave its rows out",
+    "not_weekly": "{} is in a column whose days follow the calendar month, not the week; declare `frequency: D`",
+    "fiscal_year": "{} is in a column of fiscal years, each printed as two years, which no frequency has; give the "
+    "years one number in `records`, or ask the publisher for another file",
+    "mixed_order": "{} is in a column that has all-digit dates in two orders of day and month; ask the publisher "
+    "which it means, and correct the file",
+    "swapped_date": "{} is out of order, and in order with day and month swapped, as where a spreadsheet read it in "
+    "another order than was meant; correct the file, or export it with dates as text",
+    "unknown_zone": "{} has a time zone, and is another day or a midnight in another one; declare as `timezone` the "
+    "zone in which the publisher's days begin",
+    "serial_date": "{} may be a serial number of a spreadsheet; if it is, declare `serial_epoch: 1900` (or 1904, as "
+    "old Macs count)",
+    "future_period": "{} begins after the file was captured; correct it, or declare `forecasts: true` if the file has "
+    "forecasts",
+}
+
+_OF_VALUE: Final = ("missing_date", "bad_value", "formula_without_result", "mixed_scale")
 _KEY: Final = ("internal_series_code", "period")
 _PLACED: Final = ("at", pl.col("internal_series_code").alias("series_code"), "line_no", "place", "period")
 
@@ -27,7 +47,7 @@ def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFra
     """Give each cell that was not read its reason; returns at and the columns of REJECTED.
 
     unread: at, internal_series_code, line_no, place, period, printed_date, value_text, frequency, na, value, fault
-    (missing_date, bad_date or bad_value).
+    (missing_date, bad_date, bad_value or one of DATE_FAULTS).
     """
     missing = (
         _quoted("value_text", "value")
@@ -37,11 +57,17 @@ def unread_reasons(unread: pl.DataFrame, conventions: Conventions) -> pl.DataFra
     reasons = [
         pl.when(pl.col("fault") == "missing_date").then(missing),
         pl.when(pl.col("fault") == "bad_date").then(_bad_date(unread, conventions)),
-        pl.when(~pl.col("na") & pl.col("value").is_null()).then(
-            bad_value + _value_hints(unread, conventions)
+        *(pl.when(pl.col("fault") == code).then(_with_date(words)) for code, words in DATE_FAULTS.items()),
+        pl.when(pl.col("fault") == "mixed_scale").then(_mixed_scale()),
+        pl.when(pl.col("fault") == "formula_without_result").then(
+            _quoted("value_text", "value") + " is a formula without a stored result; open the file with a "
+            "spreadsheet program, save it, and deliver that"
         ),
+        pl.when(
+            ~pl.col("na") & pl.col("value").is_null() & (pl.col("fault") != "formula_without_result")
+        ).then(bad_value + _value_hints(unread, conventions)),
     ]
-    is_value = pl.col("fault") != "bad_date"
+    is_value = pl.col("fault").is_in(_OF_VALUE)
     return unread.select(
         *_PLACED,
         raw=pl.when(is_value).then("value_text").otherwise("printed_date"),
@@ -64,6 +90,17 @@ def contradictions(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def below_footer(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give dated values below a footer their reason; columns as `unread_reasons`."""
+    reason = (
+        _quoted("value_text", "value")
+        + " has a "
+        + _quoted("printed_date", "date")
+        + " and stands in or below the first row that `footer:` matches; narrow the pattern, or correct the file"
+    )
+    return rows.select(*_PLACED, raw="value_text", reason_code=pl.lit("below_footer"), reason=reason)
+
+
 def _bad_date(unread: pl.DataFrame, conventions: Conventions) -> pl.Expr:
     dates = _quoted("printed_date", "date")
     expected = pl.col("frequency").replace_strict(dict(EXPECTED_DATES), return_dtype=pl.String)
@@ -83,6 +120,21 @@ def _bad_date(unread: pl.DataFrame, conventions: Conventions) -> pl.Expr:
 
 def _quoted(column: str, what: str) -> pl.Expr:
     return pl.concat_str(pl.lit(f"{what} '"), pl.col(column).str.head(SHOWN_CHARS), pl.lit("'"))
+
+
+def _mixed_scale() -> pl.Expr:
+    scale = pl.when(pl.col("scale").is_null()).then(pl.lit("without a scale")).otherwise("scale")
+    return pl.concat_str(
+        _quoted("value_text", "value"),
+        pl.lit(" is printed in another scale ("),
+        scale,
+        pl.lit(") than most values of the series; correct the file, or ask the publisher which is meant"),
+    )
+
+
+def _with_date(words: str) -> pl.Expr:
+    before, after = words.split("{}")
+    return pl.concat_str(pl.lit(before), _quoted("printed_date", "date"), pl.lit(after))
 
 
 def _expected_number(conventions: Conventions) -> str:

@@ -49,7 +49,7 @@ def dates_of_frequency(frequency: str, count: int) -> list[dt.date]:
         return days(count)
     if frequency == "W":
         return [dt.date(2020, 1, 3) + dt.timedelta(weeks=n) for n in range(count)]
-    return months(count * STEPS[frequency])[:: STEPS[frequency]]
+    return months(count * STEPS[frequency], dt.date(1990, 1, 1))[:: STEPS[frequency]]
 
 
 @pytest.mark.heavy

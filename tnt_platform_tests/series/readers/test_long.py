@@ -30,7 +30,7 @@ def fault_of(text: str, **options) -> InvalidInput:
 
 def test_each_row_is_a_cell_of_the_series_it_names():
     found = long(CSV, where={"Kind": "avg"}, unit="{Unit} per USD")
-    assert found.cells.rows() == [
+    assert found.cells.drop("scale").rows() == [
         ("FX_SOUTH_KOREA_M", "2024-01-01", "1300.5", "line 2", 2),
         ("FX_PERU_M", "2024-01-01", None, "line 3", 3),
         ("FX_SOUTH_KOREA_M", "2024-02-01", "1310", "line 4", 4),
@@ -74,7 +74,7 @@ def test_json_of_the_world_bank_is_flattened_by_its_path():
     ]
     path = "[1][].{Country: country.id, Date: date, Rate: value}"
     found = long(json.dumps(pages), format="json", records=path)
-    assert found.cells.rows() == [
+    assert found.cells.drop("scale").rows() == [
         ("FX_AR_M", "2024", "219.88", "record 1", 1),
         ("FX_AR_M", "2025", None, "record 2", 2),
     ]
@@ -115,3 +115,29 @@ def test_a_part_of_a_date_that_is_not_there_is_a_missing_column():
     fault = fault_of(PARTS, date_column="{year}-{month}", value_column="value", code="X_{place}")
     assert fault.reason_code == "missing_column"
     assert "'month'" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            {"status": "REQUEST_NOT_PROCESSED", "message": ["daily threshold"], "Results": {}},
+            "daily threshold",
+        ),
+        ([{"message": [{"id": "120", "value": "The parameter is not valid"}]}], "parameter is not valid"),
+        ({"Results": {"series": [{"data": []}]}, "message": ["No data for 2026"]}, "No data for 2026"),
+    ],
+)
+def test_an_error_with_status_200_is_refused_with_what_it_says(answer, says):
+    table = {"format": "json", "records": "Results.series[0].data", "date_column": "d", "value_column": "v"}
+    layout = LongLayout.model_validate({"table": {**table, "code": "X", "unit": "u"}})
+    with pytest.raises(InvalidInput, match=says) as refused:
+        read_long(json.dumps(answer).encode(), layout)
+    assert refused.value.reason_code in ("no_records", "no_rows")
+
+
+def test_a_code_without_columns_is_one_series():
+    table = {"date_column": "d", "value_column": "v", "code": "ONE_SERIES_M", "unit": "u"}
+    found = read_long(b"d,v\n2024-01,1\n2024-02,2\n", LongLayout.model_validate({"table": table}))
+    assert found.codes["series_code"].to_list() == ["ONE_SERIES_M"]
+    assert found.cells["value_text"].to_list() == ["1", "2"]

@@ -38,7 +38,7 @@ def fault_of(text: str | bytes, *series: WideSeries, **table) -> InvalidInput:
 def test_each_other_column_is_a_series_by_the_template():
     found = wide(CSV)
     assert found.codes.rows() == [("FX_OFICIAL", "ARS", None), ("FX_BLUE", "ARS", None)]
-    assert found.cells.rows() == [
+    assert found.cells.drop("scale").rows() == [
         ("FX_OFICIAL", "2024-01-01", "810.65", "line 2, column Oficial", 2),
         ("FX_OFICIAL", "2024-01-02", None, "line 3, column Oficial", 3),
         ("FX_OFICIAL", "2024-01-03", "n.d.", "line 5, column Oficial", 5),
@@ -66,7 +66,9 @@ def test_a_packed_table_reads_like_the_plain_one():
 def test_preamble_separator_and_decimal_comma():
     text = 'Serie histórica; "x\nFuente: BCRA\n\nFecha;Oficial\n01/02/2024;1.810,65\n'
     found = wide(text, separator=";", header_row=3)
-    assert found.cells.rows() == [("FX_OFICIAL", "01/02/2024", "1.810,65", "line 5, column Oficial", 5)]
+    assert found.cells.drop("scale").rows() == [
+        ("FX_OFICIAL", "01/02/2024", "1.810,65", "line 5, column Oficial", 5)
+    ]
 
 
 def test_quoted_cells_may_hold_separators_and_line_ends():
@@ -100,6 +102,7 @@ def test_a_column_with_values_and_no_name_is_rejected():
 def test_a_footer_and_all_after_it_are_no_data(note):
     found = wide(f"Fecha,A\n2024-01-01,1\n{note}\n2024-01-02,2\nx,y,z\n", footer="^Fuente")
     assert (found.cells.height, found.rejected.height) == (1, 0)
+    assert found.below.filter(date_text="2024-01-02")["value_text"].to_list() == ["2"]
 
 
 NAMES = st.text(st.sampled_from("abcXYZ09 é_-,\";'"), min_size=1, max_size=6).map(str.strip).filter(bool)
@@ -250,7 +253,7 @@ def by_rows(text: str, code: str = "WB_{Code}_A", *, footer: str | None = None, 
 
 def test_a_row_is_a_series_and_the_names_of_columns_its_dates():
     found = by_rows(ROWS)
-    assert found.cells.rows() == [
+    assert found.cells.drop("scale").rows() == [
         ("WB_KOR_A", "2020", "0.5", "line 2, column 2020", 2),
         ("WB_KOR_A", "2021", None, "line 2, column 2021", 2),
         ("WB_PER_A", "2020", "1.8", "line 3, column 2020", 3),

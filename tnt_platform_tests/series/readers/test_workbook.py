@@ -280,7 +280,7 @@ def encrypted() -> bytes:
         (b"", "empty_file", "empty"),
         (b"date;value\n2024-01-01;1\n", "not_a_workbook", "date;value"),
         (OLD_XML, "not_a_workbook", "2003"),
-        (b"%PDF-1.7\0\xff\xfe", "not_a_workbook", "25 50 44 46"),
+        (b"%PDF-1.7\0\xff\xfe", "not_a_workbook", "a PDF"),
         (encrypted(), "encrypted_workbook", "password"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(3000), "corrupt_workbook", "can't be read"),
     ],
