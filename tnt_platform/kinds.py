@@ -16,7 +16,7 @@ from tnt_platform.report.spec import ReportSpec
 from tnt_platform.series.spec import SeriesSpec
 from tnt_platform.settings import Settings
 from tnt_platform.specs.dataset import DatasetSpec
-from tnt_platform.specs.fields import listed, meant
+from tnt_platform.specs.fields import meant, some
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform.validation.validate import Report, validate_file, validate_folder
 
@@ -98,7 +98,7 @@ def dataset_spec(name: str, folder: Path = DEFS) -> Spec:
     path = folder / name / "defs.yaml"
     if not path.is_file():
         names = [path.parent.name for path in folder.glob("*/defs.yaml")]
-        raise NotFound(f"there is no dataset {name!r}; {meant(name, names, f'known: {listed(names)}')}")
+        raise NotFound(f"there is no dataset {name!r}; {meant(name, names, f'known: {some(names)}')}")
     return load_spec(path)
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import click
 
+from tnt_platform.cli.tables import Output, printing
 from tnt_platform.services.cost import TOGETHER, Environments, Prices, idle_usd
 
 
 @click.command()
-def cost() -> None:
+@printing
+def cost(out: Output) -> None:
     """Print the monthly cost of each idle environment as a Markdown table (from prices.yaml and environments.yaml)."""
-    click.echo(idle_table())
+    prices, environments = Prices.load(), Environments.load()
+    named = environments.by_name()
+    out.put("region", prices.region)
+    out.put("as_of", prices.as_of)
+    out.put(
+        "usd_per_month",
+        {name: idle_usd(each, environments.polling, prices) for name, each in named.items()},
+    )
+    out.print(idle_table())
 
 
 def idle_table() -> str:

@@ -39,6 +39,11 @@ class Output:
         """Print a sentence for people."""
         self.console.print(text, style=style, markup=False)
 
+    def print(self, text: str) -> None:
+        """Print a text for people as it is, never folded: a place in a file that editors link, or Markdown."""
+        if self.form == "tables":
+            click.echo(text)
+
     def warn(self, text: str) -> None:
         """Print an error or what needs a look, on standard error, also with --quiet."""
         click.secho(text, fg="red", err=True)

@@ -8,24 +8,29 @@ from pathlib import Path
 
 import click
 
+from tnt_platform.cli.tables import Output, printing
 from tnt_platform.kinds import DEFS, KINDS, validate_datasets
 from tnt_platform.settings import Settings
 from tnt_platform.validation.validate import Fault
 
 
 @click.command()
+@printing
 @click.argument("folder", type=click.Path(path_type=Path), default=DEFS)
 @click.option("--strict-env", is_flag=True, help="Treat unset environment variables as faults.")
-def validate(folder: Path, strict_env: bool) -> None:
+def validate(out: Output, folder: Path, strict_env: bool) -> None:
     """Check every dataset below FOLDER (default: the package's defs/); print each fault with file and line."""
     report = validate_datasets(folder, Settings.from_environment(), strict_env=strict_env)
+    out.put("datasets", report.datasets)
+    for name, faults in (("faults", report.faults), ("warnings", report.warnings)):
+        out.put(name, [str(_relative(fault)) for fault in sorted(faults)])
     for fault in sorted([*report.faults, *report.warnings]):
-        click.echo(str(_relative(fault)))
+        out.print(str(_relative(fault)))
     if report.faults:
         files = len({fault.path for fault in report.faults})
-        click.echo(f"{_plural(len(report.faults), 'fault')} in {_plural(files, 'file')}", err=True)
+        out.warn(f"{_plural(len(report.faults), 'fault')} in {_plural(files, 'file')}")
         raise click.exceptions.Exit(1)
-    click.echo(f"{_plural(report.datasets, 'dataset')} OK")
+    out.print(f"{_plural(report.datasets, 'dataset')} OK")
 
 
 def _relative(fault: Fault) -> Fault:

@@ -10,7 +10,7 @@ import polars as pl
 from tnt_platform.errors import NotFound
 from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Manifest
-from tnt_platform.lake.snapshot import Snapshot, read_manifest
+from tnt_platform.lake.snapshot import Snapshot, ancestors, read_manifest
 from tnt_platform.storage.objects import Objects
 
 _READ_AT_ONCE = 32
@@ -115,6 +115,17 @@ def published(manifests: dict[str, Manifest], current: Manifest) -> list[Manifes
     while (parent := chain[-1].parent) is not None and parent in manifests:
         chain.append(manifests[parent])
     return chain
+
+
+def is_published(objects: Objects, version: Manifest, current: Snapshot | None) -> bool:
+    """Whether a version was ever current, or has a tag; a draft that no commit followed was not."""
+    if current is not None:
+        for earlier in ancestors(objects, current.manifest, until=None):
+            if earlier == version.version_id:
+                return True
+            if earlier < version.version_id:
+                break
+    return version.version_id in tags(objects, version.dataset_id).values()
 
 
 def versions_table(objects: Objects, dataset: str, current: Snapshot | None) -> pl.DataFrame:

@@ -147,6 +147,10 @@ class VersionedStore:
         """Return the published versions that are kept, newest first; see `history.versions_table`."""
         return history.versions_table(self._objects, dataset, self.current(dataset))
 
+    def is_published(self, snapshot: Snapshot) -> bool:
+        """Whether this version is or was current; false for a draft, such as one that a check kept back."""
+        return history.is_published(self._objects, snapshot.manifest, self.current(snapshot.dataset))
+
     def rollback(self, dataset: str, to: str, *, reason: str) -> Snapshot:
         """Publish again the content of version or tag `to`, and pause the dataset; no data is copied.
 

@@ -30,6 +30,8 @@ _CREDENTIAL = re.compile(
 _USER_INFO = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _SECRET_PARAMETER = re.compile(r"[?&][^=&]*(?:key|token|secret|passw|auth|sig)[^=&]*=([^&]+)", re.IGNORECASE)
 
+NAMES_SHOWN = 8
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -65,6 +67,13 @@ def shown(value: object) -> str:
     """A value as a message shows it."""
     text = repr(value)
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first names in order, and how many there are more: a list of sixty hides what matters."""
+    known = sorted(names)
+    more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
+    return f"{listed(known[:NAMES_SHOWN])}{more}"
 
 
 def listed(names: Iterable[str]) -> str:
