@@ -158,9 +158,11 @@ def test_a_dataset_that_can_not_be_read_is_named_with_the_line(tmp_path: Path) -
         dataset_specs(tmp_path)
 
 
-def test_asking_for_an_unknown_dataset_names_the_known_ones() -> None:
-    with pytest.raises(NotFound, match=r"deliveries.*transit"):
+def test_asking_for_an_unknown_dataset_names_known_ones_or_the_nearest() -> None:
+    with pytest.raises(NotFound, match="deliveries"):
         transit_spec("nothing")
+    with pytest.raises(NotFound, match=r"did you mean transit\?"):
+        transit_spec("trnsit")
 
 
 def test_every_dataset_of_the_package_can_be_read() -> None:
