@@ -92,14 +92,7 @@ def publish_tenants(
         workspace,
         base=base,
         dataset=spec.dataset(TENANTS),
-        change=PartitionChange(
-            partition=NEWEST,
-            data=tenants,
-            inputs=upstream.ledger(recipe),
-            quarantine=_quarantine(reading),
-            counts=reading.counts,
-            inputs_digest=upstream.inputs_digest,
-        ),
+        change=_change(reading, upstream, recipe),
         key=TENANT_KEY,
         checks=[
             unique_keys(TENANT_KEY, NEWEST),
@@ -115,9 +108,24 @@ def publish_tenants(
             **overrides.about,
         },
     )
+    return published.with_facts(_facts(reading, differences))
+
+
+def _change(reading: Reading, upstream: Upstream, recipe: str) -> PartitionChange:
+    return PartitionChange(
+        partition=NEWEST,
+        data=reading.directory.tenants,
+        inputs=upstream.ledger(recipe),
+        quarantine=_quarantine(reading),
+        counts=reading.counts,
+        inputs_digest=upstream.inputs_digest,
+    )
+
+
+def _facts(reading: Reading, differences: pl.DataFrame) -> dict[str, int]:
     changes = ("opened", "closed", "moved", "renamed")
     facts = {f"tenants_{change}": differences.filter(change=change).height for change in changes}
-    return published.with_facts({**facts, "validation_issues": reading.directory.issues.height})
+    return {**facts, "validation_issues": reading.directory.issues.height}
 
 
 def _recipe(spec: DirectorySpec) -> str:

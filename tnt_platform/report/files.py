@@ -76,9 +76,8 @@ def publish_files(
         EmptyDay: no file has that date; what was published for it stays.
     """
     everything = list_partition(workspace.raw, spec.source, date)
-    listing = everything.files
     is_misplaced = pl.col("problem").is_not_null()
-    present, misplaced = listing.filter(~is_misplaced), listing.filter(is_misplaced)
+    present, misplaced = everything.files.filter(~is_misplaced), everything.files.filter(is_misplaced)
     if present.is_empty():
         raise _empty_day(_empty_day_message(spec, date, misplaced.height), spec.empty_days == "normal")
     base = workspace.store.current(spec.dataset(FILES))
@@ -97,11 +96,8 @@ def publish_files(
         base=base,
         key=FILES_KEY,
         checks=[
-            unique_keys(FILES_KEY, date),
-            _records_conserved(read),
-            _readable(change.data),
-            _rejected_share(rails, change, read, accepted),
-            rails.removed(base, date),
+            *(unique_keys(FILES_KEY, date), _records_conserved(read), _readable(change.data)),
+            *(_rejected_share(rails, change, read, accepted), rails.removed(base, date)),
         ],
         run_id=run_id,
         about=overrides.about,

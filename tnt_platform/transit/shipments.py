@@ -104,13 +104,7 @@ def publish_shipments(
     scratch = Path(tempfile.mkdtemp(prefix="shipments-", dir=workspace.scratch))
     try:
         reader = _FileReader(spec, workspace, copies, scratch, isolate)
-        overwritten = plan.to_read.join(ledger.filter(pl.col("rows_out") > 0), on="key", how="semi")
-        parsed = reader.read(overwritten, plan)
-        if not overrides.accept_rejected:
-            plan, parsed = keep_accepted_content(spec, plan, parsed, ledger, scratch)
-        # Only now it is known which content is published, and so which copies of it are none.
-        plan = _with_orphans(copies, listing, plan)
-        parsed += reader.read(plan.to_read.join(overwritten, on="key", how="anti"), plan)
+        plan, parsed = reader.read_plan(plan, listing, ledger, keep=not overrides.accept_rejected)
         upstream = files.partition(date)
         assert upstream is not None, "the date was listed"
         change = _partition_change(spec, date, base, plan, parsed, scratch, upstream["inputs_digest"])
@@ -147,6 +141,21 @@ class _FileReader:
     copies: Copies
     scratch: Path
     isolate: bool
+
+    def read_plan(
+        self, plan: ReadPlan, listing: pl.DataFrame, ledger: pl.DataFrame, *, keep: bool
+    ) -> tuple[ReadPlan, ParsedFiles]:
+        """Read the files of a plan; return it as it is once their content is known.
+
+        With `keep`, accepted content stays where the new one is rejected whole.
+        """
+        overwritten = plan.to_read.join(ledger.filter(pl.col("rows_out") > 0), on="key", how="semi")
+        parsed = self.read(overwritten, plan)
+        if keep:
+            plan, parsed = keep_accepted_content(self.spec, plan, parsed, ledger, self.scratch)
+        # Only now it is known which content is published, and so which copies of it are none.
+        plan = _with_orphans(self.copies, listing, plan)
+        return plan, parsed + self.read(plan.to_read.join(overwritten, on="key", how="anti"), plan)
 
     def read(self, files: pl.DataFrame, plan: ReadPlan) -> ParsedFiles:
         """Read these files of the plan; content whose rows are published already is a duplicate."""
