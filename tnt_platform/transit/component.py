@@ -21,7 +21,7 @@ from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import dated_sensor, full_reconciliation_schedule
 from tnt_platform.orchestration.event_sensor import EventListener
-from tnt_platform.orchestration.failures import READER_PANIC, as_dagster_failure
+from tnt_platform.orchestration.failures import READER_PANIC, RETRY_SOON, as_dagster_failure
 from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
@@ -115,9 +115,6 @@ COLUMNS: Mapping[str, str] = {
     "shipper_files.status": "present, or kept: deleted from the bucket, but its rows stay.",
     "results.status": "early, on_time or late.",
 }
-RETRY_SOON = dg.RetryPolicy(
-    max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 
 
 class TransitDataset(DatasetComponent[TransitSpec]):
@@ -174,13 +171,12 @@ def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
         descriptions=DESCRIPTIONS,
         kinds=kinds,
         metadata=source,
-        retry=RETRY_SOON,
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
     def materialize(
         context: dg.AssetExecutionContext, config: TransitRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name, context):
+        with as_dagster_failure(spec.name, context, RETRY_SOON):
             yield from _materialize_dates(spec, checks, context, config, platform)
 
     return materialize

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import main
 from tnt_platform.cli.runs import run_options
+from tnt_platform.report.chain import ReportChain
 
 DAY = "2026-01-12"
 RUN = ("run", "transit", "--date", DAY)
@@ -197,3 +202,22 @@ def test_scan_finds_and_runs_the_dates_of_reports(home: Path) -> None:
     assert set(steps(document)) == {"daily_report/files", "daily_report/report"}
     [found] = as_json("scan", prefix)["datasets"]
     assert found["differences"] == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_is_recorded_as_ended(
+    home: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals
+) -> None:
+    def stopped_half_way(*_: object) -> None:
+        os.kill(os.getpid(), sign)
+        time.sleep(10)
+
+    report_day(home)
+    monkeypatch.setattr(ReportChain, "publish", stopped_half_way)
+    result = tnt("run", "daily_report", "--date", DAY)
+    assert result.exit_code == 130
+    with dg.DagsterInstance.get() as instance:
+        [run] = instance.get_runs()
+    assert run.is_finished
+    assert not run.is_success
+    assert run.run_id in result.stderr
