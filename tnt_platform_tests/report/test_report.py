@@ -414,7 +414,9 @@ def test_many_dates_at_once_take_one_run_each_in_whatever_order(scene: ReportSce
     assert survey_reports(scene.spec, scene.workspace).differences == []
 
 
-def test_a_day_that_is_blocked_does_not_keep_the_days_compared_with_it_from_their_report(scene: ReportScene) -> None:
+def test_a_day_that_is_blocked_does_not_keep_the_days_compared_with_it_from_their_report(
+    scene: ReportScene,
+) -> None:
     rows = "".join(f"{n},{n}\n" for n in range(70)) + "".join(f"{n},many\n" for n in range(30))
     scene.put("a.csv", f"id,amount\n{rows}", "2026-11-19")
     scene.put("sales.csv", "id,amount\n1,2\n", DAY)

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.errors import InvalidInput
@@ -168,13 +168,18 @@ def test_parquet_values_are_strings_too() -> None:
     assert json.loads(records["raw"][0]) == {"n": "1", "f": "0.1", "l": "[1]", "d": "True"}
 
 
+# Without digits: beside a column of numbers, a row that has none there may be a note or name units.
 CELLS = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=8
+    st.characters(
+        codec="utf-8", exclude_categories=["Nd"], exclude_characters="\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+    ),
+    max_size=8,
 )
 
 
 @settings(deadline=None, max_examples=tries(60))
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=6))
+@example(rows=[("", ""), ("", "0")])
 def test_a_csv_that_quotes_everything_has_the_records_that_were_written(rows: list[tuple[str, str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
