@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,7 +40,9 @@ class Committer:
         candidate, parent = draft, draft.base
         for attempt in range(_SWAP_ATTEMPTS):
             try:
-                return self._swap(candidate, parent)
+                published = self._swap(candidate, parent)
+                self._check_not_swept(draft, published, parent)
+                return published
             except SwapLost:
                 self._pause(attempt)
             current = current_snapshot(self.objects, draft.dataset)
@@ -63,7 +66,9 @@ class Committer:
                 return landed
             draft = self._rolled_back(current, target, reason, code_version)
             try:
-                return self._swap(draft, current)
+                published = self._swap(draft, current)
+                self._check_not_swept(draft, published, current)
+                return published
             except SwapLost:
                 self._pause(attempt)
         raise _too_many_losses(target.dataset)
@@ -71,6 +76,9 @@ class Committer:
     def _swap(self, draft: Draft, parent: Snapshot | None) -> Snapshot:
         key = naming.pointer_key(draft.dataset)
         expected = parent.pointer if parent else None
+        if parent is None:
+            # The first publish of a dataset: a store that ignores preconditions would lose publishes in silence.
+            self.objects.refuse_without_preconditions(key.rpartition("/")[0] + "/")
         if parent is not None and expected is None:
             # The base was opened by its id. Ids are unique, so a pointer with that id is the one to expect.
             expected = self.objects.read_pointer(key)
@@ -78,6 +86,23 @@ class Committer:
                 raise SwapLost(f"{draft.dataset} is no longer at {parent.version}")
         pointer = self.objects.compare_and_swap(key, expected=expected, new=draft.version.encode())
         return _published(draft, pointer)
+
+    def _check_not_swept(self, draft: Draft, published: Snapshot, parent: Snapshot | None) -> None:
+        """Take back a publish whose draft an expiry has taken for an abandoned one; clocks may differ by days.
+
+        The expiry deletes the manifests of drafts, then reads the pointer, and then deletes files; so either it sees
+        this publish, or this sees that a manifest is gone.
+        """
+        for version in {draft.version, published.version}:
+            if self.objects.exists(naming.manifest_key(draft.dataset, version)) or parent is None:
+                continue
+            with suppress(SwapLost):
+                key = naming.pointer_key(draft.dataset)
+                self.objects.compare_and_swap(key, expected=published.pointer, new=parent.version.encode())
+            raise PublishConflict(
+                f"{draft.dataset}: an expiry deleted the draft {version} while it was published; compare the clocks of "
+                "the hosts, and recompute it from the current version"
+            )
 
     def _pause(self, attempt: int) -> None:
         share = int.from_bytes(self.entropy(2)) / 2**16
@@ -112,6 +137,7 @@ class Committer:
             run_id=before.run_id,
             note=before.note,
             code_version=before.code_version,
+            about=before.about,
         )
 
     def _rolled_back(self, current: Snapshot, target: Snapshot, reason: str, code_version: str) -> Draft:
@@ -132,6 +158,7 @@ class Committer:
             code_version=code_version,
             paused_because=reason,
             rolled_back_to=target.version,
+            about=target.manifest.about,
         )
 
     def _check_age(self, draft: Draft) -> None:

@@ -54,6 +54,16 @@ def notified_key(dataset: str) -> str:
     return f"{dataset_folder(dataset)}index/notified_version.txt"
 
 
+def expired_key(dataset: str) -> str:
+    """Return the key of the object that holds the id of the newest version that an expiry deleted."""
+    return f"{dataset_folder(dataset)}index/expired_version.txt"
+
+
+def clock_key(dataset: str) -> str:
+    """Return the key of the object that an expiry writes to learn the time of the store's clock."""
+    return f"{dataset_folder(dataset)}index/clock.txt"
+
+
 def tags_folder(dataset: str) -> str:
     """Return the folder of the dataset's tags."""
     return f"{dataset_folder(dataset)}index/tags/"

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from tnt_platform.errors import NotFound
 from tnt_platform.lake import history, naming, retention, verification
 from tnt_platform.lake.commit import Committer
 from tnt_platform.lake.draft_writer import DraftWriter
@@ -183,8 +184,15 @@ class VersionedStore:
         return history.tags(self._objects, dataset)
 
     def verify(self, snapshot: Snapshot) -> list[str]:
-        """Hash and count every live object again; return the problems, one sentence each."""
-        return verification.verify(snapshot, concurrency=self._concurrency)
+        """Hash and count every live object again; return the problems, one sentence each.
+
+        Raises:
+            NotFound: the version expired meanwhile.
+        """
+        problems = verification.verify(snapshot, concurrency=self._concurrency)
+        if problems and not self._objects.exists(naming.manifest_key(snapshot.dataset, snapshot.version)):
+            raise NotFound(f"{snapshot.dataset} {snapshot.version} expired while it was verified")
+        return problems
 
     def expire(self, dataset: str, *, keep: int, older_than: timedelta, dry_run: bool = False) -> Expired:
         """Delete untagged versions beyond the newest `keep` that are older than `older_than`.

@@ -6,13 +6,14 @@ import os
 import threading
 from builtins import list as List  # noqa: N812 - `Objects.list` hides the builtin inside the class
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from tnt_platform.errors import ConfigError
+from tnt_platform.errors import ConfigError, SwapLost
 from tnt_platform.storage.bucket import Bucket
 from tnt_platform.storage.bucket_options import polars_options
 from tnt_platform.storage.folder import Folder
@@ -24,6 +25,7 @@ __all__ = ["LISTING_SCHEMA", "Objects", "Pointer", "RequestCounts"]
 
 _PAGE_KEYS = 1000  # per LIST response and per bulk DELETE
 _PART_BYTES = 8 * 1024 * 1024
+_NO_ETAG = '"0123456789abcdef0123456789abcdef"'
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Objects:
         self.requests = RequestCounts()
         self._store = store
         self._counting = threading.Lock()
+        self._preconditions_hold = False
 
     @classmethod
     def open(
@@ -146,6 +149,31 @@ class Objects:
         pointer = self._store.compare_and_swap(checked_key(key), expected=expected, new=new)
         self._count(writes=1, bytes_written=len(new))
         return pointer
+
+    def refuse_without_preconditions(self, folder: str) -> None:
+        """Refuse a store that ignores If-Match or If-None-Match, with which a swap would overwrite another's.
+
+        It is tried once, on an object of its own in `folder`.
+
+        Raises:
+            ConfigError: two writers of one object were both told that they had won.
+        """
+        if self._preconditions_hold:
+            return
+        key = f"{folder}probe-{os.urandom(8).hex()}.txt"
+        first = self.compare_and_swap(key, expected=None, new=b"first")
+        try:
+            for expected, header in ((None, "If-None-Match"), (Pointer(b"other", _NO_ETAG), "If-Match")):
+                with suppress(SwapLost):
+                    self.compare_and_swap(key, expected=expected, new=b"second")
+                    raise ConfigError(
+                        f"{self.url} ignores {header}: it let a second writer replace {key}, so publishes would be "
+                        "lost; use a store with conditional writes (S3 has them, MinIO and Ceph do in newer releases)"
+                    )
+            self.compare_and_swap(key, expected=first, new=b"third")
+        finally:
+            self.delete([key])
+        self._preconditions_hold = True
 
     def list(self, prefix: str) -> pl.DataFrame:
         """List every object whose key starts with `prefix`, which need not end with `/`.
