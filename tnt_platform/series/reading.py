@@ -1,32 +1,24 @@
-"""Read a published file into observations, and check that it has what its `defs.yaml` declares."""
+"""Read a published file into observations."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from tnt_platform.errors import InvalidInput
 from tnt_platform.lake.versions import RowCounts
 from tnt_platform.readers.compression import unpack_member
-from tnt_platform.series.readers.cells import NotInFile, SeriesCells, template_names
+from tnt_platform.series.readers.cells import SeriesCells
 from tnt_platform.series.readers.date_column import read_date_column
 from tnt_platform.series.readers.date_row import read_date_row
 from tnt_platform.series.readers.table_series import read_long, read_wide
 from tnt_platform.series.source import FileSpec
 from tnt_platform.series.transforms.observations import Normalized, cut_off_numbers, observations_of
 from tnt_platform.series.whole_answer import whole_answer
-from tnt_platform.settings import Settings
-from tnt_platform.specs.spec import Mistake, Spec
-from tnt_platform.specs.spec import Path as SpecPath
 
 # Each takes the bytes of a file and the layout of its kind, which the type of a dict can't express.
 READERS: Final[dict[str, Callable[[bytes, Any], SeriesCells]]] = {
@@ -81,59 +73,3 @@ def read_capture(spec: FileSpec, body: bytes, captured_at: datetime | None = Non
     )
     normalized = replace(normalized, rejected=pl.concat([normalized.rejected, below]))
     return NormalizedCapture(replace(found, codes=codes), normalized, below.height)
-
-
-def local_file_mistakes(spec: FileSpec, settings: Settings) -> Iterator[Mistake]:
-    """Yield each series, or else the table, whose sheet, column or header the file lacks."""
-    path = _local_file(spec.source.url, settings)
-    if path is None or (error := _error_of(spec, body := path.read_bytes())) is None:
-        return
-    series: tuple[Spec, ...] = () if spec.reader == "long" else getattr(spec, "series", ())
-    errors = [_error_of(spec.model_copy(update={"series": (one,)}), body) for one in series]
-    found = [(position, one) for position, one in enumerate(errors) if one is not None]
-    if not found:
-        table: Spec | None = getattr(spec, "table", None)
-        yield _mistake(path, error, table, ("table",) if table else ())
-    elif 1 < len(series) == len(found) and len({str(one) for _, one in found}) == 1:
-        # The file as a whole is wrong, or its one sheet: report it once, not for each series.
-        yield _mistake(path, found[0][1], series[0], ("series", 0))
-    else:
-        for position, one in found:
-            yield _mistake(path, one, series[position], ("series", position))
-
-
-def _local_file(url: str, settings: Settings) -> Path | None:
-    """Return the file that `source.url` names if it is on this machine; URLs with marks for the month are skipped."""
-    if settings.missing(url):
-        return None
-    address = settings.resolve(url)
-    if re.search(r"\{[^{}]*\}", address) or address.startswith(("http://", "https://", "s3://")):
-        return None
-    if not address.startswith("file:///"):
-        address = f"{settings.raw_url}/{address}"
-    if not address.startswith("file:///"):
-        return None
-    path = Path(url2pathname(urlsplit(address).path))
-    return path if path.is_file() else None
-
-
-def _error_of(spec: FileSpec, body: bytes) -> InvalidInput | None:
-    try:
-        read_capture(spec, body)
-    except InvalidInput as error:
-        return error
-    return None
-
-
-def _mistake(path: Path, error: InvalidInput, part: Spec | None, at: SpecPath) -> Mistake:
-    """Place the error at the key of `part` that names what the file lacks, or at `part` itself."""
-    if isinstance(error, NotInFile) and part is not None:
-        keys = [key for key, value in part if error.name in _names(value)]
-        at = (*at, *keys[:1])
-    return Mistake(f"{path.name}: {error}", "", "", at)
-
-
-def _names(value: object) -> set[str]:
-    if isinstance(value, Mapping):
-        return {*value}
-    return {value, *template_names(value)} if isinstance(value, str) else set()

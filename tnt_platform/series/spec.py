@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from tnt_platform.series.local_file import local_file_mistakes
 from tnt_platform.series.readers.layouts import (
     DateColumnLayout,
     DateRowLayout,
@@ -109,9 +110,6 @@ class SeriesSpec(FileSpec):
 
     def mistakes_beside(self, settings: Settings) -> Iterator[Mistake]:
         """Check that the file has what is declared, if it is on this machine."""
-        # Most sources are elsewhere, and the readers take longer to import than all specs to check.
-        from tnt_platform.series.reading import local_file_mistakes
-
         yield from _missing_units(self)
         yield from local_file_mistakes(self, settings)
 

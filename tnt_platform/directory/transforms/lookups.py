@@ -9,18 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
-from rapidfuzz import fuzz, process
 
 from tnt_platform.errors import ConfigError
 
-# The columns of each file; the first two must have a value in every row.
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+# The columns of each file; the first two must have a value in every row.
 LOOKUP_FILES: Final[Mapping[str, tuple[str, ...]]] = {
     "floors.csv": ("code", "name", "name_th", "sort_order"),
     "floor_mapping.csv": ("value", "code", "comment"),
@@ -221,8 +218,9 @@ def _words(value: str) -> tuple[str, tuple[str, ...]]:
 def _by_similarity(
     values: Sequence[str], labels: Sequence[_Label], score_floor: float, margin: float
 ) -> Iterator[_Row]:
-    # Half a second of imports that reading and checking lookups does not need.
+    # Imports that reading and checking the lookups, as `tnt validate` does, need not wait for.
     import numpy as np
+    from rapidfuzz import fuzz, process
 
     compared = [_words(value) for value in values]
     scores = process.cdist(
