@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tnt_platform.errors import CheckFailed, InvalidInput, Unavailable
 from tnt_platform_tests.paged_site import PagedSite, running_pages
 from tnt_platform_tests.records.scene import RecordsScene, records_spec
-from tnt_platform_tests.rounds import tries
+from tnt_platform_tests.rounds import each
 
 Item = dict[str, Any]
 Pages = list[bytes]
@@ -181,7 +181,7 @@ DAMAGES: tuple[Damage, ...] = (
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@settings(max_examples=tries(8), deadline=None)
+@settings(max_examples=each(8), deadline=None)
 @given(items=tables(), number=st.integers(0, 1_000), share=st.sampled_from([0.0, 0.5]))
 def test_a_damaged_answer_publishes_clean_records_or_quarantines_or_is_rejected(
     site: PagedSite, damage: Damage, items: list[Item], number: int, share: float

@@ -175,12 +175,19 @@ CELLS = st.text(
 
 @settings(deadline=None, max_examples=tries(60))
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=6))
-def test_a_csv_that_quotes_everything_has_the_records_that_were_written(rows: list[tuple[str, str]]) -> None:
+def test_of_a_csv_that_quotes_everything_no_row_is_lost(rows: list[tuple[str, str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerows([("first", "second"), *rows])
-    found = read("a.csv", text.getvalue())
-    assert (found.records.height, found.bad.height) == (len(rows), 0)
+    try:
+        found = read("a.csv", text.getvalue())
+    except InvalidInput:
+        # Below a row of empty cells, another table may begin.
+        assert any(not (first + second).strip() for first, second in rows)  # noqa: PT017
+        return
+    assert found.records.height + found.bad.height == len(rows)
+    # A row may look like units or a note.
+    assert set(found.bad["reason_code"]) <= {"not_data"}
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
