@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -226,3 +227,27 @@ def test_scan_finds_and_runs_the_dates_of_reports(home: Path) -> None:
     assert set(steps(document)) == {"daily_report/files", "daily_report/report"}
     [found] = as_json("scan", prefix)["datasets"]
     assert found["differences"] == []
+
+
+def test_a_folder_that_this_user_may_not_write_is_one_line_that_names_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{home}/lake")
+
+    report_day(home)
+    monkeypatch.setattr("dagster.DagsterInstance.get", denied)
+    result = tnt(*REPORT)
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    for part in (f"{home}/lake", "TNT_HOME", "DAGSTER_HOME"):
+        assert part in result.stderr
+
+
+def test_validate_tells_the_limits_that_hold_without_yaml() -> None:
+    limits = as_json("validate")["guard_rails"]
+    assert all(shares["max_rejected_share"] in (0.0, 0.2) for shares in limits.values())
+    having = {kind for kind, shares in limits.items() if "max_removed_share" in shares}
+    assert having == {"TransitDataset", "DailyReportDataset"}
+    assert limits["SeriesDataset"]["max_revised_share"] == 0.5
+    assert "max_rejected_share 20%, max_removed_share 50%" in tnt("validate").stdout

@@ -168,6 +168,13 @@ def test_parquet_values_are_strings_too() -> None:
     assert json.loads(records["raw"][0]) == {"n": "1", "f": "0.1", "l": "[1]", "d": "True"}
 
 
+def test_a_separator_at_the_end_of_the_header_alone_names_no_column() -> None:
+    found = read("a.csv", "id,city,amount,\n1,Salta,10\n2,Rosario,20\n3,Salta,,30\n", "amount")
+    assert found.columns == ("id", "city", "amount")
+    assert found.records["amount"].to_list() == ["10", "20"]
+    assert found.bad["reason_code"].to_list() == ["too_many_columns"]
+
+
 CELLS = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=8
 )
@@ -183,7 +190,7 @@ def test_of_a_csv_that_quotes_everything_no_row_is_lost(rows: list[tuple[str, st
         found = read("a.csv", text.getvalue())
     except InvalidInput:
         # Below a row of empty cells, another table may begin.
-        assert any(not (first + second).strip() for first, second in rows)  # noqa: PT017
+        assert any(not (first + second).strip() for first, second in rows)
         return
     assert found.records.height + found.bad.height == len(rows)
     # A row may look like units or a note.
