@@ -18,12 +18,12 @@ from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
-from tnt_platform.transit.component import reconciling_sensor
+from tnt_platform.transit.component import TransitDataset
 
 
 def tick(times: int) -> dict[str, object]:
     """Some ticks; says which dates they ask runs for."""
-    sensor = reconciling_sensor(transit_spec("transit"), dg.AssetSelection.all())
+    (sensor,) = TransitDataset(transit_spec("transit")).definitions().sensors or []
     dates = {}
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(times):

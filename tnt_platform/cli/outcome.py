@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 from tnt_platform.cli.tables import Output
 from tnt_platform.errors import NotFound
@@ -17,7 +18,7 @@ from tnt_platform.orchestration.failures import BEYOND_LIMITS
 from tnt_platform.orchestration.guard_rails import REJECTION_CHECKS
 from tnt_platform.orchestration.metadata import REJECTED
 
-FAILED, REJECTED_BEYOND_LIMITS = 1, 3
+FAILED, REJECTED_BEYOND_LIMITS, STOPPED = 1, 3, 130
 REASONS_SHOWN = 3
 
 
@@ -90,6 +91,7 @@ class RunOutcome:
     succeeded: bool = True
     beyond_limits: bool = True
     run_ids: tuple[str, ...] = ()
+    stopped: bool = False
 
     def __add__(self, other: RunOutcome) -> RunOutcome:
         return RunOutcome(
@@ -99,11 +101,14 @@ class RunOutcome:
             self.succeeded and other.succeeded,
             self.beyond_limits and other.beyond_limits,
             self.run_ids + other.run_ids,
+            self.stopped or other.stopped,
         )
 
     @property
     def exit_code(self) -> int:
-        """0 if all is well, 3 if rows were rejected beyond the limits, 1 if a run failed for another reason."""
+        """0 if all is well, 3 if rows were rejected beyond the limits, 130 if stopped, 1 for any other failure."""
+        if self.stopped:
+            return STOPPED
         if not self.succeeded and not self.beyond_limits:
             return FAILED
         rejected = any(check.name in REJECTION_CHECKS for check in self.checks)
@@ -157,13 +162,27 @@ def read_outcome(instance: dg.DagsterInstance, run_id: str, store: VersionedStor
     events = [record.dagster_event for record in instance.all_logs(run_id) if record.dagster_event]
     failures = [event.step_failure_data for event in events if event.is_step_failure]
     run = instance.get_run_by_id(run_id)
+    stopped = any(map(_was_stopped, events))
+    what_was_stopped = f"run {run_id} was stopped; what it had published stays, and a new run does the rest"
+    causes = [_first_cause(data.error_display_string) for data in failures]
     return RunOutcome(
         steps=_steps(events, store, run_id),
         checks=_failed_checks(events),
-        failures=tuple(_first_cause(data.error_display_string) for data in failures),
+        failures=(what_was_stopped,) if stopped else tuple(causes),
         succeeded=run is not None and run.is_success,
         beyond_limits=all(map(_is_beyond_limits, failures)) and bool(failures or (run and run.is_success)),
         run_ids=(run_id,),
+        stopped=stopped,
+    )
+
+
+def _was_stopped(event: dg.DagsterEvent) -> bool:
+    """Return whether somebody stopped the run: with Ctrl-C, a signal, or in the web UI."""
+    if event.event_type is dg.DagsterEventType.RUN_CANCELED:
+        return True
+    return (
+        event.event_type is dg.DagsterEventType.RUN_FAILURE
+        and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -177,6 +176,8 @@ def run_dataset(out: Output, spec: Spec, dates: list[str] | None, config: Mappin
             days = (date.fromisoformat(last) - date.fromisoformat(first)).days + 1 if first else 1
             tags = {**(range_tags(first, last) if first else {}), **this_process()}
             found += execute_job(instance, spec.name, days * len(spec.steps), tags, config, out)
+            if found.stopped:
+                break
     return found
 
 
@@ -221,13 +222,22 @@ def execute_job(
         )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    thread = threading.Thread(target=execute, daemon=True)
+    over = threading.Event()
     with Progress(*columns, console=out.console) as progress:
         bar = progress.add_task(f"{dataset} steps", total=steps)
-        thread.start()
-        while thread.is_alive():
-            time.sleep(POLL_S)
-            progress.update(bar, completed=materializations(instance, run_id))
+
+        def show_progress() -> None:
+            while not over.wait(POLL_S):
+                progress.update(bar, completed=materializations(instance, run_id))
+
+        watcher = threading.Thread(target=show_progress, daemon=True)
+        watcher.start()
+        try:
+            # In the main thread, where Ctrl-C and SIGTERM arrive: Dagster records the end of a run that they stop.
+            execute()
+        finally:
+            over.set()
+            watcher.join()
         progress.update(bar, completed=materializations(instance, run_id))
     return read_outcome(instance, run_id, open_workspace(Settings.from_environment()).store)
 

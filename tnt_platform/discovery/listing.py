@@ -56,12 +56,25 @@ def list_partition(
     return _sorted_out(listing, source, undated_homes).where(pl.col("partition") == partition)
 
 
-def together(listings: Sequence[Listing]) -> Listing:
-    """Return the objects of several listings, none of which is in two of them."""
-    return Listing(
-        pl.concat([listing.files for listing in listings]),
-        pl.concat([listing.sidecars for listing in listings]),
-    )
+def list_wanted(
+    objects: Objects,
+    source: RawSource,
+    since: str | None,
+    named: Sequence[str],
+    undated_homes: Mapping[str, str] = _NO_HOMES,
+) -> tuple[Listing, list[str]]:
+    """List the partitions from `since` on and those in `named`, or everything where neither is given.
+
+    Also return the named partitions before `since`, each of which is listed whole.
+    """
+    if since is None and not named:
+        return list_all(objects, source, undated_homes), []
+    outside = sorted({name for name in named if since is None or name < since})
+    listings = [list_partition(objects, source, name, undated_homes) for name in outside]
+    if since is not None:
+        listings.insert(0, list_since(objects, source, since, undated_homes))
+    files, sidecars = ([getattr(one, table) for one in listings] for table in ("files", "sidecars"))
+    return Listing(pl.concat(files), pl.concat(sidecars)), outside
 
 
 def _sorted_out(listing: pl.DataFrame, source: RawSource, undated_homes: Mapping[str, str]) -> Listing:
@@ -93,15 +106,21 @@ def partitions_named_by(
     keys: Iterable[str],
     source: RawSource,
     undated_homes: Mapping[str, str] = _NO_HOMES,
+    first_seen: Sequence[str] = (),
 ) -> list[str]:
     """Find the partitions that these keys (decoded, relative to the raw store's URL) belong to, sorted.
 
-    An event only says where to look first: the listing decides. A new key without a date has no known partition yet;
-    `list_since` of the event's day finds it.
+    An event only says where to look first: the listing decides. A new key without a date may belong to any of the
+    partitions in `first_seen`.
     """
     partitions: set[str | None] = set()
     for key in keys:
         match = source.whole_key.fullmatch(key) if key.startswith(source.prefix) else None
         text = match.groupdict().get("date") if match else None
-        partitions.add(source.day(text) if text is not None else undated_homes.get(key))
+        if text is not None:
+            partitions.add(source.day(text))
+        elif key in undated_homes:
+            partitions.add(undated_homes[key])
+        elif match:
+            partitions.update(first_seen)
     return sorted(name for name in partitions if name is not None)

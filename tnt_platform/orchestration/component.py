@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import dagster as dg
 
+from tnt_platform.orchestration.event_sensor import EventListener
 from tnt_platform.orchestration.steps import schedule_status
 from tnt_platform.specs.dataset import DatasetSpec
 
@@ -34,6 +35,10 @@ class DatasetComponent(dg.Component, Generic[S]):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build what Dagster loads."""
         return self.definitions()
+
+    def event_listener(self) -> EventListener | None:
+        """Return how object events concern the dataset; None if they don't."""
+        return None
 
     @abstractmethod
     def definitions(self) -> dg.Definitions:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from typing import Protocol
 
 import dagster as dg
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation
 from tnt_platform.discovery.unread import summary
+from tnt_platform.lake.publishing import Workspace
 from tnt_platform.orchestration.local_launcher import PROCESS_TAG
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.specs.dataset import SensorSpec
@@ -20,8 +22,11 @@ DATASET_TAG, DIGEST_TAG, ATTEMPT_TAG = "tnt/dataset", "tnt/digest", "tnt/attempt
 LANE_TAG = "tnt/lane"
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-REMEMBERED = timedelta(days=7)
-RUNS_REMEMBERED = 2_000
+# For so long a run that succeeded and left a difference counts as an attempt; requesting it for ever would not help.
+SUCCESS_COUNTS = timedelta(days=1)
+WINDOW_EVERY = timedelta(hours=1)
+RUNS_AT_ONCE = 500
+DATES_AT_ONCE = 200
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -56,24 +61,30 @@ class DatedDataset(Protocol):
 
 @dataclass(frozen=True)
 class Attempts:
-    """The earlier runs for one date and one content of its files."""
+    """The earlier runs for one date and one content of its files.
 
+    Attributes:
+        runs: all of them, so that the next one has a number that no run has had.
+        failed: the newest ones that left the date different from its files, since another content or a success.
+        last_ended: when the newest one ended (Unix time).
+    """
+
+    runs: int = 0
     failed: int = 0
     last_ended: float = 0.0
-    unfinished: bool = False
 
 
 @dataclass(frozen=True)
 class SensorTick:
-    """One tick of a sensor or schedule: what it needs to know of earlier runs to request new ones.
+    """One tick of a sensor or schedule: what it needs to know of other runs to request new ones.
 
     Attributes:
-        history: attempts by (date, digest).
+        instance: where the earlier runs are.
         busy: dates that an unfinished run covers.
     """
 
     spec: DatedDataset
-    history: Mapping[tuple[str, str], Attempts]
+    instance: dg.DagsterInstance
     busy: Set[str]
     now: datetime
     log: Callable[[str], None]
@@ -84,27 +95,22 @@ class SensorTick:
         spec: DatedDataset,
         context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext,
     ) -> SensorTick:
-        """Read the runs of the instance."""
-        history, busy = run_history(context.instance, spec.name), busy_dates(context.instance, spec)
-        return cls(spec, history, busy, datetime.now(UTC), context.log.info)
-
-    @property
-    def unfinished_dates(self) -> list[str]:
-        """The dates whose last run did not succeed, sorted."""
-        return sorted({date for (date, _), attempts in self.history.items() if attempts.unfinished})
+        """Read the unfinished runs of the instance."""
+        instance = context.instance
+        return cls(spec, instance, busy_dates(instance, spec), datetime.now(UTC), context.log.info)
 
     def requests(self, found: Reconciliation, *, given_up_too: bool = False) -> Iterator[dg.RunRequest]:
         """Yield one request per date that differs, newest first, unless it is in flight, waiting or given up.
 
         `given_up_too` retries dates whose attempts are used up: the outage may be over.
         """
-        partitions = dg.DailyPartitionsDefinition(start_date=self.spec.start_date.isoformat(), end_offset=1)
         requested = 0
         if found.unread.height:
             self.log(f"objects below {self.spec.source.prefix} that no run reads: {summary(found.unread)}")
+        earlier = earlier_attempts(self.instance, self.spec.name, found.differences, self.now)
         for difference in sorted(found.differences, key=lambda each: each.partition, reverse=True):
-            attempts = self.history.get(content_of(difference), Attempts())
-            if not partitions.has_partition_key(difference.partition):
+            attempts = earlier[difference.partition]
+            if not self._may_run(difference.partition):
                 self.log(
                     f"{difference.partition} is before {self.spec.start_date} or in the future, so its files wait "
                     f"({difference.reason}); check start_date in the YAML"
@@ -117,7 +123,20 @@ class SensorTick:
                 return
             else:
                 requested += 1
-                yield self._request(difference, attempts.failed + 1)
+                yield self._request(difference, attempts)
+
+    def not_at_rest(self, found: Reconciliation) -> list[str]:
+        """Return the dates that differ and that a run is doing, or may still be requested for."""
+        earlier = earlier_attempts(self.instance, self.spec.name, found.differences, self.now)
+        return [
+            date
+            for date, attempts in earlier.items()
+            if date in self.busy or (self._may_run(date) and attempts.failed < self.spec.sensor.max_attempts)
+        ]
+
+    def _may_run(self, date: str) -> bool:
+        partitions = dg.DailyPartitionsDefinition(start_date=self.spec.start_date.isoformat(), end_offset=1)
+        return partitions.has_partition_key(date)
 
     def nothing_to_do(self, found: Reconciliation) -> dg.SkipReason:
         """Explain why there is no request."""
@@ -150,21 +169,21 @@ class SensorTick:
             return f"{difference.partition} failed {failed} times; next attempt in {remaining_s:.0f} s"
         return None
 
-    def _request(self, difference: PartitionDifference, attempt: int) -> dg.RunRequest:
-        """Make a request whose run_key has the attempt, because Dagster never launches a used run_key again.
+    def _request(self, difference: PartitionDifference, earlier: Attempts) -> dg.RunRequest:
+        """Make a request whose run_key has the number of the run, because Dagster never launches a used one again.
 
         The last attempt reads each file alone, so that one that crashes the reader is quarantined and the rest is
         published.
         """
-        name, sensor = self.spec.name, self.spec.sensor
+        name, sensor, attempt = self.spec.name, self.spec.sensor, earlier.failed + 1
         is_last = attempt >= sensor.max_attempts and attempt > 1
         return dg.RunRequest(
-            run_key=f"{name}|{difference.partition}|{difference.digest}|{attempt}",
+            run_key=f"{name}|{difference.partition}|{difference.digest}|{earlier.runs + 1}",
             partition_key=difference.partition,
             run_config=dg.RunConfig(ops={name: {"config": {"isolate": is_last}}}),
             tags={
                 DATASET_TAG: name,
-                DIGEST_TAG: content_of(difference)[1],
+                DIGEST_TAG: short_digest(difference),
                 ATTEMPT_TAG: str(attempt),
                 LANE_TAG: f"{name}|{difference.partition}",
                 "tnt/reason": difference.reason,
@@ -172,14 +191,22 @@ class SensorTick:
         )
 
 
+class Survey(Protocol):
+    """Compares the raw files with the published data; with `since`, dates from then on, with `named`, those dates."""
+
+    def __call__(
+        self, workspace: Workspace, *, since: str | None = None, named: Sequence[str] = ()
+    ) -> Reconciliation: ...
+
+
 def dated_sensor(
-    spec: DatedDataset,
-    selection: dg.AssetSelection,
-    reconcile: Callable[[SensorTick, Platform], Reconciliation],
-    *,
-    description: str,
+    spec: DatedDataset, selection: dg.AssetSelection, survey: Survey, *, description: str
 ) -> dg.SensorDefinition:
-    """Build the sensor that compares every `interval_s` and requests runs for the difference."""
+    """Build the sensor that compares every `interval_s` and requests runs for the difference.
+
+    Where events name the dates that changed (`event_sensor`), it compares the newest dates only, and hourly: an event
+    may be lost.
+    """
 
     @dg.sensor(
         name=f"{spec.name}_files",
@@ -188,20 +215,36 @@ def dated_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
     )
-    def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-        tick = SensorTick.start(spec, context)
-        found = reconcile(tick, platform)
+    def sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
+        tick, since = SensorTick.start(spec, context), None
+        if platform.settings().event_queue_url:
+            if tick.now < (due := _next_window(context.cursor)):
+                return dg.SkipReason(
+                    f"events name the dates that changed; the next comparison is at {due:%H:%M} UTC"
+                )
+            since = (tick.now - timedelta(days=spec.sensor.window_days)).date().isoformat()
+        found = survey(platform.workspace(), since=since)
         requests = list(tick.requests(found))
         return dg.SensorResult(
-            run_requests=requests, skip_reason=None if requests else tick.nothing_to_do(found)
+            run_requests=requests,
+            skip_reason=None if requests else tick.nothing_to_do(found),
+            cursor=tick.now.isoformat(),
         )
 
     return sensor
 
 
+def _next_window(cursor: str | None) -> datetime:
+    """Return when the newest dates are to be compared again, given when they were (the cursor)."""
+    try:
+        return datetime.fromisoformat(cursor or "") + WINDOW_EVERY
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def full_reconciliation_schedule(
     spec: DatedDataset,
-    reconcile: Callable[[Platform], Reconciliation],
+    survey: Survey,
     *,
     description: str,
     default_status: dg.DefaultScheduleStatus,
@@ -219,36 +262,55 @@ def full_reconciliation_schedule(
         context: dg.ScheduleEvaluationContext, platform: Platform
     ) -> list[dg.RunRequest] | dg.SkipReason:
         tick = SensorTick.start(spec, context)
-        found = reconcile(platform)
+        found = survey(platform.workspace())
         return list(tick.requests(found, given_up_too=True)) or tick.nothing_to_do(found)
 
     return schedule
 
 
-def run_history(instance: dg.DagsterInstance, dataset: str) -> dict[tuple[str, str], Attempts]:
-    """Return attempts by (date, digest) among the recent runs that a sensor or schedule requested."""
-    since = datetime.now(UTC) - REMEMBERED
-    filters = dg.RunsFilter(tags={DATASET_TAG: dataset}, created_after=since)
-    history: dict[tuple[str, str], Attempts] = {}
-    for record in instance.get_run_records(filters, limit=RUNS_REMEMBERED):
-        run = record.dagster_run
-        key = (run.tags.get(PARTITION, ""), run.tags.get(DIGEST_TAG, ""))
-        before = history.get(key, Attempts())
-        history[key] = Attempts(
-            # A run that succeeded and left a difference counts too: requesting it forever would not help.
-            failed=before.failed + run.is_finished,
-            last_ended=max(before.last_ended, record.end_time or 0.0),
-            # Newest first, so the first record says how the last run ended.
-            unfinished=before.unfinished if key in history else not run.is_success,
-        )
-    return history
+def earlier_attempts(
+    instance: dg.DagsterInstance, dataset: str, differences: Sequence[PartitionDifference], now: datetime
+) -> dict[str, Attempts]:
+    """Return the attempts at each date that differs, among all runs that a sensor or schedule ever requested for it."""
+    wanted = {difference.partition: short_digest(difference) for difference in differences}
+    runs: dict[str, list[dg.RunRecord]] = {date: [] for date in wanted}
+    dates = sorted(wanted)
+    for at in range(0, len(dates), DATES_AT_ONCE):
+        filters = dg.RunsFilter(tags={DATASET_TAG: dataset, PARTITION: dates[at : at + DATES_AT_ONCE]})
+        for record in _records(instance, filters):
+            runs[record.dagster_run.tags[PARTITION]].append(record)
+    return {date: _attempts(runs[date], digest, now) for date, digest in wanted.items()}
+
+
+def _attempts(newest_first: Sequence[dg.RunRecord], digest: str, now: datetime) -> Attempts:
+    """Count the runs of one content; a date may go back to a content that it had before."""
+    ended = [record for record in newest_first if record.dagster_run.is_finished]
+    same = [record for record in newest_first if record.dagster_run.tags.get(DIGEST_TAG) == digest]
+    newest = takewhile(lambda record: record.dagster_run.tags.get(DIGEST_TAG) == digest, ended)
+    failed, before = 0, None
+    for record in newest:
+        succeeded = record.dagster_run.is_success
+        recent = now.timestamp() - (record.end_time or 0.0) < SUCCESS_COUNTS.total_seconds()
+        if before not in (None, succeeded) or (succeeded and not recent):
+            break
+        failed, before = failed + 1, succeeded
+    last_ended = max((record.end_time or 0.0 for record in same), default=0.0)
+    return Attempts(len(same), failed, last_ended)
+
+
+def _records(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
+    """Page through the records of runs, newest first."""
+    cursor = None
+    while records := instance.get_run_records(filters, limit=RUNS_AT_ONCE, cursor=cursor):
+        yield from records
+        cursor = records[-1].dagster_run.run_id
 
 
 def busy_dates(instance: dg.DagsterInstance, spec: DatedDataset) -> set[str]:
     """Return the dates that an unfinished run covers, whether a sensor, a backfill or a person launched it."""
     assets = {dg.AssetKey([spec.name, step]) for step in spec.steps}
     dates: set[str] = set()
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)), limit=RUNS_REMEMBERED):
+    for record in _records(instance, dg.RunsFilter(statuses=list(UNFINISHED))):
         run = record.dagster_run
         if run.job_name != f"{spec.name}_job" and assets.isdisjoint(run.asset_selection or ()):
             continue
@@ -263,6 +325,6 @@ def busy_dates(instance: dg.DagsterInstance, spec: DatedDataset) -> set[str]:
     return dates
 
 
-def content_of(difference: PartitionDifference) -> tuple[str, str]:
-    """Return what attempts are counted by: the date and the start of its digest, short enough for the runs page."""
-    return difference.partition, difference.digest[:12]
+def short_digest(difference: PartitionDifference) -> str:
+    """Return the start of the digest of the date's files: what attempts are counted by, short enough for a tag."""
+    return difference.digest[:12]

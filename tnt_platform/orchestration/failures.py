@@ -18,6 +18,13 @@ BEYOND_LIMITS = "beyond_limits"
 # polars raises it on some damaged files; it is not an Exception, so `except Exception` lets it end the process.
 READER_PANIC = pl.exceptions.PanicException
 
+RETRY_SOON = dg.RetryPolicy(
+    max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+RETRY_LATER = dg.RetryPolicy(
+    max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+
 
 def describe_error(error: BaseException) -> str:
     """Describe an error in one line: of grouped errors the innermost, since the group only counts them."""
@@ -27,23 +34,39 @@ def describe_error(error: BaseException) -> str:
 
 
 @contextmanager
-def as_dagster_failure(dataset: str, context: dg.AssetExecutionContext) -> Iterator[None]:
-    """Raise any error as dg.Failure; Dagster retries only a RetryableError, never a bug or a wrong setting.
+def as_dagster_failure(
+    dataset: str, context: dg.AssetExecutionContext, retry: dg.RetryPolicy = RETRY_LATER
+) -> Iterator[None]:
+    """Raise any error as dg.Failure, or as dg.RetryRequested if it is a RetryableError and `retry` has attempts left.
 
-    After the last attempt the failure allows no retry, because Dagster would put "Exceeded max_retries" in its place.
+    The op itself has no retry policy: Dagster would try a run again that somebody stopped, and would put "Exceeded
+    max_retries" in the place of the last failure.
+
+    Raises:
+        dg.RetryRequested: its cause is the failure of this attempt.
+        dg.Failure: nothing is tried again.
     """
     try:
         yield
     except dg.Failure as failure:
-        failure.allow_retries = failure.allow_retries and not _is_last_attempt(context)
+        _retry(failure, context, retry)
         raise
     except (Exception, READER_PANIC) as error:
-        retryable = isinstance(error, RetryableError) and not _is_last_attempt(context)
-        raise dg.Failure(
+        wrapped = dg.Failure(
             f"{dataset}: {describe_error(error)}",
             metadata={BEYOND_LIMITS: _is_beyond_limits(error)},
-            allow_retries=retryable,
-        ) from error
+            allow_retries=isinstance(error, RetryableError),
+        )
+        _retry(wrapped, context, retry)
+        raise wrapped from error
+
+
+def _retry(failure: dg.Failure, context: dg.AssetExecutionContext, retry: dg.RetryPolicy) -> None:
+    """Ask for another attempt if the failure allows one and there is one left."""
+    attempts = context.op_execution_context.retry_number
+    if failure.allow_retries and attempts < retry.max_retries:
+        raise dg.RetryRequested(retry.max_retries, retry.calculate_delay(attempts + 1)) from failure
+    failure.allow_retries = False
 
 
 def failed_dates(dataset: str, failures: Mapping[str, BaseException], done: int) -> dg.Failure:
@@ -63,12 +86,6 @@ def failed_dates(dataset: str, failures: Mapping[str, BaseException], done: int)
         },
         allow_retries=all(isinstance(error, RetryableError) for error in failures.values()),
     )
-
-
-def _is_last_attempt(context: dg.AssetExecutionContext) -> bool:
-    op = context.op_execution_context
-    policy = op.op_def.retry_policy
-    return policy is not None and op.retry_number >= policy.max_retries
 
 
 def _is_beyond_limits(error: BaseException) -> bool:

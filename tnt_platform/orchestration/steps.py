@@ -91,7 +91,6 @@ def dataset_op(
     descriptions: Mapping[str, str],
     kinds: Mapping[str, set[str]],
     metadata: Mapping[str, str],
-    retry: dg.RetryPolicy | None = None,
     partitions: dg.PartitionsDefinition | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Decorate the function that materializes the selected steps; a backfill runs at most ten dates at once.
@@ -109,7 +108,6 @@ def dataset_op(
         can_subset=True,
         check_specs=checks,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=10) if partitions else None,
-        retry_policy=retry or retry_later(),
         op_tags={"tnt/dataset": spec.name, **launcher_tags(spec.compute)},
     )
 
@@ -146,13 +144,6 @@ def _asset_spec(
 def selected_steps(context: dg.AssetExecutionContext, dataset: str, steps: Sequence[str]) -> list[str]:
     """Return the steps that this run must materialize, in order."""
     return [step for step in steps if dg.AssetKey([dataset, step]) in context.selected_asset_keys]
-
-
-def retry_later() -> dg.RetryPolicy:
-    """Retry twice, half a minute and a minute later."""
-    return dg.RetryPolicy(
-        max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-    )
 
 
 def schedule_status() -> dg.DefaultScheduleStatus:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from tnt_platform.errors import ConfigError
+from tnt_platform.errors import CheckFailed, ConfigError
 from tnt_platform.lake.guard_rails import NO_OVERRIDES, Overrides
 from tnt_platform.lake.publishing import Published, Workspace, retry_conflicts
-from tnt_platform.report.files import publish_files
-from tnt_platform.report.report import publish_report
-from tnt_platform.report.spec import FILES, REPORT, ReportSpec
+from tnt_platform.report.files import EmptyDay, publish_files
+from tnt_platform.report.report import compared_dates, publish_report
+from tnt_platform.report.spec import FILES, ReportSpec
 from tnt_platform.settings import Settings
 
 
@@ -38,13 +38,27 @@ class ReportChain:
         Raises:
             EmptyDay: no file arrived on the date, so it has no report.
         """
-        steps: dict[str, Callable[[], Published]] = {
-            FILES: lambda: publish_files(
-                self.spec, date, self.workspace, self.run_id, self.overrides, isolate=self.isolate
-            ),
-            REPORT: lambda: publish_report(self.spec, date, self.workspace, self.run_id),
-        }
-        return retry_conflicts(steps[step])
+        if step == FILES:
+            return self._publish_files(date, self.overrides)
+        for other in compared_dates(date):
+            self._bring_up_to_date(other)
+        return retry_conflicts(lambda: publish_report(self.spec, date, self.workspace, self.run_id))
+
+    def _publish_files(self, date: str, overrides: Overrides) -> Published:
+        return retry_conflicts(
+            lambda: publish_files(
+                self.spec, date, self.workspace, self.run_id, overrides, isolate=self.isolate
+            )
+        )
+
+    def _bring_up_to_date(self, date: str) -> None:
+        """Publish the files of a day that the report is compared with, or the report would be made once more later.
+
+        The day's own run reports what is wrong with it.
+        """
+        if date >= self.spec.start_date.isoformat():
+            with suppress(EmptyDay, CheckFailed):
+                self._publish_files(date, NO_OVERRIDES)
 
 
 def run_date(settings: Settings, now: datetime) -> str:

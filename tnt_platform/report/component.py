@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, timedelta
+from functools import partial
 
 import dagster as dg
 
+from tnt_platform.discovery.listing import partitions_named_by
 from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE
 from tnt_platform.lake.publishing import CheckOutcome
 from tnt_platform.orchestration.component import DatasetComponent
@@ -12,6 +14,7 @@ from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
 from tnt_platform.orchestration.dated_sensor import LANE_TAG, dated_sensor, full_reconciliation_schedule
+from tnt_platform.orchestration.event_sensor import EventListener
 from tnt_platform.orchestration.failures import READER_PANIC, as_dagster_failure
 from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
@@ -56,6 +59,13 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
 
     spec_type = ReportSpec
 
+    def event_listener(self) -> EventListener:
+        """Return how object events concern the dataset."""
+        spec = self.spec
+        return EventListener(
+            spec, lambda _, keys: partitions_named_by(keys, spec.source), partial(survey_reports, spec)
+        )
+
     def definitions(self) -> dg.Definitions:
         """Build the assets, checks, sensor, schedules and job of the dataset."""
         spec = self.spec
@@ -64,12 +74,12 @@ class DailyReportDataset(DatasetComponent[ReportSpec]):
         sensor = dated_sensor(
             spec,
             selection,
-            lambda tick, platform: survey_reports(spec, platform.workspace()),
+            partial(survey_reports, spec),
             description=f"Compares the files below {spec.source.prefix} with those that {spec.name} has read.",
         )
         full_reconciliation = full_reconciliation_schedule(
             spec,
-            lambda platform: survey_reports(spec, platform.workspace()),
+            partial(survey_reports, spec),
             description=f"Full reconciliation of {spec.source.prefix}; also retries dates that the sensor gave up.",
             default_status=schedule_status(),
         )

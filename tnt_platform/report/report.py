@@ -90,7 +90,7 @@ def digests_wanted(spec: ReportSpec, files: pl.DataFrame) -> dict[str, str]:
     inputs = {
         date: [
             version,
-            *(changed_by.get(_days_before(date, n), "") for n in COMPARISONS.values()),
+            *(changed_by.get(other, "") for other in compared_dates(date)),
             spec.recipe,
         ]
         for date, version in changed_by.items()
@@ -101,6 +101,11 @@ def digests_wanted(spec: ReportSpec, files: pl.DataFrame) -> dict[str, str]:
 def object_key(date: str) -> str:
     """Return the key of a date's report in the lake."""
     return f"reports/{date}.json"
+
+
+def compared_dates(date: str) -> list[str]:
+    """Return the dates that the report of a date is compared with."""
+    return [_days_before(date, n) for n in COMPARISONS.values()]
 
 
 def _days_before(date: str, days: int) -> str:
@@ -162,7 +167,7 @@ def _put_report(workspace: Workspace, row: dict[str, Any], check: CheckOutcome) 
 
 def _ledger(files: Snapshot, date: str) -> pl.DataFrame:
     """Return the version of each day's files that the report is made from."""
-    days = [date, *(_days_before(date, n) for n in COMPARISONS.values())]
+    days = [date, *compared_dates(date)]
     rows = files.partitions.filter(pl.col("partition").is_in(days))
     return as_ledger(
         rows.select(pl.format(f"{files.dataset}@{{}}", "partition").alias("key"), etag="changed_by")

@@ -6,12 +6,12 @@ that fails at one step doesn't keep the other dates of a backfill from the next 
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 import dagster as dg
 import polars as pl
 
-from tnt_platform.discovery.comparison import Reconciliation
 from tnt_platform.discovery.listing import partitions_named_by
 from tnt_platform.lake.guard_rails import REJECTED_SHARE, REMOVED_SHARE
 from tnt_platform.lake.publishing import Published, Workspace
@@ -19,19 +19,12 @@ from tnt_platform.orchestration.component import DatasetComponent
 from tnt_platform.orchestration.compute import TaskSize
 from tnt_platform.orchestration.cost import Meter
 from tnt_platform.orchestration.dated_run import DatedRun
-from tnt_platform.orchestration.dated_sensor import (
-    Attempts,
-    SensorTick,
-    content_of,
-    dated_sensor,
-    full_reconciliation_schedule,
-)
-from tnt_platform.orchestration.failures import READER_PANIC, as_dagster_failure
+from tnt_platform.orchestration.dated_sensor import dated_sensor, full_reconciliation_schedule
+from tnt_platform.orchestration.event_sensor import EventListener
+from tnt_platform.orchestration.failures import READER_PANIC, RETRY_SOON, as_dagster_failure
 from tnt_platform.orchestration.guard_rails import GUARD_RAIL_DESCRIPTIONS, OverrideConfig
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.orchestration.steps import StepChecks, dataset_op, selected_steps
-from tnt_platform.services.queue import EventQueue, ObjectEventMessage, sqs_client
-from tnt_platform.settings import Settings
 from tnt_platform.transit.chain import Chain
 from tnt_platform.transit.files import undated_homes
 from tnt_platform.transit.plots import summary_plot
@@ -122,9 +115,6 @@ COLUMNS: Mapping[str, str] = {
     "shipper_files.status": "present, or kept: deleted from the bucket, but its rows stay.",
     "results.status": "early, on_time or late.",
 }
-RETRY_SOON = dg.RetryPolicy(
-    max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
 
 
 class TransitDataset(DatasetComponent[TransitSpec]):
@@ -132,20 +122,30 @@ class TransitDataset(DatasetComponent[TransitSpec]):
 
     spec_type = TransitSpec
 
+    def event_listener(self) -> EventListener:
+        """Return how object events concern the dataset."""
+        return event_listener(self.spec)
+
     def definitions(self) -> dg.Definitions:
         """Build the dataset's assets and checks, its sensor, its schedule and its job."""
         assets = transit_assets(self.spec)
         selection = dg.AssetSelection.assets(*assets.keys)
         name, prefix = self.spec.name, self.spec.source.prefix
+        sensor = dated_sensor(
+            self.spec,
+            selection,
+            partial(survey, self.spec),
+            description=f"Compares the files below {prefix} with what {name} was published from.",
+        )
         schedule = full_reconciliation_schedule(
             self.spec,
-            lambda platform: survey(self.spec, platform.workspace()),
+            partial(survey, self.spec),
             description=f"Compares every file below {prefix} with what {name} was published from.",
             default_status=dg.DefaultScheduleStatus.RUNNING,
         )
         return dg.Definitions(
             assets=[assets],
-            sensors=[reconciling_sensor(self.spec, selection)],
+            sensors=[sensor],
             schedules=[schedule],
             jobs=[dg.define_asset_job(f"{name}_job", selection=selection)],
         )
@@ -171,13 +171,12 @@ def transit_assets(spec: TransitSpec) -> dg.AssetsDefinition:
         descriptions=DESCRIPTIONS,
         kinds=kinds,
         metadata=source,
-        retry=RETRY_SOON,
         partitions=dg.DailyPartitionsDefinition(start_date=spec.start_date.isoformat(), end_offset=1),
     )
     def materialize(
         context: dg.AssetExecutionContext, config: TransitRun, platform: Platform
     ) -> Iterator[dg.AssetCheckResult]:
-        with as_dagster_failure(spec.name, context):
+        with as_dagster_failure(spec.name, context, RETRY_SOON):
             yield from _materialize_dates(spec, checks, context, config, platform)
 
     return materialize
@@ -307,62 +306,14 @@ def _crash_results(
         )
 
 
-def reconciling_sensor(spec: TransitSpec, selection: dg.AssetSelection) -> dg.SensorDefinition:
-    """Every `interval_s`, compare the bucket with the published data and request runs for the difference."""
+def event_listener(spec: TransitSpec) -> EventListener:
+    """Say which dates of the dataset an event names, and how to compare them."""
 
-    def reconcile(tick: SensorTick, platform: Platform) -> Reconciliation:
-        settings, workspace = platform.settings(), platform.workspace()
-        queue = _queue(settings)
-        visibility_s = int(max(60, 4 * spec.sensor.interval_s))
-        messages = queue.receive(100, visibility_s=visibility_s) if queue else []
-        homes = undated_homes(workspace.store.current(spec.dataset(FILES))) if messages else {}
-        named = _named_dates(spec, workspace, homes, messages)
-        window = timedelta(days=spec.sensor.window_days)
-        since = None if queue is None else (tick.now - window).date().isoformat()
-        found = survey(spec, workspace, since=since, named=[*named, *tick.unfinished_dates])
-        if queue:
-            _acknowledge(queue, spec, workspace, homes, messages, found, tick.history)
-        return found
+    def dates_of(workspace: Workspace, keys: Sequence[str]) -> list[str]:
+        homes = undated_homes(workspace.store.current(spec.dataset(FILES)))
+        today = workspace.clock().date()
+        # The event of a file that came before midnight may be read after it.
+        first_seen = [today.isoformat(), (today - timedelta(days=1)).isoformat()]
+        return partitions_named_by(keys, spec.source, homes, first_seen)
 
-    description = f"Compares the files below {spec.source.prefix} with what {spec.name} was published from."
-    return dated_sensor(spec, selection, reconcile, description=description)
-
-
-def _queue(settings: Settings) -> EventQueue | None:
-    if not settings.event_queue_url:
-        return None
-    return EventQueue(settings.event_queue_url, sqs_client(settings.aws_options("sqs")))
-
-
-def _named_dates(
-    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], messages: Sequence[ObjectEventMessage]
-) -> list[str]:
-    """The dates of the objects that the messages name."""
-    root = f"{workspace.raw.url.rstrip('/')}/"
-    urls = [f"s3://{event.bucket}/{event.key}" for message in messages for event in message.events]
-    keys = [url.removeprefix(root) for url in urls if url.startswith(root)]
-    return partitions_named_by(keys, spec.source, homes)
-
-
-def _acknowledge(
-    queue: EventQueue,
-    spec: TransitSpec,
-    workspace: Workspace,
-    homes: Mapping[str, str],
-    messages: Sequence[ObjectEventMessage],
-    found: Reconciliation,
-    history: Mapping[tuple[str, str], Attempts],
-) -> None:
-    """Delete the messages whose dates are up to date or have a run; the queue delivers the others again.
-
-    So a tick that dies after it read a message has lost nothing. A malformed message stays, and the queue's redrive
-    policy moves it to the dead-letter queue.
-    """
-    pending = {each.partition for each in found.differences if content_of(each) not in history}
-    done = [
-        message.receipt
-        for message in messages
-        if message.poison_reason is None
-        and pending.isdisjoint(_named_dates(spec, workspace, homes, [message]))
-    ]
-    queue.delete(done)
+    return EventListener(spec, dates_of, partial(survey, spec))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
 import polars as pl
 
 from tnt_platform.discovery.comparison import PartitionDifference, Reconciliation, differing_partitions
-from tnt_platform.discovery.listing import Listing, list_all, list_partition, list_since, together
+from tnt_platform.discovery.listing import list_wanted
 from tnt_platform.discovery.unread import unread
 from tnt_platform.lake.publishing import Workspace
 from tnt_platform.lake.snapshot import Snapshot
@@ -23,7 +23,7 @@ def survey(
 ) -> Reconciliation:
     """Find the dates that a run would change.
 
-    With `since`, only dates from then on are listed, and those in `named`; without, everything is.
+    With `since`, only dates from then on are listed, and with `named` those; without either, everything is.
     Dates whose run stopped between two steps are found without any listing.
     """
     steps = [workspace.store.current(spec.dataset(step)) for step in spec.steps]
@@ -31,7 +31,7 @@ def survey(
         (step.manifest.paused_because for step in steps if step and step.manifest.paused_because), None
     )
     files, first = steps[0], steps[spec.steps.index(SHIPMENTS)]
-    everything, outside = _listed(spec, workspace, undated_homes(files), since, named)
+    everything, outside = list_wanted(workspace.raw, spec.source, since, named, undated_homes(files))
     left_out = unread(everything, spec.start_date, workspace.clock().date())
     listing = everything.files.filter(pl.col("partition").is_not_null())
     seen = listing["partition"].n_unique()
@@ -67,19 +67,6 @@ def _differing(
         known = published.filter(is_outside) if published is not None else None
         found += differ(listing.filter(is_outside), known, ledgers, complete_since="")
     return found
-
-
-def _listed(
-    spec: TransitSpec, workspace: Workspace, homes: Mapping[str, str], since: str | None, named: Sequence[str]
-) -> tuple[Listing, list[str]]:
-    """List the objects to compare, each with its partition; also return the named dates before the window."""
-    if since is None:
-        listing, outside = list_all(workspace.raw, spec.source, homes), []
-    else:
-        outside = sorted({date for date in named if date < since})
-        listing = list_since(workspace.raw, spec.source, since, homes)
-    older = [list_partition(workspace.raw, spec.source, date, homes) for date in outside]
-    return together([listing, *older]), outside
 
 
 def _half_way(steps: Sequence[Snapshot | None]) -> list[PartitionDifference]:

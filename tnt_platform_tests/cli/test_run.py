@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import main
 from tnt_platform.cli.runs import run_options
+from tnt_platform.report.chain import ReportChain
 from tnt_platform_tests.web.running import running
 
 DAY = "2026-01-12"
@@ -251,3 +256,22 @@ def test_validate_tells_the_limits_that_hold_without_yaml() -> None:
     assert having == {"TransitDataset", "DailyReportDataset"}
     assert limits["SeriesDataset"]["max_revised_share"] == 0.5
     assert "max_rejected_share 20%, max_removed_share 50%" in tnt("validate").stdout
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_is_recorded_as_ended(
+    home: Path, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals
+) -> None:
+    def stopped_half_way(*_: object) -> None:
+        os.kill(os.getpid(), sign)
+        time.sleep(10)
+
+    report_day(home)
+    monkeypatch.setattr(ReportChain, "publish", stopped_half_way)
+    result = tnt("run", "daily_report", "--date", DAY)
+    assert result.exit_code == 130
+    with dg.DagsterInstance.get() as instance:
+        [run] = instance.get_runs()
+    assert run.is_finished
+    assert not run.is_success
+    assert run.run_id in result.stderr

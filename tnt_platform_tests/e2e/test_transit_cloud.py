@@ -19,6 +19,7 @@ from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
 from tnt_platform.lake.publishing import Workspace
 from tnt_platform.orchestration.dated_sensor import ATTEMPT_TAG
+from tnt_platform.orchestration.event_sensor import SENSOR, event_sensor
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.sandbox.reference import reference_csv
 from tnt_platform.sandbox.running import RunningRateApi, running_rate_api
@@ -26,7 +27,7 @@ from tnt_platform.services.aws import aws_client
 from tnt_platform.services.dynamodb import ResultsTable, dynamodb_client
 from tnt_platform.services.queue import EventQueue, QueueDepth, sqs_client
 from tnt_platform.specs.dataset import SensorSpec
-from tnt_platform.transit.component import reconciling_sensor
+from tnt_platform.transit.component import TransitDataset, event_listener
 from tnt_platform.transit.spec import TransitSpec
 from tnt_platform_tests.s3_server import S3Server
 from tnt_platform_tests.transit.quotes import REFERENCE, promises
@@ -66,6 +67,7 @@ class Cloud:
     dynamodb: Any
     instance: dg.DagsterInstance
     spec: TransitSpec = field(default_factory=lambda: transit_spec("transit"))
+    cursor: str | None = None
 
     def put(self, key: str, data: str | bytes) -> None:
         body = data.encode() if isinstance(data, str) else data
@@ -86,12 +88,26 @@ class Cloud:
         self.sqs.send_message(QueueUrl=self.queue.queue_url, MessageBody=body)
 
     def tick(self, **options: Any) -> list[dg.RunRequest]:
+        """Let the sensor of the events tick, and then the dataset's own, an hour after its last comparison."""
         spec = self.spec.model_copy(update={"sensor": SensorSpec(**options)})
-        sensor = reconciling_sensor(spec, dg.AssetSelection.all())
-        context = dg.build_sensor_context(instance=self.instance, resources={"platform": Platform()})
+        requests = self.events(spec)
+        (own,) = TransitDataset(spec).definitions().sensors or []
+        requests += self._evaluate(own, None)[0]
+        return list({request.partition_key: request for request in requests}.values())
+
+    def events(self, *specs: TransitSpec) -> list[dg.RunRequest]:
+        """Let the sensor of the events of these datasets tick, with the cursor that it left."""
+        sensor = event_sensor([event_listener(spec) for spec in specs or [self.spec]])
+        requests, self.cursor = self._evaluate(sensor, self.cursor)
+        return requests
+
+    def _evaluate(self, sensor: Any, cursor: str | None) -> tuple[list[dg.RunRequest], str | None]:
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, resources={"platform": Platform()}
+        )
         result = sensor(context)
         assert isinstance(result, dg.SensorResult)
-        return list(result.run_requests or [])
+        return list(result.run_requests or []), result.cursor
 
     def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         return (
@@ -225,22 +241,21 @@ def test_a_changed_file_updates_only_its_items(cloud: Cloud) -> None:
     assert sum(after[test_id] != item for test_id, item in before.items()) == 1
 
 
-def test_a_message_is_deleted_once_its_date_has_a_run_and_a_poison_message_never(cloud: Cloud) -> None:
+def test_a_message_is_deleted_once_the_cursor_has_its_dates_and_a_poison_message_never(cloud: Cloud) -> None:
     cloud.drop(OLD, 2)
     cloud.send("{broken")
     cloud.tell("transit/notes/readme.md")
     cloud.tell("elsewhere/a.txt")
-    [request] = cloud.tick()
-    # Of four messages two name nothing of ours; the others are only hidden and come back.
-    assert cloud.queue.depth() == QueueDepth(waiting=0, in_flight=2, delayed=0)
+    [request] = cloud.events()
+    # All are hidden; a tick that dies before its cursor is stored has lost none.
+    assert cloud.queue.depth() == QueueDepth(waiting=0, in_flight=4, delayed=0)
 
-    cloud.tell(f"transit/{OLD}/{SENDER}.txt")
-    assert [again.run_key for again in cloud.tick()] == [request.run_key]
-    assert cloud.queue.depth().in_flight == 3
+    assert [again.run_key for again in cloud.events()] == [request.run_key]
+    assert cloud.queue.depth() == QueueDepth(waiting=0, in_flight=1, delayed=0)
     cloud.run(request)
-    cloud.tell(f"transit/{OLD}/{SENDER}.txt")
-    assert cloud.tick() == []
-    assert cloud.queue.depth().in_flight == 3
+    assert cloud.events() == []
+    assert json.loads(cloud.cursor or "")["dates"] == {}
+    assert cloud.queue.depth().in_flight == 1
 
 
 def test_with_events_nothing_is_listed_but_the_window_and_the_named_dates(
@@ -259,6 +274,31 @@ def test_with_events_nothing_is_listed_but_the_window_and_the_named_dates(
     assert {name: fault.seen for name, fault in listed.items()} == {"old": 1, "other": 0, "recent": 1}
     # Two more find the date folders: for the window, and for the named date.
     assert s3_server.counts["ListObjectsV2"] - lists == 4
+
+
+def test_events_of_several_datasets_reach_each_of_them_through_one_consumer(cloud: Cloud) -> None:
+    deliveries = transit_spec("deliveries")
+    cloud.drop(OLD, 2)
+    cloud.put("deliveries/2010-05-01/all.csv", "whatever")
+    cloud.tell("deliveries/2010-05-01/all.csv")
+    requests = {
+        (each.tags["tnt/dataset"], each.partition_key): each for each in cloud.events(cloud.spec, deliveries)
+    }
+    assert requests.keys() == {("transit", OLD), ("deliveries", "2010-05-01")}
+    for (name, _), request in requests.items():
+        assert {key.path[0] for key in request.asset_selection or ()} == {name}
+    # Dagster accepts them: each names the steps of one dataset, whose partitions are its own.
+    shipped = defs().get_repository_def().get_sensor_def(SENSOR)
+    context = dg.build_sensor_context(
+        instance=cloud.instance,
+        cursor=cloud.cursor,
+        resources={"platform": Platform()},
+        repository_def=defs().get_repository_def(),
+    )
+    accepted = shipped.evaluate_tick(context).run_requests or []
+    assert {each.partition_key for each in accepted} == {OLD, "2010-05-01"}
+    assert cloud.queue.depth() == QueueDepth(waiting=0, in_flight=0, delayed=0)
+    assert json.loads(cloud.cursor or "")["dates"] == {"transit": [OLD], "deliveries": ["2010-05-01"]}
 
 
 @pytest.mark.heavy

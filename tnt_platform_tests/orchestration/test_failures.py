@@ -1,8 +1,14 @@
 """A failed run says first what went wrong, however often it was tried."""
 
+import os
+import signal
+import time
+
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
+from tnt_platform.definitions import defs
 from tnt_platform.errors import CheckFailed, NotFound, TntError, Unavailable
 from tnt_platform.lake.guard_rails import REJECTED_SHARE
 from tnt_platform.lake.publishing import CheckOutcome
@@ -14,9 +20,9 @@ CAUSE = "https://rates.test/quote: connection refused (127.0.0.1:9)"
 def run_raising(error: Exception, *, retries: int) -> dg.ExecuteInProcessResult:
     """Run one asset that raises `error` at each attempt."""
 
-    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=retries, delay=0))
+    @dg.asset
     def prices(context: dg.AssetExecutionContext) -> None:
-        with as_dagster_failure("prices", context):
+        with as_dagster_failure("prices", context, dg.RetryPolicy(max_retries=retries, delay=0)):
             raise error
 
     with dg.DagsterInstance.ephemeral() as instance:
@@ -50,6 +56,35 @@ def test_what_a_retry_cannot_mend_is_not_tried_again(error: Exception) -> None:
     result = run_raising(error, retries=2)
     assert not [event for event in result.all_events if event.is_step_up_for_retry]
     assert str(error) in failure(result).step_failure_data.error_display_string
+
+
+@pytest.mark.parametrize(
+    ("stopped_by_somebody", "status"),
+    [(True, dg.DagsterRunStatus.CANCELED), (False, dg.DagsterRunStatus.FAILURE)],
+)
+def test_a_run_that_is_stopped_ends_without_another_attempt(
+    stopped_by_somebody: bool, status: dg.DagsterRunStatus
+) -> None:
+    @dg.asset
+    def prices(context: dg.AssetExecutionContext) -> None:
+        if stopped_by_somebody:
+            context.instance.report_run_canceling(context.run)
+        with as_dagster_failure("prices", context):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(DagsterExecutionInterruptedError):
+            dg.materialize([prices], instance=instance)
+        [run] = instance.get_runs()
+        assert run.status is status
+        assert not instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
+
+
+def test_no_op_has_a_retry_policy_which_would_start_a_stopped_run_again() -> None:
+    assets = [asset for asset in defs().assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    assert len(assets) > 5
+    assert {asset.op.retry_policy for asset in assets} == {None}
 
 
 def test_the_innermost_of_grouped_errors_is_the_cause() -> None:

@@ -401,3 +401,25 @@ def test_files_read_alone_give_the_same_report(scene: ReportScene) -> None:
         for step in scene.spec.steps:
             chain.publish(step, DAY)
     assert (scene.report()["total_records"], scene.report()["totals"]["amount"]) == (2, 15)
+
+
+def test_many_dates_at_once_take_one_run_each_in_whatever_order(scene: ReportScene) -> None:
+    days = [f"2026-11-{day:02}" for day in range(1, 21)]
+    for day in days:
+        scene.put("sales.csv", "id,amount\n1,2\n", day)
+    differing = [each.partition for each in survey_reports(scene.spec, scene.workspace).differences]
+    assert differing == days
+    for day in reversed(days):
+        scene.run(day)
+    assert survey_reports(scene.spec, scene.workspace).differences == []
+
+
+def test_a_day_that_is_blocked_does_not_keep_the_days_compared_with_it_from_their_report(
+    scene: ReportScene,
+) -> None:
+    rows = "".join(f"{n},{n}\n" for n in range(70)) + "".join(f"{n},many\n" for n in range(30))
+    scene.put("a.csv", f"id,amount\n{rows}", "2026-11-19")
+    scene.put("sales.csv", "id,amount\n1,2\n", DAY)
+    assert scene.run(DAY)["report"].changed
+    with pytest.raises(CheckFailed):
+        scene.run("2026-11-19")
