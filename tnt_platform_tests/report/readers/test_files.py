@@ -270,3 +270,15 @@ def test_a_json_document_that_would_fill_the_memory_is_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_report_file("a.json.gz", gzip.compress(b"[" + b"[]," * (25 << 20) + b"[]]"))
     assert refused.value.reason_code in ("too_large", "suspicious_ratio")
+
+
+def test_a_summary_of_other_parquet_files_is_no_data() -> None:
+    table, rows, summary = pa.table({"id": [1, 2]}), io.BytesIO(), io.BytesIO()
+    collected: list[Any] = []
+    pq.write_table(table, rows, metadata_collector=collected)
+    collected[0].set_file_path("part-0.parquet")
+    collected[0].write_metadata_file(summary)
+    with pytest.raises(InvalidInput) as refused:
+        read_report_file("_metadata", summary.getvalue(), ["id"])
+    assert refused.value.reason_code == "summary_file"
+    assert read_report_file("part-0.parquet", rows.getvalue(), ["id"]).records.height == 2
