@@ -66,7 +66,8 @@ def _without_other_lines(
     if typed:
         named = ", ".join(typed[:5])
         has_digit = (pl.col(name).fill_null("").str.contains(r"\d") for name in typed)
-        rows, notes = _split(rows, ~pl.any_horizontal(has_digit))
+        # A row of empty cells says nothing, so it is no note.
+        rows, notes = _split(rows, ~pl.any_horizontal(has_digit) & pl.col("raw").str.contains(r"\w"))
         bad.append(_as_bad(notes, "not_data", f"no number or date in {named}, as in a note below a table"))
         rows, totals = _split(rows, pl.col("line_no").is_in(_total_lines(rows, typed, summed)))
         bad.append(_as_bad(totals, "total_row", "the last row holds the sum of those above it"))

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tnt_platform.errors import InvalidInput
@@ -176,26 +176,24 @@ def test_a_separator_at_the_end_of_the_header_alone_names_no_column() -> None:
     assert found.bad["reason_code"].to_list() == ["too_many_columns"]
 
 
+# Without digits: beside a column of numbers, a row that has none there may be a note or name units.
 CELLS = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=8
+    st.characters(
+        codec="utf-8", exclude_categories=["Nd"], exclude_characters="\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+    ),
+    max_size=8,
 )
 
 
 @settings(deadline=None, max_examples=tries(60))
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=6))
-def test_of_a_csv_that_quotes_everything_no_row_is_lost(rows: list[tuple[str, str]]) -> None:
+@example(rows=[("", ""), ("", "0")])
+def test_a_csv_that_quotes_everything_has_the_records_that_were_written(rows: list[tuple[str, str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerows([("first", "second"), *rows])
-    try:
-        found = read("a.csv", text.getvalue())
-    except InvalidInput:
-        # Below a row of empty cells, another table may begin.
-        assert any(not (first + second).strip() for first, second in rows)
-        return
-    assert found.records.height + found.bad.height == len(rows)
-    # A row may look like units or a note.
-    assert set(found.bad["reason_code"]) <= {"not_data"}
+    found = read("a.csv", text.getvalue())
+    assert (found.records.height, found.bad.height) == (len(rows), 0)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
