@@ -13,3 +13,8 @@ def rounds(full: int) -> int:
 def tries(full: int) -> int:
     """Examples of a property: two fifths of `full`, other ones in every run."""
     return full if os.environ.get("TNT_TEST_FULL") else full * 2 // 5
+
+
+def each(full: int) -> int:
+    """Examples of a property that runs for each of many cases: one."""
+    return full if os.environ.get("TNT_TEST_FULL") else 1

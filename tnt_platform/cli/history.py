@@ -11,6 +11,7 @@ import polars as pl
 
 from tnt_platform.cli.tables import Output, printing
 from tnt_platform.errors import NotFound
+from tnt_platform.lake.blocked import BlockedPublish
 from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.version_diff import diff as key_diff
@@ -76,13 +77,23 @@ def versions(out: Output, dataset: str | None, limit: int) -> None:
         found = pl.DataFrame(rows, schema=schema, orient="row")
         out.show(found)
         out.put("datasets", found.rename({"current version": "version"}).to_dicts())
+        _show_blocked(out, store.blocked())
         return
-    name = _dataset_id(store, dataset)
+    blocked = store.blocked(dataset)
+    # A dataset whose first publish was blocked has a draft to look at, and no version yet.
+    name = dataset if blocked and store.current(dataset) is None else _dataset_id(store, dataset)
     listed = store.versions(name).head(limit)
     out.put("dataset", name)
     out.put("versions", listed.to_dicts())
     columns = ["version", "rows", "partitions_changed", "added", "updated", "removed", "tags", "note"]
     out.show(listed.select(columns).rename({"partitions_changed": "partitions"}), title=name)
+    _show_blocked(out, blocked)
+
+
+def _show_blocked(out: Output, blocked: Sequence[BlockedPublish]) -> None:
+    out.put("blocked", [{**asdict(one), "text": one.text} for one in blocked])
+    for one in blocked:
+        out.say(f"{one.at:%Y-%m-%d %H:%M:%S} UTC: {one.text}", style="red")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -46,6 +47,9 @@ COMMANDS = {
     "import-legacy": Command("new", "Convert a dataset of the legacy series system."),
 }
 
+# Of a home that another user made, or a read-only file system.
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class _Commands(click.Group):
     """Import a command when it is used, and print an error as one line instead of a stack trace."""
@@ -75,6 +79,16 @@ class _Commands(click.Group):
             if ctx.params.get("debug"):
                 raise
             click.secho(f"tnt: {error}", fg="red", err=True)
+            sys.exit(1)
+        except OSError as error:
+            if ctx.params.get("debug") or error.errno not in _NOT_ALLOWED:
+                raise
+            click.secho(
+                f"tnt: {error.filename}: {error.strerror}; let this user read and write it, or set TNT_HOME (data) and "
+                "DAGSTER_HOME (runs) to folders that it may write",
+                fg="red",
+                err=True,
+            )
             sys.exit(1)
 
 

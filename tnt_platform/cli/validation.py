@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tnt_platform.cli.tables import Output, printing
 from tnt_platform.kinds import DEFS, KINDS, validate_datasets
 from tnt_platform.settings import Settings
 from tnt_platform.validation.validate import Fault
+
+_SHARE = re.compile(r"max_\w+_share")
 
 
 @click.command()
@@ -31,6 +34,21 @@ def validate(out: Output, folder: Path, strict_env: bool) -> None:
         out.warn(f"{_plural(len(report.faults), 'fault')} in {_plural(files, 'file')}")
         raise click.exceptions.Exit(1)
     out.print(f"{_plural(report.datasets, 'dataset')} OK")
+    _explain_guard_rails(out)
+
+
+def _explain_guard_rails(out: Output) -> None:
+    """Tell the limits beyond which a publish is blocked where no YAML says otherwise."""
+    limits = {
+        kind.rpartition(".")[2]: {
+            name: field.default for name, field in spec.model_fields.items() if _SHARE.fullmatch(name)
+        }
+        for kind, spec in KINDS.items()
+    }
+    out.put("guard_rails", limits)
+    out.print("A publish is blocked beyond these shares, unless the YAML sets others (docs/operations.md):")
+    for kind, shares in limits.items():
+        out.print(f"  {kind}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
 
 
 def _relative(fault: Fault) -> Fault:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, lookups_of
+from tnt_platform.directory.transforms.lookups import LOOKUP_FILES, FaultyLookup, lookups_of
 from tnt_platform.errors import ConfigError
 from tnt_platform.specs.dataset import DatasetSpec
 from tnt_platform.specs.fields import Cron, Headers, SharedUrl, TimeZone, Unit, WebUrl
@@ -137,5 +137,10 @@ class DirectorySpec(DatasetSpec):
         """Find lookup files that are missing, invalid or contradict each other."""
         try:
             lookups_of(self.lookup_files())
+        except FaultyLookup as error:
+            # Of a file that is missing, the YAML is the place that is left.
+            file = error.file if error.file in self.lookup_files() else None
+            fix = "correct it, or take it from the shipped mall_directory"
+            yield Mistake(str(error), "lookup files that agree", fix, file=file, line=error.line)
         except ConfigError as error:
             yield Mistake(str(error), "lookup files that agree", "fix the file beside this one")

@@ -77,7 +77,9 @@ class GuardRails:
         """
         command = f"tnt run {spec.name}" + (f" --date {date}" if date else "")
         command += f" --file {shlex.quote(str(file))}" if file else ""
-        return cls(spec.max_rejected_share, spec.max_removed_share, overrides, command, rows)
+        # Series, records and directories say in their own words how much may go.
+        max_removed_share = getattr(spec, "max_removed_share", 1.0)
+        return cls(spec.max_rejected_share, max_removed_share, overrides, command, rows)
 
     def rejected(self, rows_read: int, rejected: pl.DataFrame | int, reasons: str = "") -> CheckOutcome:
         """Check the share of the rows read now that are rejected.

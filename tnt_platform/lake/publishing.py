@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from tnt_platform.errors import CheckFailed, PublishConflict
+from tnt_platform.lake.blocked import BlockedPublish, note_blocked
 from tnt_platform.lake.formats import LEDGER
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.lake.versions import PartitionChange, RowCounts, VersionedStore
@@ -170,13 +171,16 @@ def publish_checked(
     outcomes = (_rows_conserved(changes), *results)
     failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
     if failed:
-        reasons = "; ".join(f"{outcome.name}: {outcome.description}" for outcome in failed)
-        raise CheckFailed(
-            f"{dataset} {change.partition} was not published: {reasons}. "
-            f"The draft is kept as version {draft.version}; the published version is untouched. To see the draft: "
-            f"`tnt show {dataset} --version {draft.version}` (its rejected rows: --quarantine)",
-            outcomes,
+        blocked = BlockedPublish(
+            dataset,
+            change.partition,
+            draft.version,
+            workspace.clock(),
+            run_id,
+            {outcome.name: outcome.description for outcome in failed},
         )
+        note_blocked(workspace.lake, blocked)
+        raise CheckFailed(blocked.text, outcomes)
     snapshot = workspace.store.commit(draft)
     return Published(dataset, change.partition, snapshot, not draft.unchanged, change.counts, outcomes)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from tnt_platform.errors import NotFound
 from tnt_platform.lake import history, naming, retention, verification
+from tnt_platform.lake.blocked import BlockedPublish, blocked_publishes, forget_blocked
 from tnt_platform.lake.commit import Committer
 from tnt_platform.lake.draft_writer import DraftWriter
 from tnt_platform.lake.manifest import Manifest, PartitionChange, RowCounts
@@ -152,6 +153,10 @@ class VersionedStore:
         """Whether this version is or was current; false for a draft, such as one that a check kept back."""
         return history.is_published(self._objects, snapshot.manifest, self.current(snapshot.dataset))
 
+    def blocked(self, dataset: str | None = None) -> list[BlockedPublish]:
+        """Return the blocked publishes, of a dataset and its steps or of all, that nothing has replaced yet."""
+        return blocked_publishes(self._objects, dataset)
+
     def rollback(self, dataset: str, to: str, *, reason: str) -> Snapshot:
         """Publish again the content of version or tag `to`, and pause the dataset; no data is copied.
 
@@ -199,6 +204,9 @@ class VersionedStore:
 
         This deletes only files that no kept version needs, and drafts that are too old to be committed.
         """
-        return retention.expire(
+        expired = retention.expire(
             self._objects, dataset, keep=keep, older_than=older_than, now=self.clock(), dry_run=dry_run
         )
+        if not dry_run:
+            forget_blocked(self._objects, dataset)
+        return expired

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from tnt_platform.errors import CheckFailed, InvalidInput
+from tnt_platform.lake.blocked import BlockedPublish, note_blocked
 from tnt_platform.lake.guard_rails import REJECTED_SHARE
 from tnt_platform.lake.publishing import CheckOutcome, Published, Workspace
 from tnt_platform.orchestration.compute import TaskSize
@@ -68,15 +69,28 @@ def materialize_newest(
             tags={"tnt/version": published.snapshot.version},
         )
         yield from checks.results(context, key, published.checks, unchanged=not published.changed)
-        failed += [f"{step}: {reason}" for reason in _failures(published, checks.blocking[step])]
+        if reasons := _failures(published, checks.blocking[step]):
+            failed.append(_note(chain.workspace, published, context.run_id, reasons).text)
     if failed:
         raise CheckFailed("; ".join(failed))
 
 
-def _failures(published: Published, blocking: tuple[str, ...]) -> list[str]:
+def _failures(published: Published, blocking: tuple[str, ...]) -> dict[str, str]:
     """Return what failed of the checks that are `blocking`, though the ledger and quarantine were published."""
-    return [
-        f"{one.name}: {one.description}"
-        for one in published.checks
-        if not one.passed and one.name in blocking
-    ]
+    return {one.name: one.description for one in published.checks if not one.passed and one.name in blocking}
+
+
+def _note(
+    workspace: Workspace, published: Published, run_id: str, reasons: Mapping[str, str]
+) -> BlockedPublish:
+    blocked = BlockedPublish(
+        published.dataset,
+        published.partition,
+        published.snapshot.version,
+        workspace.clock(),
+        run_id,
+        reasons,
+        is_draft=False,
+    )
+    note_blocked(workspace.lake, blocked)
+    return blocked

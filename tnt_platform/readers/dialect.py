@@ -169,6 +169,8 @@ def _with_header(rows: list[Row], separator: str, escape: str | None, width: int
     )
     table = [row for row in rows[begin:] if len(row.cells) == width or row is rows[begin]]
     first, below = table[0], table[1:]
+    # A separator at the end of the header alone names no column.
+    trailing = trailing or len(first.cells) > width
     _refuse_second_table(below, table_width)
     kinds = _column_kinds(below, table_width)
     typed = tuple(at for at, kind in enumerate(kinds) if kind != "text" and _is_filled(below, at))
@@ -187,7 +189,9 @@ def _all_end_in_a_separator(rows: Sequence[Row], width: int) -> bool:
 
 def _may_begin(row: Row, table_width: int, width: int) -> bool:
     """Whether a row may be the first of the table: as wide, and filled enough not to be a title above it."""
-    return len(row.cells) in (table_width, width) and row.filled * 2 > table_width
+    ends_in_separator = len(row.cells) == width + 1 and not row.cells[-1].strip()
+    fits = len(row.cells) in (table_width, width) or ends_in_separator
+    return fits and row.filled * 2 > table_width
 
 
 def _column_kinds(rows: Sequence[Row], width: int) -> list[Kind]:

@@ -83,13 +83,33 @@ def pages_of(body: bytes) -> list[bytes]:
     return body.split(_MARK)[1:] if body.startswith(_MARK) else [body]
 
 
+class RepeatedName(ValueError):
+    """An object has a name twice: of its values none is more right than the other."""
+
+
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its pairs, where JSON would keep the last value of a name in silence.
+
+    Raises:
+        RepeatedName: a name occurs twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        values = " and ".join(repr(value)[:40] for name, value in pairs if name == twice)
+        raise RepeatedName(f"an object has the name {twice!r} twice, as {values}")
+    return found
+
+
 def parsed(page: bytes, **options: Any) -> Any:
     """Parse one page; `options` are those of `json.loads`.
 
     Raises:
-        ValueError, RecursionError: it is not JSON.
+        ValueError, RecursionError: it is not JSON; RepeatedName: an object has a name twice.
     """
-    return json.loads(page.decode(json.detect_encoding(page)).removeprefix("\ufeff"), **options)
+    text = page.decode(json.detect_encoding(page)).removeprefix("\ufeff")
+    return json.loads(text, object_pairs_hook=named_once, **options)
 
 
 def check_whole(documents: Sequence[Any], item_count: int, *, count: str | None, pages: str | None) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tnt_platform.discovery.raw_source import RawSource
 from tnt_platform.readers.layout import DelimitedFormat
-from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
+from tnt_platform.specs.dataset import DatedDatasetSpec, SensorSpec
 from tnt_platform.specs.fields import Cron, IsoDate, Regex, Unit, shown
 from tnt_platform.specs.spec import Mistake, rule
 
@@ -49,7 +49,7 @@ class ReportSource(RawSource):
             )
 
 
-class ReportSpec(DatasetSpec):
+class ReportSpec(DatedDatasetSpec):
     """A daily report on the files that arrived: their records and totals, compared with other days."""
 
     start_date: Annotated[IsoDate, Field(description="First date to report.")] = date(2020, 1, 1)

@@ -38,8 +38,10 @@ def whole_answer(spec: FileSpec, body: bytes) -> tuple[bytes, FileSpec]:
     refuse_page(data)
     try:
         documents = [parsed(page, parse_float=Number, parse_constant=str) for page in pages]
-    except (ValueError, RecursionError):
-        return pages[0], spec
+    except (ValueError, RecursionError) as error:
+        if len(pages) == 1:
+            return body, spec
+        raise InvalidInput("not_json", f"one of the {len(pages)} pages can't be read: {error}") from error
     records: list[Any] = []
     for number, found in enumerate(each_record(documents, table.records, "records"), start=1):
         if found is None and len(pages) == 1:

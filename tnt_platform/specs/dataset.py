@@ -173,16 +173,6 @@ class DatasetSpec(Spec):
         ),
         Unit("share, 0 to 1"),
     ] = 0.2
-    max_removed_share: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            description="A publish is blocked if a larger share of the published rows would go; of fewer than 20 "
-            "rows, if all would. `--accept-vanished` lets them go once.",
-        ),
-        Unit("share, 0 to 1"),
-    ] = 0.5
     _folder: Path | None = PrivateAttr(default=None)
 
     def placed_in(self, folder: Path) -> Self:
@@ -216,3 +206,18 @@ class DatasetSpec(Spec):
     def mistakes_beside(self, settings: Settings) -> Iterator[Mistake]:
         """What is wrong in files beside the YAML, or in how it fits them; a kind that has such files says so."""
         return iter(())
+
+
+class DatedDatasetSpec(DatasetSpec):
+    """What a dataset of files by date declares besides: each date replaces what was published of it."""
+
+    max_removed_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="A publish is blocked if a larger share of the published rows would go; of fewer than 20 "
+            "rows, if all would. `--accept-vanished` lets them go once.",
+        ),
+        Unit("share, 0 to 1"),
+    ] = 0.5

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from tnt_platform.discovery.raw_source import RESERVED_GROUPS, OnDelete, OnOverwrite, RawSource
 from tnt_platform.readers.column import ColumnSpec
 from tnt_platform.settings import Settings
-from tnt_platform.specs.dataset import DatasetSpec, SensorSpec
+from tnt_platform.specs.dataset import DatedDatasetSpec, SensorSpec
 from tnt_platform.specs.fields import Headers, IsoDate, Unit, WebUrl, WithVariables, listed, meant
 from tnt_platform.specs.spec import Mistake, Spec, mistake, rule
 from tnt_platform.transit.layouts import FileKind, FileLayout, hides
@@ -195,7 +195,7 @@ class DynamoDb(Spec):
     ] = 90
 
 
-class TransitSpec(DatasetSpec):
+class TransitSpec(DatedDatasetSpec):
     """Files of expected transit times, compared with the actual ones.
 
     With `rate_api` the actual days are asked for, case by case; without, `expected_date` and

@@ -14,6 +14,7 @@ import polars as pl
 
 from tnt_platform.errors import ConfigError, NotFound
 from tnt_platform.lake import history, naming
+from tnt_platform.lake.blocked import BlockedPublish, blocked_publishes
 from tnt_platform.lake.snapshot import Snapshot, current_snapshot
 from tnt_platform.storage.objects import Objects
 from tnt_platform.web.problems import Problem, bad_parameter, not_found
@@ -47,6 +48,7 @@ class Catalog:
         self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
         self._tables: dict[str, tuple[float, str, pl.DataFrame]] = {}
         self._datasets: tuple[float, list[str]] = (float("-inf"), [])
+        self._blocked: tuple[float, list[BlockedPublish]] = (float("-inf"), [])
         self._lock = threading.Lock()
         self._listing = threading.Lock()
         is_remote = objects.url.startswith("s3://")
@@ -158,6 +160,14 @@ class Catalog:
             held = (self._monotonic(), current.version, table)
             self._tables[dataset] = held
         return held[2]
+
+    def blocked(self) -> list[BlockedPublish]:
+        """Return the publishes that were blocked and not made good since; see `lake.blocked`."""
+        read_at, found = self._blocked
+        if self._monotonic() - read_at > self._list_age_s:
+            found = blocked_publishes(self.objects)
+            self._blocked = (self._monotonic(), found)
+        return found
 
     def forget(self, snapshot: Snapshot) -> None:
         """Drop a version whose files were deleted, and read the pointer again."""

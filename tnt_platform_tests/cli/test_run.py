@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from tnt_platform.cli.main import main
 from tnt_platform.cli.runs import run_options
 from tnt_platform.report.chain import ReportChain
+from tnt_platform_tests.web.running import running
 
 DAY = "2026-01-12"
 RUN = ("run", "transit", "--date", DAY)
@@ -108,6 +112,32 @@ def test_rows_rejected_beyond_the_limit_exit_with_3_and_the_draft_can_be_shown(h
     accepted = as_json(*REPORT, "--accept-rejected")
     assert accepted["exit_code"] == 0
     assert steps(accepted)["daily_report/files"]["overrides"] == ["accept_rejected"]
+
+
+def test_a_blocked_publish_is_told_in_the_same_words_by_check_run_cli_and_health_page(home: Path) -> None:
+    report_day(home, good=40, bad=24)
+    document = as_json(*REPORT)
+    [check] = [check for check in document["failed_checks"] if check["blocking"]]
+    [failure] = document["failures"]
+    [blocked] = as_json("versions", "daily_report")["blocked"]
+    assert (blocked["dataset"], blocked["partition"]) == ("daily_report/files", DAY)
+    assert blocked["text"] in failure
+    [found] = blocked["checks"].values()
+    assert check["description"] in (found, f"{DAY}: {found}")
+    for part in ("24 of 64", "37.5%", "20%", f"tnt run daily_report --date {DAY} --accept-rejected"):
+        assert part in found
+    lake = (home / "lake").as_uri()
+    with running({"TNT_HOME": str(home), "TNT_LAKE_URL": lake}) as url:
+        assert blocked["text"] in unescape(httpx.get(f"{url}/ui/health", timeout=20).text)
+    assert as_json("versions")["blocked"] == [blocked]
+
+
+def test_a_blocked_publish_is_told_until_its_date_is_published(home: Path) -> None:
+    report_day(home, good=40, bad=24)
+    as_json(*REPORT)
+    assert [one["partition"] for one in as_json("versions", "daily_report/files")["blocked"]] == [DAY]
+    assert as_json(*REPORT, "--accept-rejected")["exit_code"] == 0
+    assert as_json("versions", "daily_report/files")["blocked"] == []
 
 
 def test_a_file_rejected_whole_exits_with_3_though_the_run_is_green(home: Path) -> None:
@@ -202,6 +232,30 @@ def test_scan_finds_and_runs_the_dates_of_reports(home: Path) -> None:
     assert set(steps(document)) == {"daily_report/files", "daily_report/report"}
     [found] = as_json("scan", prefix)["datasets"]
     assert found["differences"] == []
+
+
+def test_a_folder_that_this_user_may_not_write_is_one_line_that_names_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{home}/lake")
+
+    report_day(home)
+    monkeypatch.setattr("dagster.DagsterInstance.get", denied)
+    result = tnt(*REPORT)
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    for part in (f"{home}/lake", "TNT_HOME", "DAGSTER_HOME"):
+        assert part in result.stderr
+
+
+def test_validate_tells_the_limits_that_hold_without_yaml() -> None:
+    limits = as_json("validate")["guard_rails"]
+    assert all(shares["max_rejected_share"] in (0.0, 0.2) for shares in limits.values())
+    having = {kind for kind, shares in limits.items() if "max_removed_share" in shares}
+    assert having == {"TransitDataset", "DailyReportDataset"}
+    assert limits["SeriesDataset"]["max_revised_share"] == 0.5
+    assert "max_rejected_share 20%, max_removed_share 50%" in tnt("validate").stdout
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

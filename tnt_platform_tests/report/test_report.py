@@ -180,6 +180,15 @@ def test_a_day_without_files_has_no_report(scene: ReportScene) -> None:
     assert raised.value.is_normal
 
 
+def test_marker_files_beside_the_data_are_no_data(scene: ReportScene) -> None:
+    scene.put("part-00000.csv", "id,amount\n1,10\n")
+    for name in ("_SUCCESS", "part-00000.csv.crc", "_committed_123", ".DS_Store", "part-00000.csv.md5"):
+        scene.put(name, '{"added": [1]}')
+    scene.run()
+    report = scene.report()
+    assert (report["file_count"], report["total_records"], report["bad_records"]) == (1, 1, 0)
+
+
 def test_files_that_leave_the_bucket_leave_the_report(scene: ReportScene) -> None:
     scene.put("orders.csv", ORDERS)
     scene.run()

@@ -428,7 +428,8 @@ def test_the_command_prints_file_line_fault_expectation_and_cure(
 def test_the_command_counts_the_valid_datasets(tmp_path: Path) -> None:
     write_dataset(tmp_path, "rates", RATES)
     write_dataset(tmp_path, "dates", DATES, request=None)
-    assert run(str(tmp_path), "--strict-env", environment=SET) == (0, "2 datasets OK\n")
+    code, output = run(str(tmp_path), "--strict-env", environment=SET)
+    assert (code, output.splitlines()[0]) == (0, "2 datasets OK")
     code, output = run(str(tmp_path))
     assert code == 0
     assert "warning: environment variable RATES_URL is not set" in output

@@ -67,19 +67,31 @@ class _Label:
     fixed_words: tuple[str, ...]
 
 
+class FaultyLookup(ConfigError):
+    """A lookup file is missing or invalid: which one, and the line (1 for the file as a whole)."""
+
+    def __init__(self, file: str, line: int, what: str) -> None:
+        super().__init__(f"{file}, line {line}: {what}" if line > 1 else f"{file}: {what}")
+        self.file = file
+        self.line = line
+
+    def __reduce__(self) -> tuple[type[FaultyLookup], tuple[str, int, str]]:
+        # Without this, an exception with several arguments cannot be pickled between processes.
+        return type(self), (self.file, self.line, str(self).partition(": ")[2])
+
+
 def lookups_of(tables: Mapping[str, bytes]) -> Lookups:
     """Read the lookups from CSV files (UTF-8, with a header), given by file name.
 
     Raises:
-        ConfigError: a file or column is missing, a required cell is empty, or the files contradict each other.
+        ConfigError: a file or column is missing, a required cell is empty (FaultyLookup), or the files contradict each
+            other.
     """
     floors, floor_mapping, categories, category_mapping = (_table(tables, name) for name in LOOKUP_FILES)
     order = floors["sort_order"].cast(pl.Int64, strict=False)
     if order.null_count():
         line = (order.is_null().arg_max() or 0) + 2
-        raise ConfigError(
-            f"floors.csv, line {line}: sort_order is not a whole number; give the floor its place"
-        )
+        raise FaultyLookup("floors.csv", line, "sort_order is not a whole number; give the floor its place")
     _refuse_contradictions("floors.csv and floor_mapping.csv", floors, floor_mapping)
     _refuse_contradictions("categories.csv and category_mapping.csv", categories, category_mapping)
     return Lookups(floors.with_columns(order), floor_mapping, categories, category_mapping)
@@ -95,21 +107,25 @@ def _refuse_contradictions(names: str, codes: pl.DataFrame, mapping: pl.DataFram
 def _table(tables: Mapping[str, bytes], name: str) -> pl.DataFrame:
     columns = LOOKUP_FILES[name]
     if name not in tables:
-        raise ConfigError(f"{name} is missing: add it beside defs.yaml with the columns {', '.join(columns)}")
+        raise FaultyLookup(name, 1, f"missing; add it beside defs.yaml with the columns {', '.join(columns)}")
     try:
         table = pl.read_csv(tables[name], infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{name} is not a CSV file in UTF-8: {error}") from error
+        raise FaultyLookup(name, 1, f"not a CSV file in UTF-8 ({error})") from error
     if tuple(table.columns) != columns:
-        raise ConfigError(f"{name} has the columns {', '.join(table.columns)}; expected {', '.join(columns)}")
+        raise FaultyLookup(
+            name, 1, f"the columns are {', '.join(table.columns)}; expected {', '.join(columns)}"
+        )
     table = table.with_columns(pl.all().str.strip_chars().replace("", None))
     for column in columns[:2]:
         if table[column].null_count():
             line = (table[column].is_null().arg_max() or 0) + 2
-            raise ConfigError(f"{name}, line {line}: {column} is empty; fill it in or delete the line")
-    repeated = table[columns[0]].filter(table[columns[0]].is_duplicated())
-    if len(repeated):
-        raise ConfigError(f"{name}: {columns[0]} {repeated[0]!r} occurs more than once; keep one line")
+            raise FaultyLookup(name, line, f"{column} is empty; fill it in or delete the line")
+    seen = ~table[columns[0]].is_first_distinct()
+    if seen.any():
+        at = seen.arg_max() or 0
+        what = f"{columns[0]} {table[columns[0]][at]!r} occurs more than once; keep one line"
+        raise FaultyLookup(name, at + 2, what)
     return table
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NoReturn
 
+from tnt_platform.readers.paged_json import named_once
+
 UNIQUE_ID: Final = "uniqueId"
 
 _COUNTS: Final = ("totalRecord", "totalPages", "page", "limit")
@@ -72,7 +74,7 @@ def read_page(body: bytes, number: int, limit: int | None = None) -> Page | Page
     if text.startswith(b"<"):
         return PageFault(number, "html_instead_of_json", f"the response is a web page: {_excerpt(text)}")
     try:
-        response = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_object)
+        response = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=named_once)
     except (ValueError, RecursionError) as error:
         reason = str(error) if text else "it is empty"
         return PageFault(number, "invalid_json", f"the response is not valid JSON: {reason}")
@@ -197,15 +199,6 @@ def _unique_id(record: object) -> str | None:
 
 def _content(record: object) -> str:
     return json.dumps(record, sort_keys=True)
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{repeated!r} occurs more than once in an object")
-    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from tnt_platform.errors import InvalidInput
-from tnt_platform.readers.paged_json import check_whole, pages_of, parsed, search, shown, stated_error
+from tnt_platform.readers.paged_json import (
+    RepeatedName,
+    check_whole,
+    pages_of,
+    parsed,
+    search,
+    shown,
+    stated_error,
+)
 from tnt_platform.readers.served_page import refuse_page
 
 
@@ -20,8 +28,8 @@ def read_items(
         pages_path: JMESPath of the number of pages that it gives.
 
     Raises:
-        InvalidInput: html_page, not_json, no_items (the path finds no list, as in an error response), and what
-            `check_whole` raises.
+        InvalidInput: html_page, not_json, duplicate_name, no_items (the path finds no list, as in an error
+            response), and what `check_whole` raises.
     """
     refuse_page(data)
     documents = [_parse(page) for page in pages_of(data)]
@@ -42,6 +50,10 @@ def read_items(
 def _parse(data: bytes) -> Any:
     try:
         return parsed(data, parse_constant=_reject_constant)
+    except RepeatedName as error:
+        raise InvalidInput(
+            "duplicate_name", f"{error} in the response; ask the publisher which is meant"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(
             "not_json",

@@ -11,6 +11,7 @@ import polars as pl
 
 from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.paged_json import named_once
 from tnt_platform.readers.served_page import first_text
 from tnt_platform.report.readers.records import BAD, RAW_LIMIT_CHARS, Records
 
@@ -164,18 +165,8 @@ def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object; of a name that occurs twice, JSON would keep the last value in silence."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the object names {repeated!r} more than once")
-    return found
-
-
 _DECODER: Final = json.JSONDecoder(
-    parse_float=Decimal, parse_constant=_reject_constant, object_pairs_hook=_named_once
+    parse_float=Decimal, parse_constant=_reject_constant, object_pairs_hook=named_once
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 
 from tnt_platform.errors import InvalidInput
+from tnt_platform.readers.printed_dates import dates_of
 from tnt_platform.series.drafting.dates import (
     FREQUENCIES,
     FREQUENCY_NAMES,
@@ -33,6 +34,7 @@ from tnt_platform.series.readers.cells import slug
 from tnt_platform.series.readers.layouts import TableLayout
 from tnt_platform.series.readers.table import Table, read_table
 
+_NUMBER_NAME: Final = re.compile(r"[-+]?[0-9][0-9.,]*")
 _MAX_KEYS: Final = 3
 _MAX_KEY_CANDIDATES: Final = 8
 _SAMPLE: Final = 5_000
@@ -202,11 +204,24 @@ def _dates_down(table: _ClassifiedTable, split: frozenset[int]) -> Draft | None:
     if not values:
         return None
     for at, dates in sorted(found.items(), key=lambda item: -item[1].count):
+        _refuse_data_as_header(names, at, dates, values)
         if len(set(dates.days) - {None}) >= MOSTLY * dates.count:
             return _series_per_column(table, at, dates, values, split)
         if draft := _observation_per_row(table, at, dates, values, split):
             return draft
     return None
+
+
+def _refuse_data_as_header(names: Sequence[str], at: int, dates: Timeline, values: Sequence[int]) -> None:
+    """Refuse a table without a header, whose first row would name the columns and be lost."""
+    first = pl.DataFrame({"text": [names[at]]})
+    day = first.select(dates_of(pl.col("text"), dates.frequency, dates.order)).item()
+    if day is not None and all(_NUMBER_NAME.fullmatch(names[column]) for column in values):
+        raise InvalidInput(
+            "no_header",
+            f"the header holds a date and numbers as the rows below it do ({names[at]!r}, "
+            f"{names[values[0]]!r} ...), so the file has none; add a line that names the columns",
+        )
 
 
 def _is_nearly_all_dates(table: _ClassifiedTable, at: int, dates: Timeline) -> bool:

@@ -16,6 +16,7 @@ from tnt_platform.errors import InvalidInput
 from tnt_platform.readers.compression import MEMBER_LIMIT_BYTES, MEMBER_MAX_RATIO, decompress
 from tnt_platform.readers.delimited import DelimitedLayout, RawFile, read_rows
 from tnt_platform.readers.encoding import decode
+from tnt_platform.readers.paged_json import RepeatedName, parsed
 from tnt_platform.readers.printed_dates import DateOrder, dates_of
 from tnt_platform.readers.served_page import refuse_page
 from tnt_platform.series.readers.cells import REJECTED, NotInFile, filled, stripped, template_names
@@ -278,28 +279,13 @@ def _json_table(data: bytes, layout: TableLayout) -> Table:
     )
 
 
-def _distinct_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; of a name that occurs twice, no value is more right than the other."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        values = " and ".join(repr(value)[:40] for name, value in pairs if name == twice)
-        raise InvalidInput(
-            "duplicate_name",
-            f"an object of the file has the name {twice!r} twice, as {values}; ask the publisher which is meant",
-        )
-    return found
-
-
 def _records(data: bytes, path: str) -> list[Any]:
     try:
-        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
-        document = json.loads(
-            text, parse_float=_Number, parse_constant=str, object_pairs_hook=_distinct_names
-        )
-    except InvalidInput:
-        raise
+        document = parsed(data, parse_float=_Number, parse_constant=str)
+    except RepeatedName as fault:
+        raise InvalidInput(
+            "duplicate_name", f"{fault} in the file; ask the publisher which is meant"
+        ) from fault
     except (ValueError, RecursionError) as fault:
         raise InvalidInput(
             "not_json",

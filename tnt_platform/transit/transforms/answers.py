@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import jmespath
@@ -12,6 +12,7 @@ import jmespath.exceptions
 import jmespath.functions
 from pydantic import AfterValidator
 
+from tnt_platform.readers.paged_json import parsed, stated_error
 from tnt_platform.specs.fields import listed, meant, shown
 from tnt_platform.specs.spec import Mistake, mistakes
 
@@ -145,16 +146,25 @@ def read_answer(body: bytes | None, expression: AnswerExpression) -> AnswerReadi
     are rejected), unexpected_answer (the expression can't be applied to this shape).
     """
     text = (body or b"").lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<?xml") and b"<html" not in text.lower():
+        return AnswerReading(None, "invalid_json", f"the answer is XML, not JSON: {_start(text)}")
     if text.startswith(b"<"):
         return AnswerReading(None, "html_instead_of_json", f"the answer is a web page: {_start(text)}")
     try:
-        answer = json.loads(text)
+        answer = parsed(text)
     except (ValueError, RecursionError) as error:
         return AnswerReading(
             None, "invalid_json", f"the answer is {f'not JSON: {error}' if text else 'empty'}"
         )
     if answer is None:
         return AnswerReading(None, "no_rates_map", "missing_field: the answer is null")
+    reading = _search(answer, expression)
+    # An answer without days may hold the carrier's own words on why.
+    said = stated_error(answer) if reading.days is None else ""
+    return replace(reading, reason=f"{reading.reason}; it says {said!r}") if said else reading
+
+
+def _search(answer: Any, expression: AnswerExpression) -> AnswerReading:
     try:
         found = expression.search(answer)
     except jmespath.exceptions.JMESPathError as error:

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,8 @@ from tnt_platform.directory.transforms.lookups import (
     spelling,
 )
 from tnt_platform.errors import ConfigError
+from tnt_platform.kinds import validate_datasets
+from tnt_platform.settings import Settings
 
 FOLDER = Path(next(iter(tnt_platform.defs.__path__))) / "mall_directory"
 LOOKUPS = lookups_of({name: (FOLDER / name).read_bytes() for name in LOOKUP_FILES})
@@ -190,7 +193,7 @@ def test_a_fuzzy_match_never_changes_a_number(value):
     [
         ("floors.csv", "code,name\nA,B\n", "code, name, name_th, sort_order"),
         ("floors.csv", "code,name,name_th,sort_order\nA,B,,x\n", "floors.csv, line 2: sort_order"),
-        ("floors.csv", "code,name,name_th,sort_order\nA,B,,1\nA,C,,2\n", "floors.csv: code 'A'"),
+        ("floors.csv", "code,name,name_th,sort_order\nA,B,,1\nA,C,,2\n", "floors.csv, line 3: code 'A'"),
         ("floor_mapping.csv", "value,code,comment\n1,1F,\n2,,\n", "floor_mapping.csv, line 3: code"),
         (
             "floor_mapping.csv",
@@ -208,3 +211,21 @@ def test_a_faulty_lookup_file_is_named_with_its_line(name, text, named):
         tables[name] = text.encode("latin-1")
     with pytest.raises(ConfigError, match=re.escape(named)):
         lookups_of(tables)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("floors.csv", lambda lines: [*lines, lines[1]], -1),
+        ("floors.csv", lambda lines: [*lines[:2], "".join([",", *lines[2].split(",")[1:]]), *lines[3:]], 3),
+        ("categories.csv", lambda lines: ["a,b", *lines[1:]], 1),
+    ],
+)
+def test_validate_names_the_lookup_file_and_its_line(tmp_path, name, change, line):
+    folder = tmp_path / "mall_directory"
+    shutil.copytree(FOLDER, folder)
+    lines = change((folder / name).read_text().splitlines())
+    (folder / name).write_text("\n".join(lines) + "\n")
+    [fault] = validate_datasets(tmp_path, Settings.from_environment({})).faults
+    assert fault.path == folder / name
+    assert fault.line == (line if line > 0 else len(lines))

@@ -168,6 +168,14 @@ def test_parquet_values_are_strings_too() -> None:
     assert json.loads(records["raw"][0]) == {"n": "1", "f": "0.1", "l": "[1]", "d": "True"}
 
 
+def test_a_separator_at_the_end_of_the_header_alone_names_no_column() -> None:
+    rows = "".join(f"{number},Salta,10\n" for number in range(1, 9))
+    found = read("a.csv", f"id,city,amount,\n{rows}9,Salta,,30\n", "amount")
+    assert found.columns == ("id", "city", "amount")
+    assert found.records["amount"].to_list() == ["10"] * 8
+    assert found.bad["reason_code"].to_list() == ["too_many_columns"]
+
+
 # Without digits: beside a column of numbers, a row that has none there may be a note or name units.
 CELLS = st.text(
     st.characters(
@@ -260,3 +268,15 @@ def test_a_json_document_that_would_fill_the_memory_is_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_report_file("a.json.gz", gzip.compress(b"[" + b"[]," * (25 << 20) + b"[]]"))
     assert refused.value.reason_code in ("too_large", "suspicious_ratio")
+
+
+def test_a_summary_of_other_parquet_files_is_no_data() -> None:
+    table, rows, summary = pa.table({"id": [1, 2]}), io.BytesIO(), io.BytesIO()
+    collected: list[Any] = []
+    pq.write_table(table, rows, metadata_collector=collected)
+    collected[0].set_file_path("part-0.parquet")
+    collected[0].write_metadata_file(summary)
+    with pytest.raises(InvalidInput) as refused:
+        read_report_file("_metadata", summary.getvalue(), ["id"])
+    assert refused.value.reason_code == "summary_file"
+    assert read_report_file("part-0.parquet", rows.getvalue(), ["id"]).records.height == 2

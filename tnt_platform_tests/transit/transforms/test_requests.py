@@ -292,7 +292,9 @@ def test_document_order_goes_over_all_entries_of_the_map() -> None:
         (b"\xff\xfe\x00", "invalid_json"),
         (b"[" * 100_000, "invalid_json"),
         (b" \n<!DOCTYPE html><html></html>", "html_instead_of_json"),
-        (b'\xef\xbb\xbf<?xml version="1.0"?>', "html_instead_of_json"),
+        (b'<?xml version="1.0"?><!DOCTYPE html><html></html>', "html_instead_of_json"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?><error/>', "invalid_json"),
+        (b'{"ratesMap": [], "ratesMap": []}', "invalid_json"),
         (b"{}", "no_rates_map"),
         (b"null", "no_rates_map"),
         (b"[]", "no_rates_map"),
@@ -311,6 +313,13 @@ def test_every_unusable_answer_has_its_own_reason(body: bytes | None, code: str)
     reading = read_answer(body, GROUND)
     assert (reading.days, reading.reason_code) == (None, code)
     assert reading.reason
+
+
+def test_an_answer_without_days_is_quoted_with_what_the_carrier_says() -> None:
+    reading = read_answer(b'{"ratesMap": null, "errors": [{"message": "unknown destination"}]}', GROUND)
+    assert (reading.days, reading.reason_code) == (None, "no_rates_map")
+    assert "unknown destination" in str(reading.reason)
+    assert "XML" in str(read_answer(b"<?xml version='1.0'?><error/>", GROUND).reason)
 
 
 @pytest.mark.parametrize(
