@@ -24,6 +24,7 @@ def read(
     series: str | Sequence[str] | None = None,
     start: date | None = None,
     *,
+    verify: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> pl.LazyFrame:
     """Return the published rows, lazily, as in `read("indec_ipc", series="INDEC_IPC_VARIACION_MENSUAL_PCT_M")`.
@@ -34,21 +35,24 @@ def read(
         as_of: instead, the version that was current at that time (UTC).
         series: one code or several; where the partitions are by series, only their files are opened.
         start: only observations of periods from this day on.
+        verify: hash the files first, so that a damaged one is an error and not another value; it reads them twice.
         environment: has `TNT_LAKE_URL` and the AWS variables; that of the process by default.
 
     Raises:
         NotFound: there is no such dataset or version, or none that old; the message lists those that exist.
+        PermanentError: with `verify`, a file is not what was published.
         ConfigError: both `version` and `as_of` are given, or `series` or `start` for a dataset without series.
     """
     snapshot = snapshot_of(dataset, version=version, as_of=as_of, environment=environment)
     codes = [series] if isinstance(series, str) else series
     if codes is None and start is None:
-        return snapshot.scan()
+        return (snapshot.intact() if verify else snapshot).scan()
     if "internal_series_code" not in snapshot.schema:
         raise ConfigError(
             f"{dataset} has no series: omit `series` and `start`, and filter its columns instead"
         )
-    rows = snapshot.scan(_partitions(snapshot, codes, start))
+    chosen = _partitions(snapshot, codes, start)
+    rows = (snapshot.intact(chosen) if verify else snapshot).scan(chosen)
     if codes is not None:
         rows = rows.filter(pl.col("internal_series_code").is_in(codes))
     return rows if start is None else rows.filter(pl.col("period") >= start)

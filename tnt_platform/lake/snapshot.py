@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,6 +14,10 @@ from tnt_platform.errors import NotFound, PermanentError
 from tnt_platform.lake import formats, naming
 from tnt_platform.lake.manifest import Manifest
 from tnt_platform.storage.objects import Objects, Pointer
+
+_HASHED_AT_ONCE = 16
+# A larger file is hashed on local disk.
+_IN_MEMORY_BYTES = 32 * 1024 * 1024
 
 
 class Snapshot:
@@ -79,6 +86,37 @@ class Snapshot:
         frame = scan_files(self.objects, _chosen(self.files, partitions), self.schema)
         return frame if columns is None else frame.select(columns)
 
+    def intact(self, partitions: Sequence[str] | None = None) -> Snapshot:
+        """Return this version after hashing the files of these partitions again.
+
+        Whoever writes rows of it once more needs this: a flipped bit is read as another value, which would then be
+        published under a hash of its own.
+
+        Raises:
+            PermanentError: a file is not what was published.
+        """
+        files = _chosen(self.files, partitions).select("path", "sha256", "size_bytes")
+        with ThreadPoolExecutor(_HASHED_AT_ONCE, "hash") as pool:
+            hashes = pool.map(lambda row: self._hash(row[0], row[2]), files.iter_rows())
+            damaged = [
+                row[0] for row, found in zip(files.iter_rows(), hashes, strict=True) if found != row[1]
+            ]
+        if damaged:
+            raise PermanentError(
+                f"{self.dataset} {self.version}: {', '.join(damaged[:3])} ({len(damaged)} files in all) have another "
+                "hash than was published; restore them from the bucket's versions, or roll back to a version that "
+                "`tnt verify` finds intact, before the partition is changed"
+            )
+        return self
+
+    def _hash(self, path: str, size_bytes: int) -> str:
+        if size_bytes <= _IN_MEMORY_BYTES:
+            return formats.sha256_of(self.objects.get(path))
+        with tempfile.TemporaryDirectory(prefix="hash-") as folder:
+            local = Path(folder) / "part.parquet"
+            self.objects.get_to_file(path, local)
+            return formats.sha256_of_file(local)
+
     def inputs(self, partition: str) -> pl.DataFrame:
         """Return the ledger of one partition (formats.LEDGER and its publisher's columns); empty if it has none."""
         return self.all_inputs([partition]).drop("partition")
@@ -97,9 +135,10 @@ class Snapshot:
         chosen = _chosen(self.partitions, partitions).filter(pl.col(column).is_not_null())
         empty = pl.DataFrame(schema={"partition": pl.String(), **schema})
         bodies = self.objects.get_many(chosen[column].to_list())
+        hashes = chosen[column.replace("_path", "_sha256")]
         frames = [
-            formats.read_parquet(body).select(pl.lit(name).alias("partition"), pl.all())
-            for name, (_, body) in zip(chosen["partition"], bodies, strict=True)
+            _table(key, body, sha256).select(pl.lit(name).alias("partition"), pl.all())
+            for name, sha256, (key, body) in zip(chosen["partition"], hashes, bodies, strict=True)
         ]
         return pl.concat([empty, *frames], how="diagonal_relaxed")
 
@@ -187,7 +226,10 @@ def _chosen(table: pl.DataFrame, partitions: Sequence[str] | None) -> pl.DataFra
 
 
 def _read_table(objects: Objects, key: str, sha256: str) -> pl.DataFrame:
-    body = objects.get(key)
+    return _table(key, objects.get(key), sha256)
+
+
+def _table(key: str, body: bytes, sha256: str) -> pl.DataFrame:
     if formats.sha256_of(body) != sha256:
         raise PermanentError(
             f"{key} has another hash than its manifest says: it was overwritten or damaged; roll back to a "

@@ -199,7 +199,9 @@ def _bucket_changes(base: Snapshot | None, changed: pl.DataFrame) -> list[Partit
 
 
 def _bucket_change(base: Snapshot | None, name: str, changed: pl.DataFrame) -> PartitionChange:
-    published = base.scan([name]).collect() if base and base.partition(name) else changed.clear()
+    published = (
+        base.intact([name]).scan([name]).collect() if base and base.partition(name) else changed.clear()
+    )
     unchanged = published.join(changed, on="id", how="anti")
     # The current fields come first; fields that the YAML no longer declares stay on the records that have them.
     rows = pl.concat([changed, unchanged], how="diagonal_relaxed").sort("id")

@@ -178,7 +178,7 @@ def _change(
     files = [read.files.join(accepted, on="file_key", how="anti"), accepted]
     quarantine = [read.quarantine, _misplaced_rows(misplaced)]
     if base is not None and known:
-        before = base.scan([date]).filter(pl.col("file_key").is_in(known))
+        before = base.intact([date]).scan([date]).filter(pl.col("file_key").is_in(known))
         files.append(before.select(list(COLUMNS)).collect())
         earlier = base.quarantine([date]).filter(pl.col("file_key").is_in(known))
         quarantine.append(earlier.select("file_key", *BAD))
@@ -203,7 +203,7 @@ def _accepted_before(
     unreadable = read.files.filter(pl.col("problem").is_not_null()).select("file_key", why="problem")
     if base is None or unreadable.is_empty() or overrides.accept_rejected:
         return pl.DataFrame(schema=dict(COLUMNS))
-    before = base.scan([date]).filter(pl.col("records").is_not_null()).collect()
+    before = base.intact([date]).scan([date]).filter(pl.col("records").is_not_null()).collect()
     kept = before.join(unreadable, on="file_key", how="inner")
     problem = pl.format(
         "content_rejected: the new content can't be read ({}); the figures are those of the content accepted before. "

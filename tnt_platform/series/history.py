@@ -83,7 +83,7 @@ def history_changes(
     if spec.history == "window" and not repartitioned:
         absent = _reaching_into_window(absent, fresh)
     names = sorted({*touched["partition"], *absent["partition"]} & {*live["partition"]})
-    before = _placed(base.scan(names).collect(), spec) if names else fresh.clear()
+    before = _placed(base.intact(names).scan(names).collect(), spec) if names else fresh.clear()
     lost = _without_unreadable(vanished(before, fresh, _keys_of(rejected), spec.history), rejected)
     retained = before.join(lost, on=_KEY, how="anti") if accept_vanished else before
     merged = _placed(merge_observations(retained.drop("partition"), touched.drop("partition")), spec)

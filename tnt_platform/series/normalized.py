@@ -119,7 +119,9 @@ def _with_first_captures(base: Snapshot | None, fresh: pl.DataFrame) -> pl.DataF
 
     So a file that differs in its bytes alone updates nothing.
     """
-    before = base.scan([NEWEST]).collect() if base is not None and base.partition(NEWEST) else fresh.clear()
+    before = fresh.clear()
+    if base is not None and base.partition(NEWEST):
+        before = base.intact([NEWEST]).scan([NEWEST]).collect()
     if before.schema != fresh.schema:
         return fresh
     keys = list(OBSERVATION_KEY)

@@ -1,7 +1,7 @@
 """Objects in a local folder: every write is durable before it is visible, every swap is exclusive.
 
 obstore's own local store is not used: it has no conditional update, writes without fsync, refuses names
-such as `report#1`, and hides them in its listing. The etag has the same form as obstore's.
+such as `report#1`, and hides them in its listing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from tnt_platform.errors import NotFound, Refused, SwapLost, Unavailable
+from tnt_platform.errors import NotFound, SwapLost, Unavailable
 from tnt_platform.storage.keys import SIDE_FOLDER, Pointer, shown
 from tnt_platform.storage.object_errors import translated
 
@@ -182,11 +182,11 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return files, folders
         for entry in entries:
-            key = f"{folder}/{entry.name}" if folder else entry.name
+            name = _name_in_utf8(entry.name)
+            key = f"{folder}/{name}" if folder else name
             if key == SIDE_FOLDER or not (key.startswith(prefix) or prefix.startswith(key + "/")):
                 continue
-            _refuse_unreadable_name(entry)
-            with suppress(FileNotFoundError):
+            with _vanished_entries_left_out():
                 if entry.is_dir():
                     if (symlinks := _symlinks_followed(entry, seen)) is not None:
                         folders.append((key, symlinks))
@@ -205,8 +205,12 @@ class Folder:
 
 
 def etag_of(status: os.stat_result) -> str:
-    """Return inode-mtime-size in hex and in quotes, as obstore's local store does."""
-    return f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'
+    """Return inode, times of modification and of change (us) and size, in hex and in quotes.
+
+    Whoever overwrites a file in place can set its modification time back, but not the time of that change.
+    """
+    times = f"{status.st_mtime_ns // 1000:x}-{status.st_ctime_ns // 1000:x}"
+    return f'"{status.st_ino:x}-{times}-{status.st_size:x}"'
 
 
 def _modified_at(status: os.stat_result) -> datetime:
@@ -231,8 +235,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _refuse_unreadable_name(entry: os.DirEntry[str]) -> None:
+def _name_in_utf8(name: str) -> str:
+    """Replace each byte that is not UTF-8 by a control character and its hex: no one can open such a key.
+
+    The file is listed all the same, so that discovery reports it and reads the others.
+    """
+    return "".join(f"\x1a{ord(char) - 0xDC00:02X}" if "\udc80" <= char <= "\udcff" else char for char in name)
+
+
+@contextmanager
+def _vanished_entries_left_out() -> Iterator[None]:
+    """Leave out a file that was removed meanwhile, and a link that leads nowhere or to itself."""
     try:
-        entry.name.encode()
-    except UnicodeEncodeError:
-        raise Refused(f"listing {entry.path!r}: the name is not UTF-8; rename the file") from None
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise

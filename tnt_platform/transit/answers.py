@@ -84,7 +84,7 @@ class AnswerJournal:
         snapshot = self._workspace.store.current(self._dataset)
         if snapshot is None:
             return pl.DataFrame(schema=ANSWER_SCHEMA)
-        return snapshot.scan([self._partition]).collect()
+        return snapshot.intact([self._partition]).scan([self._partition]).collect()
 
     def add(self, row: dict[str, object]) -> None:
         """Keep one answer; CHECKPOINT_ANSWERS of them at a time are published."""
@@ -116,6 +116,8 @@ class AnswerJournal:
         others = before.join(fresh, on="request_id", how="anti")
         live = base.files.filter(pl.col("partition") == self._partition)["path"].to_list() if base else []
         append = others.height == before.height and len(live) < MAX_PARTS
+        if base and not append:
+            base.intact([self._partition])
         rows = others.height + fresh.height
         self._workspace.store.publish(
             self._dataset,

@@ -77,7 +77,7 @@ def _without(base: Snapshot, partition: str, keys: list[str]) -> PartitionChange
     live = base.files.filter(pl.col("partition") == partition)["path"].to_list()
     return PartitionChange(
         partition=partition,
-        data=[] if live else base.scan([partition]).collect(),
+        data=[] if live else base.intact([partition]).scan([partition]).collect(),
         keep=live,
         inputs=ledger,
         quarantine=base.quarantine([partition]).drop("partition"),

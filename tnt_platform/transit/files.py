@@ -61,7 +61,7 @@ def publish_files(spec: TransitSpec, date: str, workspace: Workspace, run_id: st
     base = workspace.store.current(spec.dataset(FILES))
     everything = list_partition(workspace.raw, spec.source, date, undated_homes(base))
     listing = everything.files
-    frame = _with_earlier(spec, listing, base.scan([date]).collect() if base else None)
+    frame = _with_earlier(spec, listing, base.intact([date]).scan([date]).collect() if base else None)
     present = frame.filter(pl.col("status") == "present").rename({"file_key": "key"})
     change = PartitionChange.of_rows(
         date,

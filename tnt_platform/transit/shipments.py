@@ -380,7 +380,7 @@ def _carried_rows(
     if not plan.forget and len(live) < MAX_PARTS:
         return [], live
     path = scratch / "carried.parquet"
-    carried = base.scan([date]).filter(~pl.col("file_key").is_in(plan.forget))
+    carried = base.intact([date]).scan([date]).filter(~pl.col("file_key").is_in(plan.forget))
     carried.sink_parquet(path, compression="zstd", row_group_size=500_000)
     return [path], []
 

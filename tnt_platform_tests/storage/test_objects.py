@@ -106,6 +106,29 @@ def test_a_listing_is_sorted_and_typed_and_takes_any_prefix(lake_objects: Object
     assert lake_objects.list_folders("nothing/") == []
 
 
+def test_one_odd_entry_does_not_hide_the_others(folder_objects: Objects, tmp_path: Path) -> None:
+    folder_objects.put("raw/good.csv", b"1")
+    raw = tmp_path / "lake" / "raw"
+    Path(os.fsdecode(os.fsencode(raw) + b"/caf\xe9.csv")).write_bytes(b"2")
+    (raw / "itself").symlink_to("itself")
+    (raw / "nowhere").symlink_to("gone")
+    assert folder_objects.list("raw/")["key"].to_list() == ["raw/caf\x1aE9.csv", "raw/good.csv"]
+
+
+def test_a_file_overwritten_in_place_with_its_old_time_and_size_gets_another_etag(
+    folder_objects: Objects, tmp_path: Path
+) -> None:
+    folder_objects.put("raw/a.txt", b"10022|2")
+    before = folder_objects.list("")["etag"][0]
+    path = tmp_path / "lake" / "raw" / "a.txt"
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"10022|3")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (path.stat().st_ino, path.stat().st_size) == (status.st_ino, status.st_size)
+    assert folder_objects.list("")["etag"][0] != before
+
+
 def test_an_overwritten_object_gets_another_etag(lake_objects: Objects) -> None:
     lake_objects.put("a", b"one")
     before = lake_objects.list("")["etag"][0]
