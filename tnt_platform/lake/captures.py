@@ -25,6 +25,20 @@ def newest_capture(snapshot: Snapshot | None) -> dict[str, Any] | None:
     return rows.row(0, named=True) if rows.height else None
 
 
+def capture_time(now: datetime, newest: Mapping[str, Any] | None) -> tuple[datetime, dict[str, object]]:
+    """Return when a capture is said to be made: `now`, but after the one before it, as version ids are ordered.
+
+    Otherwise one capture by a clock that ran ahead would be the newest until real time has passed it. Also return a
+    fact for the metadata and the log, if the clocks differ.
+    """
+    if newest is None or now > newest["captured_at"]:
+        return now, {}
+    behind_s = (newest["captured_at"] - now).total_seconds()
+    return newest["captured_at"] + timedelta(microseconds=1), {
+        "clock_behind_last_capture_s": round(behind_s, 3)
+    }
+
+
 def append_capture(
     workspace: Workspace,
     dataset: str,

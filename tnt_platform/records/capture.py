@@ -14,6 +14,7 @@ from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import (
     append_capture,
     asked_whole_recently,
+    capture_time,
     newest_capture,
     record_whole_asked,
 )
@@ -198,6 +199,7 @@ def _publish_poll(
 ) -> Published:
     base = workspace.store.current(spec.dataset(CAPTURE))
     latest = newest_capture(base)
+    now, skew = capture_time(now, latest)
     if not _is_stored(workspace, latest):
         latest = None
     row = _poll_row(spec, download, latest, _latest_content(base) if latest else None, now, overrides)
@@ -216,7 +218,7 @@ def _publish_poll(
     facts = {name: row[name] for name in ("object_key", "sha256", "records", "status", "url")}
     return replace(published, counts=RowCounts(rows_in=1, published=1)).with_facts(
         {f"capture_{name}": value for name, value in facts.items() if value is not None}
-        | {"captured_at": str(now)}
+        | {"captured_at": str(now), **skew}
     )
 
 

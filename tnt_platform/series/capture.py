@@ -19,6 +19,7 @@ from tnt_platform.errors import InvalidInput, NotFound, Unavailable
 from tnt_platform.lake.captures import (
     append_capture,
     asked_whole_recently,
+    capture_time,
     newest_capture,
     record_whole_asked,
 )
@@ -83,17 +84,18 @@ def publish_capture(
         return Published.unchanged(base, month, whole=True, facts=_facts(newest))
     assert found.body is not None, "without a capture, nothing can be unchanged"
     assert digest is not None, "it is the digest of the body"
-    row = _store(spec, workspace, found, found.body, digest, now)
+    captured_at, skew = capture_time(now, newest)
+    row = _store(spec, workspace, found, found.body, digest, captured_at)
     return append_capture(
         workspace,
         spec.dataset(CAPTURE),
         row,
-        partition=f"{now:%Y-%m}",
+        partition=f"{captured_at:%Y-%m}",
         schema=CAPTURES,
         base=base,
         digest=_digest,
         run_id=run_id,
-    ).with_facts(_facts(row))
+    ).with_facts(_facts(row) | skew)
 
 
 def _ask(

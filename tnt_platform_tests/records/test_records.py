@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_one_changed_post_changes_one_record(scene: RecordsScene, api: tuple[str
     changelog = scene.current().manifest.changelog
     assert (changelog.added, changelog.updated, changelog.removed) == (0, 1, 0)
     assert len([name for name in changelog.partitions_changed if name.startswith("bucket=")]) == 1
+
+
+def test_a_clock_that_ran_ahead_once_does_not_freeze_the_records(
+    scene: RecordsScene, api: tuple[str, RecordsApi]
+) -> None:
+    scene.now += timedelta(days=40)
+    scene.run()
+    scene.now -= timedelta(days=40)
+    api[1].posts = [changed(post, title="changed") if post["id"] == 42 else post for post in api[1].posts]
+    done = scene.run()
+    assert done["records"].facts["records_updated"] == 1
+    assert done["capture"].facts["clock_behind_last_capture_s"] == pytest.approx(
+        timedelta(days=40).total_seconds(), rel=0.01
+    )
+    assert scene.rows().filter(id="posts:42")["title"].to_list() == ["changed"]
 
 
 def test_items_in_another_order_are_the_same_records_and_no_new_version(

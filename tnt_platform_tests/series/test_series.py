@@ -34,6 +34,16 @@ def test_a_file_becomes_observations_with_their_place_and_capture(scene):
     assert (counts.rows_in, counts.published, counts.filtered) == (6, 5, 1)
 
 
+def test_a_clock_that_ran_ahead_once_does_not_freeze_the_series(scene):
+    scene.now += timedelta(days=40)
+    scene.publish(csv_of(FIRST))
+    scene.now -= timedelta(days=40)
+    done = scene.publish(csv_of({**FIRST, "2025-03": (9, 30)}))
+    assert scene.values("A_M")["2025-03-01"] == 9.0
+    assert done["capture"].facts["clock_behind_last_capture_s"] > 39 * 86_400
+    assert scene.publish(csv_of(FIRST))["observations"].changed
+
+
 def test_the_same_file_again_changes_nothing(scene):
     scene.publish(csv_of(FIRST))
     before = {
