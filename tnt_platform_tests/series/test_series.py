@@ -41,7 +41,6 @@ def test_a_clock_that_ran_ahead_once_does_not_freeze_the_series(scene):
     done = scene.publish(csv_of({**FIRST, "2025-03": (9, 30)}))
     assert scene.values("A_M")["2025-03-01"] == 9.0
     assert done["capture"].facts["clock_behind_last_capture_s"] > 39 * 86_400
-    assert scene.publish(csv_of(FIRST))["observations"].changed
 
 
 def test_the_same_file_again_changes_nothing(scene):
