@@ -11,6 +11,7 @@ from dagster._core.events import RunFailureReason
 
 from tnt_platform.cli.tables import Output
 from tnt_platform.errors import NotFound
+from tnt_platform.kinds import dataset_spec
 from tnt_platform.lake.guard_rails import overridden
 from tnt_platform.lake.manifest import Manifest, RowChanges, RowCounts
 from tnt_platform.lake.versions import VersionedStore
@@ -26,9 +27,11 @@ REASONS_SHOWN = 3
 class StepOutcome:
     """What became of the rows of one step, and of one date if the dataset has dates.
 
-    `changes` are those of this run alone; None if it changed nothing. `rejected`: reason_code, rows, first (file:line).
+    `asset` is what Dagster calls the step, `dataset` what the lake calls it. `changes` are those of this run alone;
+    None if it changed nothing. `rejected`: reason_code, rows, first (file:line).
     """
 
+    asset: str
     dataset: str
     date: str | None
     version: str
@@ -44,7 +47,7 @@ class StepOutcome:
         parts = [f"{counts.rows_in:,} in", f"{counts.published:,} published"]
         others = ("quarantined", "deduplicated", "filtered")
         parts += [f"{getattr(counts, name):,} {name}" for name in others if getattr(counts, name)]
-        what = self.dataset if self.date is None else f"{self.dataset} {self.date}"
+        what = self.asset if self.date is None else f"{self.asset} {self.date}"
         return f"{what}: {', '.join(parts)}; {self._changed}"
 
     @property
@@ -119,6 +122,7 @@ class RunOutcome:
         """What `--json` prints."""
         steps = [
             {
+                "asset": step.asset,
                 "dataset": step.dataset,
                 "date": step.date,
                 "version": step.version,
@@ -220,9 +224,10 @@ def _steps(events: Sequence[dg.DagsterEvent], store: VersionedStore, run_id: str
 def _step(made: dg.AssetMaterialization) -> StepOutcome:
     values: dict[str, Any] = {name: entry.value for name, entry in made.metadata.items()}
     counts = RowCounts(**{each.name: values[_metadata_name(each.name)] for each in fields(RowCounts)})
-    dataset, tags = "/".join(made.asset_key.path), made.tags or {}
+    (name, step), tags = made.asset_key.path, made.tags or {}
     rejected = tuple(values.get(REJECTED, ()))
-    return StepOutcome(dataset, made.partition, tags["tnt/version"], counts, None, rejected)
+    asset, dataset = f"{name}/{step}", dataset_spec(name).dataset(step)
+    return StepOutcome(asset, dataset, made.partition, tags["tnt/version"], counts, None, rejected)
 
 
 def _metadata_name(count: str) -> str:

@@ -229,7 +229,7 @@ def test_scan_finds_and_runs_the_dates_of_reports(home: Path) -> None:
     assert (found["dataset"], [each["date"] for each in found["differences"]]) == ("daily_report", [DAY])
     document = as_json("scan", prefix, "--run")
     assert document["exit_code"] == 0
-    assert set(steps(document)) == {"daily_report/files", "daily_report/report"}
+    assert set(steps(document)) == {"daily_report/files", "daily_report"}
     [found] = as_json("scan", prefix)["datasets"]
     assert found["differences"] == []
 
