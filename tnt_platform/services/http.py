@@ -197,7 +197,7 @@ class HttpClient:
         """Send once and append to `sent`; None (and nothing sent) when the circuit breaker has given up."""
         circuit = self._circuit
         assert circuit is not None
-        admission = await self._turn(circuit)
+        admission = await self._turn(circuit, untried=not sent)
         if admission is Admission.GIVEN_UP:
             return None
         asked_at = self._clock()
@@ -207,7 +207,7 @@ class HttpClient:
         outcome.latency_ms = (asyncio.get_running_loop().time() - started_s) * 1000
         if outcome.service_failed:
             wait_s = min(outcome.retry_after_s or 0.0, self._limits.retry_after_max_s)
-            circuit.failed(admission, outcome.reason or "", wait_s=wait_s)
+            circuit.failed(request.request_id, admission, outcome.reason or "", wait_s=wait_s)
         elif outcome.was_sent:
             circuit.succeeded()
         else:
@@ -243,10 +243,10 @@ class HttpClient:
             outcome.reason = f"HTTP {status}: redirects are not followed ({target}); correct the URL"
         return outcome
 
-    async def _turn(self, circuit: Circuit) -> Admission:
+    async def _turn(self, circuit: Circuit, *, untried: bool) -> Admission:
         """Wait for the circuit breaker, then for the rate limit."""
         while True:
-            admission = await circuit.admit()
+            admission = await circuit.admit(untried=untried)
             if admission is Admission.GIVEN_UP or self._limiter is None:
                 return admission
             await self._limiter.acquire()

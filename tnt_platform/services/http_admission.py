@@ -15,9 +15,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+from collections import Counter
 from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
+
+_COUNTED_PER_REQUEST = 3
 
 
 class Admission(enum.Enum):
@@ -38,7 +41,9 @@ class Circuit:
         self._cool_down_s = cool_down_s
         self._probes = probes
         self._monotonic_s = monotonic_s
-        self._failures = 0
+        # Since the last success, by request.
+        self._failed: Counter[str] = Counter()
+        self._untried_waiting = 0
         self._failed_probes = 0
         self._probing = False
         self._given_up = False
@@ -48,11 +53,12 @@ class Circuit:
 
     @property
     def is_closed(self) -> bool:
-        return self._failures < self._failures_to_open
+        return self.failures_in_a_row < self._failures_to_open
 
     @property
     def failures_in_a_row(self) -> int:
-        return self._failures
+        """Failures since the last success; one request tried again and again says little about the service."""
+        return sum(min(times, _COUNTED_PER_REQUEST) for times in self._failed.values())
 
     def start_run(self) -> None:
         """Grant a new run one probe even if the last one gave up: the service may have recovered."""
@@ -62,31 +68,38 @@ class Circuit:
             self._failed_probes = self._probes - 1
             self._next_probe_s = self._monotonic_s()
 
-    async def admit(self) -> Admission:
-        """Wait until this request may be sent, or until the circuit has given up."""
-        while not self.is_closed:
-            if self._given_up:
-                return Admission.GIVEN_UP
-            wait_s = self._next_probe_s - self._monotonic_s()
-            if wait_s <= 0 and not self._probing:
-                self._probing = True
-                return Admission.PROBE
-            await self._wait_for_change(wait_s if wait_s > 0 else None)
-        return Admission.SEND
+    async def admit(self, *, untried: bool = True) -> Admission:
+        """Wait until this request may be sent, or until the circuit has given up.
+
+        An `untried` request is the better probe: one that failed before may fail for a reason of its own.
+        """
+        self._untried_waiting += untried
+        try:
+            while not self.is_closed:
+                if self._given_up:
+                    return Admission.GIVEN_UP
+                wait_s = self._next_probe_s - self._monotonic_s()
+                if wait_s <= 0 and not self._probing and (untried or not self._untried_waiting):
+                    self._probing = True
+                    return Admission.PROBE
+                await self._wait_for_change(wait_s if wait_s > 0 else None)
+            return Admission.SEND
+        finally:
+            self._untried_waiting -= untried
 
     def succeeded(self) -> None:
         """Close the circuit: the service responded."""
         was_closed = self.is_closed
-        self._failures = 0
+        self._failed.clear()
         self._failed_probes = 0
         self._probing = False
         if not was_closed:
             self._announce_change()
 
-    def failed(self, admission: Admission, reason: str, *, wait_s: float = 0.0) -> None:
-        """Count a failure; `wait_s` (a Retry-After) lengthens the cool-down it may start."""
+    def failed(self, request_id: str, admission: Admission, reason: str, *, wait_s: float = 0.0) -> None:
+        """Count a failed request; `wait_s` (a Retry-After) lengthens the cool-down it may start."""
         was_closed = self.is_closed
-        self._failures += 1
+        self._failed[request_id] += 1
         self.last_failure = reason
         if admission is Admission.PROBE:
             self._probing = False

@@ -8,7 +8,7 @@ import polars as pl
 
 from tnt_platform.errors import PublishConflict
 from tnt_platform.lake.publishing import CONFLICT_RETRIES, Workspace
-from tnt_platform.lake.versions import PartitionChange, RowCounts
+from tnt_platform.lake.versions import PartitionChange, RowCounts, Snapshot
 from tnt_platform.services.http import HttpResponse
 from tnt_platform.transit.transforms.answers import AnswerExpression, read_answer
 
@@ -70,6 +70,7 @@ class AnswerJournal:
         self._partition = partition
         self._run_id = run_id
         self._buffer: list[dict[str, object]] = []
+        self._failed: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> AnswerJournal:
         return self
@@ -86,6 +87,15 @@ class AnswerJournal:
             return pl.DataFrame(schema=ANSWER_SCHEMA)
         return snapshot.intact([self._partition]).scan([self._partition]).collect()
 
+    def failed_before(self) -> set[str]:
+        """Return the ids of the requests that earlier runs sent and that have no answer yet."""
+        snapshot = self._workspace.store.current(self._dataset)
+        return set(snapshot.quarantine([self._partition])["raw"]) if snapshot else set()
+
+    def fail(self, request_id: str, reason_code: str, reason: str) -> None:
+        """Remember a request that was sent and not answered, so that the next run sends it after the others."""
+        self._failed[request_id] = (reason_code, reason)
+
     def add(self, row: dict[str, object]) -> None:
         """Keep one answer; CHECKPOINT_ANSWERS of them at a time are published."""
         self._buffer.append(row)
@@ -93,7 +103,7 @@ class AnswerJournal:
             self._flush()
 
     def _flush(self) -> None:
-        if not self._buffer:
+        if not self._buffer and not self._failed:
             return
         fresh = (
             pl.DataFrame(self._buffer, schema=ANSWER_SCHEMA)
@@ -109,6 +119,7 @@ class AnswerJournal:
                 if attempt == CONFLICT_RETRIES - 1:
                     raise
         self._buffer.clear()
+        self._failed.clear()
 
     def _publish(self, fresh: pl.DataFrame) -> None:
         base = self._workspace.store.current(self._dataset)
@@ -119,6 +130,7 @@ class AnswerJournal:
         if base and not append:
             base.intact([self._partition])
         rows = others.height + fresh.height
+        unanswered = self._unanswered(base, fresh)
         self._workspace.store.publish(
             self._dataset,
             base=base,
@@ -127,9 +139,30 @@ class AnswerJournal:
                     partition=self._partition,
                     data=fresh if append else pl.concat([others, fresh]).sort("request_id"),
                     keep=live if append else (),
-                    counts=RowCounts(rows_in=rows, published=rows),
+                    quarantine=unanswered,
+                    counts=RowCounts(
+                        rows_in=rows + unanswered.height, published=rows, quarantined=unanswered.height
+                    ),
                 )
             ],
             key=KEY,
             run_id=self._run_id,
         )
+
+    def _unanswered(self, base: Snapshot | None, fresh: pl.DataFrame) -> pl.DataFrame:
+        """Return the quarantine: the requests that were sent and have no answer, those of earlier runs included."""
+        failed = pl.DataFrame(
+            [("", 0, *failure) for failure in ((key, *why) for key, why in self._failed.items())],
+            schema={
+                "file_key": pl.String,
+                "line_no": pl.Int64,
+                "raw": pl.String,
+                "reason_code": pl.String,
+                "reason": pl.String,
+            },
+            orient="row",
+        ).with_columns(first_seen_at=pl.lit(None, pl.Datetime("us", "UTC")))
+        if base is not None:
+            earlier = base.quarantine([self._partition]).select(failed.columns)
+            failed = pl.concat([earlier.join(failed, on="raw", how="anti"), failed])
+        return failed.join(fresh, left_on="raw", right_on="request_id", how="anti").sort("raw")

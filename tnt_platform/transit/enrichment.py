@@ -242,11 +242,17 @@ class Enrichment:
                 fresh.append(row)
                 journal.add(row)
             else:
-                asked.failed[answer.request_id] = (str(row["reason_code"]), str(row["reason"]))
+                why = (str(row["reason_code"]), str(row["reason"]))
+                asked.failed[answer.request_id] = why
+                if answer.attempts:
+                    journal.fail(answer.request_id, *why)
             done = len(fresh) + len(asked.failed)
             if done % PROGRESS_EVERY == 0:
                 self.progress(f"{self.date}: {done} of {missing.height} requests answered")
 
+        # First what was never asked: requests that fail for good must not keep new ones from being sent.
+        failed_before = pl.col("request_id").is_in(list(journal.failed_before()))
+        missing = pl.concat([missing.filter(~failed_before), missing.filter(failed_before)])
         with journal:
             self.client.send_many(self._http_requests(missing), on_response=keep)
         return pl.concat([known, pl.DataFrame(fresh, schema=ANSWER_SCHEMA)])
