@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ import click
 import polars as pl
 
 from tnt_platform.cli.tables import Output, printing
-from tnt_platform.errors import NotFound
+from tnt_platform.errors import NotFound, PermanentError
 from tnt_platform.lake.blocked import BlockedPublish
 from tnt_platform.lake.publishing import open_workspace
 from tnt_platform.lake.snapshot import Snapshot
@@ -66,7 +66,8 @@ def versions(out: Output, dataset: str | None, limit: int) -> None:
     """List the versions of DATASET (such as transit or transit/shipments), or all datasets."""
     store = _store()
     if dataset is None:
-        snapshots = [snapshot for name in store.datasets() if (snapshot := store.current(name))]
+        opened, damaged = _all_current(store)
+        snapshots = list(opened.values())
         rows = [(s.dataset, s.version, s.manifest.partitions, s.manifest.rows) for s in snapshots]
         schema = {
             "dataset": pl.String(),
@@ -78,6 +79,7 @@ def versions(out: Output, dataset: str | None, limit: int) -> None:
         out.show(found)
         out.put("datasets", found.rename({"current version": "version"}).to_dicts())
         _show_blocked(out, store.blocked())
+        _fail_with(out, damaged)
         return
     blocked = store.blocked(dataset)
     # A dataset whose first publish was blocked has a draft to look at, and no version yet.
@@ -88,6 +90,28 @@ def versions(out: Output, dataset: str | None, limit: int) -> None:
     columns = ["version", "rows", "partitions_changed", "added", "updated", "removed", "tags", "note"]
     out.show(listed.select(columns).rename({"partitions_changed": "partitions"}), title=name)
     _show_blocked(out, blocked)
+
+
+def _all_current(store: VersionedStore) -> tuple[dict[str, Snapshot], dict[str, str]]:
+    """Open the current version of every dataset; return why that fails for those that are damaged."""
+    opened: dict[str, Snapshot] = {}
+    damaged: dict[str, str] = {}
+    for name in store.datasets():
+        try:
+            if (snapshot := store.current(name)) is not None:
+                opened[name] = snapshot
+        except PermanentError as error:
+            damaged[name] = str(error)
+    return opened, damaged
+
+
+def _fail_with(out: Output, damaged: Mapping[str, str]) -> None:
+    """Print why datasets could not be opened, and exit with 1 if there are any."""
+    out.put("damaged", damaged)
+    for name, reason in damaged.items():
+        out.warn(f"{name}: {reason}")
+    if damaged:
+        raise click.exceptions.Exit(1)
 
 
 def _show_blocked(out: Output, blocked: Sequence[BlockedPublish]) -> None:
@@ -195,15 +219,16 @@ def tag(out: Output, dataset: str, version: str, name: str) -> None:
 def verify(out: Output, dataset: str | None) -> None:
     """Verify the hashes, row counts and conservation of all published files of DATASET (default: all datasets)."""
     store = _store()
-    names = [_dataset_id(store, dataset)] if dataset else store.datasets()
+    opened, damaged = ({dataset: _current(store, dataset)}, {}) if dataset else _all_current(store)
     found: dict[str, list[str]] = {}
-    for name in names:
+    for name, snapshot in opened.items():
         with out.console.status(f"verifying {name}"):
-            found[name] = store.verify(_current(store, name))
+            found[name] = store.verify(snapshot)
         out.say(f"{name}: {f'{len(found[name])} problems' if found[name] else 'OK'}")
         for problem in found[name]:
             out.warn(f"  {problem}")
     out.put("problems", found)
+    _fail_with(out, damaged)
     if any(found.values()):
         raise click.exceptions.Exit(1)
 
@@ -218,11 +243,15 @@ def expire(out: Output, dataset: str | None, keep: int, older_than_days: int, de
     """Delete old versions of DATASET (default: of all datasets), except current and tagged ones."""
     store = _store()
     names = [_dataset_id(store, dataset)] if dataset else store.datasets()
-    rows = []
+    rows, damaged = [], {}
     for name in names:
-        expired = store.expire(
-            name, keep=keep, older_than=timedelta(days=older_than_days), dry_run=not delete
-        )
+        try:
+            expired = store.expire(
+                name, keep=keep, older_than=timedelta(days=older_than_days), dry_run=not delete
+            )
+        except PermanentError as error:
+            damaged[name] = str(error)
+            continue
         rows.append({"dataset": name, **asdict(expired)})
         out.say(
             f"{name}: {'deleted' if delete else 'would delete'} {len(expired.versions)} versions, "
@@ -230,3 +259,4 @@ def expire(out: Output, dataset: str | None, keep: int, older_than_days: int, de
         )
     out.put("deleted", delete)
     out.put("expired", rows)
+    _fail_with(out, damaged)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
 
-from tnt_platform.errors import ConfigError, NotFound
+from tnt_platform.errors import ConfigError, NotFound, PermanentError
 from tnt_platform.lake import history, naming
 from tnt_platform.lake.blocked import BlockedPublish, blocked_publishes
 from tnt_platform.lake.snapshot import Snapshot, current_snapshot
@@ -48,6 +48,8 @@ class Catalog:
         self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()
         self._tables: dict[str, tuple[float, str, pl.DataFrame]] = {}
         self._datasets: tuple[float, list[str]] = (float("-inf"), [])
+        # Why the current version of a dataset can't be opened, as `all_current` last found it.
+        self.damaged: Mapping[str, str] = {}
         self._blocked: tuple[float, list[BlockedPublish]] = (float("-inf"), [])
         self._lock = threading.Lock()
         self._listing = threading.Lock()
@@ -81,12 +83,30 @@ class Catalog:
         return f"{len(self.datasets())} datasets are published"
 
     def all_current(self) -> list[Snapshot]:
-        """Return the current version of every dataset, sorted by id."""
+        """Return the current version of every dataset, sorted by id; without those that are damaged.
+
+        Raises:
+            TntError: no dataset can be read.
+        """
         names = self.datasets()
         if all(self.peek(name) for name in names):
+            self.damaged = {}
             return [self.current(name) for name in names]
         with ThreadPoolExecutor(_READERS, "pointers") as pool:
-            return [found for found in pool.map(self._read_current, names) if found is not None]
+            found = list(pool.map(self._read_or_error, names))
+        errors = {
+            name: one for name, one in zip(names, found, strict=True) if isinstance(one, PermanentError)
+        }
+        if errors and len(errors) == len(names):
+            raise errors[names[0]]
+        self.damaged = {name: str(error) for name, error in errors.items()}
+        return [one for one in found if isinstance(one, Snapshot)]
+
+    def _read_or_error(self, dataset: str) -> Snapshot | PermanentError | None:
+        try:
+            return self._read_current(dataset)
+        except PermanentError as error:
+            return error
 
     def peek(self, dataset: str) -> Snapshot | None:
         """Return the current version if its pointer was read within the last second; never wait."""

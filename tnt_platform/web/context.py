@@ -68,7 +68,7 @@ class Web:
             rejected_rows=RejectedRows(catalog),
             dagster=DagsterWatch(options.dagster_api_url),
             keyring=Keyring(options.api_key),
-            metrics=Metrics(catalog.all_current),
+            metrics=Metrics(catalog.all_current, lambda: catalog.damaged),
             work=Work(),
             checks=checks,
         )

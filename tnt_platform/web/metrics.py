@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -18,7 +18,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 class Metrics:
     """One registry per server, so that two servers in a process share nothing."""
 
-    def __init__(self, snapshots: Callable[[], list[Snapshot]]) -> None:
+    def __init__(
+        self, snapshots: Callable[[], list[Snapshot]], damaged: Callable[[], Mapping[str, str]]
+    ) -> None:
         self._registry = CollectorRegistry()
         self.in_flight = Gauge("tnt_requests_in_flight", "Requests in flight.", registry=self._registry)
         self._seconds = Histogram(
@@ -33,7 +35,7 @@ class Metrics:
         )
         # Cached because finding a series by its labels takes longer than counting.
         self._measures: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
-        self._registry.register(_Datasets(snapshots))
+        self._registry.register(_Datasets(snapshots, damaged))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -55,8 +57,11 @@ class Metrics:
 
 
 class _Datasets(Collector):
-    def __init__(self, snapshots: Callable[[], list[Snapshot]]) -> None:
+    def __init__(
+        self, snapshots: Callable[[], list[Snapshot]], damaged: Callable[[], Mapping[str, str]]
+    ) -> None:
         self._snapshots = snapshots
+        self._damaged = damaged
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return []  # registration must not read the lake
@@ -75,6 +80,9 @@ class _Datasets(Collector):
             "held": GaugeMetricFamily(
                 "tnt_dataset_held", "1 while paused at an older state after a rollback.", labels=["dataset"]
             ),
+            "damaged": GaugeMetricFamily(
+                "tnt_dataset_damaged", "1 while its current version cannot be opened.", labels=["dataset"]
+            ),
         }
         for snapshot in self._snapshots():
             manifest = snapshot.manifest
@@ -82,4 +90,7 @@ class _Datasets(Collector):
             gauges["quarantined"].add_metric([snapshot.dataset], manifest.counts.quarantined)
             gauges["published"].add_metric([snapshot.dataset], manifest.created_at.timestamp())
             gauges["held"].add_metric([snapshot.dataset], float(manifest.paused_because is not None))
+            gauges["damaged"].add_metric([snapshot.dataset], 0.0)
+        for name in self._damaged():
+            gauges["damaged"].add_metric([name], 1.0)
         return gauges.values()

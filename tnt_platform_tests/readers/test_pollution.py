@@ -181,6 +181,7 @@ def in_series(file: Polluted) -> str:
 
 
 @pytest.mark.parametrize("read", [in_transit, in_report, in_series])
+@pytest.mark.heavy
 def test_most_files_are_read_exactly_and_nearly_all_others_are_rejected_for_the_true_reason(
     read: Callable[[Polluted], str],
 ) -> None:

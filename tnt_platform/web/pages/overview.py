@@ -76,6 +76,7 @@ def _published(web: Web) -> dict[str, Any]:
     newest = sorted(rejecting, key=lambda found: found.manifest.created_at, reverse=True)[:_DATASETS_SHOWN]
     return {
         "by_age": sorted(snapshots, key=lambda found: found.manifest.created_at),
+        "damaged": web.catalog.damaged,
         "blocked": web.catalog.blocked(),
         "published": {found.dataset for found in snapshots},
         "held": [found for found in snapshots if found.manifest.paused_because],
