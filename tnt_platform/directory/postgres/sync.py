@@ -18,13 +18,18 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from tnt_platform.directory.postgres import log
 from tnt_platform.directory.postgres.staging import Frames, checked_frames
-from tnt_platform.directory.postgres.upsert import SyncCounts, upsert
+from tnt_platform.directory.postgres.upsert import SyncCounts, lock_tables, upsert
 from tnt_platform.errors import PermanentError, PublishConflict, TntError, Unavailable
 from tnt_platform.services.postgres import Database, translated_errors
 
 LOCK_TIMEOUT_S = 300.0
 _LOST_SESSION_TIMEOUT_S = 30.0
+# Of the tables, per attempt: so long an editor may have a transaction open, and so long others may queue behind us.
+TABLE_LOCK_TIMEOUT_S = 5.0
+LOCK_ATTEMPTS = 12
 _UNIQUE_VIOLATION = "23505"
+# Lock not available, deadlock detected, serialization failure.
+_LOST_TO_OTHERS = frozenset({"55P03", "40P01", "40001"})
 
 
 def utc_now() -> datetime:
@@ -152,13 +157,19 @@ class DirectorySync:
         complete: bool,
     ) -> SyncCounts:
         counts: SyncCounts | None = None
-        try:
-            with self._translated(), _conflicts(), connection.begin():
-                counts = self._write(connection, sync_id, frames, counters, complete=complete)
-        except Unavailable:
-            # If the connection was lost during the commit, the log row of the same transaction has the outcome.
-            if counts is None or self._status_after_loss() not in ("COMPLETED", "PARTIAL"):
-                raise
+        for attempt in range(1, LOCK_ATTEMPTS + 1):
+            try:
+                with self._translated(), _conflicts(), connection.begin():
+                    counts = self._write(connection, sync_id, frames, counters, complete=complete)
+                break
+            except Unavailable as error:
+                if counts is None and attempt < LOCK_ATTEMPTS and _lost_to_others(error):
+                    continue
+                # If the connection was lost during the commit, the log row of the same transaction has the outcome.
+                if counts is None or self._status_after_loss() not in ("COMPLETED", "PARTIAL"):
+                    raise
+                break
+        assert counts is not None
         return counts
 
     def _write(
@@ -172,6 +183,7 @@ class DirectorySync:
     ) -> SyncCounts:
         """Do everything that `apply` does inside its transaction."""
         started_s = time.monotonic()
+        lock_tables(connection, timeout_s=TABLE_LOCK_TIMEOUT_S)
         counts = upsert(
             connection, frames, records=frames.tenants.height, complete=complete, now=self._clock()
         )
@@ -262,6 +274,12 @@ class DirectorySync:
     def _translated(self) -> Iterator[None]:
         with translated_errors(f"the directory in {self._database}"):
             yield
+
+
+def _lost_to_others(error: Unavailable) -> bool:
+    """Return whether the transaction only lost against another: a lock not granted in time, a deadlock."""
+    cause = error.__cause__
+    return getattr(getattr(cause, "orig", cause), "pgcode", None) in _LOST_TO_OTHERS
 
 
 @contextmanager

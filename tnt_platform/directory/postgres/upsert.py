@@ -119,6 +119,18 @@ _MOVED_COLUMNS = {
 }
 
 
+def lock_tables(connection: Connection, *, timeout_s: float) -> None:
+    """Keep others from writing to the tables until the transaction ends, or they and a sync would deadlock.
+
+    Readers are not affected; an editor waits for the sync, which takes a second or two.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: an editor's transaction did not end in `timeout_s`.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(timeout_s * 1000)}"))
+    connection.execute(text(f"LOCK TABLE {', '.join(KINDS.values())} IN SHARE ROW EXCLUSIVE MODE"))
+
+
 @dataclass(frozen=True)
 class SyncCounts:
     """The outcome of a sync: created + updated + unchanged + moved = records in.

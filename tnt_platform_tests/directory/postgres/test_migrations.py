@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, Column, Integer, MetaData, text
 
+from tnt_platform.directory.postgres import migrations
 from tnt_platform.directory.postgres.migrations import MIGRATION_LOCK, migrate, migrate_down
 from tnt_platform.directory.postgres.tables import metadata
 from tnt_platform.errors import Refused
@@ -177,6 +180,29 @@ def test_two_processes_migrate_one_after_the_other(empty: Database, empty_databa
         waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         wait_until(lambda: connection.execute(waiting).scalar_one() == 2, timeout_s=60)
     assert [child.wait(timeout=60) for child in children] == [0, 0]
+    assert differences(empty) == []
+
+
+def test_a_migration_behind_an_open_transaction_keeps_no_reader_waiting(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(empty)
+    migrate_down(empty, "0001")
+    monkeypatch.setattr(migrations, "DDL_LOCK_TIMEOUT_S", 1)
+    monkeypatch.setattr(migrations, "DDL_PAUSE_S", 0.5)
+    with empty.engine.connect() as idle:
+        idle.execute(text("SELECT count(*) FROM shops"))
+        migration = Thread(target=migrate, args=(empty,))
+        migration.start()
+        slowest = 0.0
+        for _ in range(40):
+            started = time.monotonic()
+            rows(empty, "SELECT count(*) FROM shops")
+            slowest = max(slowest, time.monotonic() - started)
+            time.sleep(0.1)
+        idle.rollback()
+    migration.join(timeout=30)
+    assert slowest < 3
     assert differences(empty) == []
 
 

@@ -5,6 +5,7 @@ A new migration is a module in `versions/` with `revision`, `down_revision`, `up
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from tnt_platform.errors import Unavailable
 from tnt_platform.services.postgres import Database
 
 # Any number that nothing else in the database uses: "tnt" and a 1, as bytes.
 MIGRATION_LOCK = 0x746E7401
 LOCK_TIMEOUT_S = 60
+DDL_LOCK_TIMEOUT_S = 2
+DDL_ATTEMPTS = 30
+DDL_PAUSE_S = 2.0
+_NOT_GRANTED = "55P03"
 _one_at_a_time = Lock()  # Alembic keeps its state in module variables
 
 
@@ -82,10 +88,30 @@ def migrate_down(database: Database, to: str = "base") -> None:
 
 
 def _run(database: Database, step: Callable[[Config], None]) -> None:
-    with _one_at_a_time, database.transaction() as connection:
+    """Run a step; give up its locks and try again later rather than make readers queue behind it."""
+    for attempt in range(1, DDL_ATTEMPTS + 1):
+        started_s = time.monotonic()
+        try:
+            with _one_at_a_time:
+                _run_once(database, step)
+        except Unavailable as error:
+            code = getattr(getattr(error.__cause__, "orig", None), "pgcode", None)
+            # After so long it was another migration that did not end, not a reader.
+            is_other_migration = time.monotonic() - started_s >= LOCK_TIMEOUT_S
+            if code != _NOT_GRANTED or is_other_migration or attempt == DDL_ATTEMPTS:
+                raise
+            time.sleep(DDL_PAUSE_S)
+        else:
+            return
+
+
+def _run_once(database: Database, step: Callable[[Config], None]) -> None:
+    with database.transaction() as connection:
         connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        # Whoever comes after a statement that waits for a table waits too, readers included.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{DDL_LOCK_TIMEOUT_S}s'"))
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
