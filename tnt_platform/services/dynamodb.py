@@ -48,23 +48,24 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class UpsertCounts:
-    """How many rows were: created + updated + unchanged + unprocessed = distinct rows in.
+    """How many rows were: created + updated + unchanged + unprocessed + refused = distinct rows in.
 
-    `unprocessed` is 0 in every value `upsert` returns; otherwise it raises. `write_units` and `read_units`
-    are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
+    `unprocessed` and `refused` are 0 in every value `upsert` returns; otherwise it raises. `write_units` and
+    `read_units` are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
     """
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     unprocessed: int = 0
+    refused: int = 0
     payloads_omitted: int = 0
     write_units: int = 0
     read_units: int = 0
 
     @property
     def rows(self) -> int:
-        return self.created + self.updated + self.unchanged + self.unprocessed
+        return self.created + self.updated + self.unchanged + self.unprocessed + self.refused
 
     def __add__(self, other: UpsertCounts) -> UpsertCounts:
         return UpsertCounts(
@@ -135,8 +136,7 @@ class ResultsTable:
 
         Raises:
             PermanentError: a key occurs twice (nothing was written), a row cannot be stored exactly or is too
-                large (named; other batches may have been written, which running again finds unchanged),
-                or `expires_at` has no zone or is past.
+                large (named; all others were written), or `expires_at` has no zone or is past.
             Unavailable: throttled or failing beyond the retries; running again writes only what is missing.
             NotFound, Refused, ConfigError: see `translated_aws_errors`.
         """
@@ -145,7 +145,15 @@ class ResultsTable:
         shape = replace(self._shape, droppable=tuple(droppable))
         refuse_duplicate_keys(rows, shape.key)
 
-        return self._verified(self._upsert_all(rows, shape, expires_at_s, compare=compare), rows_in=len(rows))
+        refusals: list[str] = []
+        counts = self._upsert_all(rows, shape, expires_at_s, refusals, compare=compare)
+        self._verified(counts, rows_in=len(rows))
+        if refusals:
+            raise PermanentError(
+                f"DynamoDB table {self.table_name!r}: {len(refusals)} of {len(rows)} rows cannot be stored, the others "
+                f"are: {'; '.join(sorted(refusals)[:3])}"
+            )
+        return counts
 
     def ensure(self) -> None:
         """Create the table (string keys, on demand) and its expiry if absent: local use, Terraform owns AWS.
@@ -160,15 +168,22 @@ class ResultsTable:
             )
 
     def _upsert_all(
-        self, rows: Rows, shape: ItemShape, expires_at_s: int | None, *, compare: bool
+        self, rows: Rows, shape: ItemShape, expires_at_s: int | None, refusals: list[str], *, compare: bool
     ) -> UpsertCounts:
+        """Write all rows but those that cannot be stored, which are added to `refusals`."""
         saturated = Event()  # once set, no further batch is sent: each would only exhaust its retries too
 
         def one_batch(batch: Sequence[Mapping[str, Any]]) -> UpsertCounts:
             if saturated.is_set():
                 return UpsertCounts(unprocessed=len(batch))
-            items = [item_of_row(row, shape, expires_at_s=expires_at_s) for row in batch]
-            counts = self._upsert_batch(items, compare=compare)
+            items: list[Item] = []
+            for row in batch:
+                try:
+                    items.append(item_of_row(row, shape, expires_at_s=expires_at_s))
+                except PermanentError as error:
+                    refusals.append(str(error))
+            counts = self._upsert_batch(items, compare=compare) if items else UpsertCounts()
+            counts += UpsertCounts(refused=len(batch) - len(items))
             if counts.unprocessed:
                 saturated.set()
             return counts

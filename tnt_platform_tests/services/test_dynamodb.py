@@ -217,6 +217,16 @@ def test_a_key_that_occurs_twice_is_refused_before_anything_is_written(client: A
     assert stored(client) == {}
 
 
+def test_one_row_that_cannot_be_stored_keeps_no_other_from_being_written(client: Any) -> None:
+    table = table_of(client)
+    good = results(40).to_dicts()
+    bad = {**good[0], "test_id": "big", "request_payload": "x" * 410_000}
+    for _ in range(2):
+        with pytest.raises(PermanentError, match="test_id='big'"):
+            table.upsert([*good[:20], bad, *good[20:]], expires_at=EXPIRES_AT)
+        assert stored(client).keys() == {row["test_id"] for row in good}
+
+
 def test_an_oversize_row_is_refused_by_name(client: Any) -> None:
     rows = [{"test_id": "big", "request_payload": "x" * MAX_ITEM_BYTES}]
     with pytest.raises(PermanentError, match=r"test_id='big'.*409,600.*droppable"):

@@ -15,11 +15,10 @@ import psycopg2
 from sqlalchemy import Connection, text
 
 from tnt_platform.directory.postgres.tables import KINDS
+from tnt_platform.directory.transforms.tenants import UNIQUE_ID_BYTES_MAX
 from tnt_platform.errors import PermanentError
 
 SLUG_LENGTH_MAX = 200
-# Well below the 2,704 bytes that an entry of a PostgreSQL index can hold.
-UNIQUE_ID_BYTES_MAX = 1000
 _COPY_BYTES = 1 << 16
 _COPY_ROWS = 4096
 

@@ -70,9 +70,12 @@ QUARANTINED: Final[dict[str, pl.DataType]] = {
     "unique_id": pl.String(),
 }
 
+# Well below the 2,704 bytes that an entry of a PostgreSQL index can hold.
+UNIQUE_ID_BYTES_MAX: Final = 1000
 _REASONS: Final = {
     "not_an_object": "the entry in `data` is not a JSON object; fix it or remove it at the source",
     "no_unique_id": "uniqueId is missing, blank or not text, so the record cannot be identified",
+    "unique_id_too_long": "uniqueId has more than 1,000 bytes, more than an index of the database holds; shorten it",
     "no_tenant_id": "tenantId is missing, blank or not text, so the record belongs to no tenant",
     "no_name": "there is no shop or brand name in any language; a tenant needs one to be shown",
 }
@@ -278,6 +281,8 @@ def _with_reason(rows: pl.DataFrame) -> pl.DataFrame:
     own_reason = (
         pl.when(pl.col("unique_id").is_null())
         .then(pl.lit("no_unique_id"))
+        .when(pl.col("unique_id").str.len_bytes() > UNIQUE_ID_BYTES_MAX)
+        .then(pl.lit("unique_id_too_long"))
         .when(pl.col("tenant_id").is_null())
         .then(pl.lit("no_tenant_id"))
         .when(no_name)
