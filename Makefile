@@ -32,7 +32,7 @@ aws-local: $(VENV)/.ready ## The whole AWS path on a laptop: terraform apply on 
 	@$(VENV)/bin/python -m tnt_platform_tests.infra.aws_local
 
 test: $(VENV)/.ready ## The tests (five and a half minutes on two cores)
-	@$(VENV)/bin/python -m pytest -q -n 3 -m "not heavy"
+	@$(VENV)/bin/python -m pytest -q -n 4 -m "not heavy"
 
 test-heavy: $(VENV)/.ready ## Kill -9, concurrency, real daemon and browser (twenty minutes)
 	@$(VENV)/bin/python -m pytest -q -n 3 --dist loadfile -m heavy --durations 30 --durations-min 5

@@ -51,7 +51,7 @@ class UpsertCounts:
     """How many rows were: created + updated + unchanged + unprocessed + refused = distinct rows in.
 
     `unprocessed` and `refused` are 0 in every value `upsert` returns; otherwise it raises. `write_units` and
-    `read_units` are request units by DynamoDB's published rules (indexes not counted), for the cost of a materialization.
+    `read_units` are request units by DynamoDB's published rules (indexes not counted), for the cost shown.
     """
 
     created: int = 0
