@@ -30,7 +30,8 @@ def sync_database(spec: DirectorySpec, workspace: Workspace, sync: DirectorySync
     """
     started = time.monotonic()
     upstream = Upstream.read(workspace.store, spec.dataset(TENANTS), NEWEST)
-    reading = read_directory(spec, workspace)
+    # The pages that these tenants were made from, which need not be the newest: what was quarantined with them counts.
+    reading = read_directory(spec, workspace, version=upstream.snapshot.inputs(NEWEST)["etag"][0])
     counts = _apply(sync, reading, upstream.frame)
     base = workspace.store.current(spec.dataset(DATABASE))
     facts = {

@@ -48,14 +48,15 @@ class Reading:
         )
 
 
-def read_directory(spec: DirectorySpec, workspace: Workspace) -> Reading:
-    """Read the newest published pages as tenants.
+def read_directory(spec: DirectorySpec, workspace: Workspace, *, version: str | None = None) -> Reading:
+    """Read published pages as tenants: the newest, or those of a `version`.
 
     Raises:
-        NotFound: no pages have been published yet.
+        NotFound: no pages have been published yet, or the version has expired.
         ConfigError: a lookup beside the YAML is missing or invalid.
     """
-    pages = workspace.store.current(spec.dataset(PAGES))
+    dataset = spec.dataset(PAGES)
+    pages = workspace.store.snapshot(dataset, version) if version else workspace.store.current(dataset)
     if pages is None:
         raise NotFound(
             f"{spec.name}: no pages have been published yet; materialize {spec.name}/{PAGES} first"

@@ -43,12 +43,12 @@ class DirectoryScene:
     spec: DirectorySpec
     runs: int = field(default=0)
 
-    def sync(self, **options: Any) -> dict[str, Published]:
-        """Run all steps."""
+    def sync(self, only: Sequence[str] = (), **options: Any) -> dict[str, Published]:
+        """Run all steps, or only some."""
         self.runs += 1
         workspace = open_workspace(self.settings)
         with DirectoryChain(self.spec, workspace, self.settings, run_id=f"r{self.runs}", **options) as chain:
-            return {step: chain.publish(step) for step in self.spec.steps}
+            return {step: chain.publish(step) for step in only or self.spec.steps}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.database.transaction() as connection:
@@ -104,6 +104,19 @@ def test_a_second_sync_writes_no_rows_and_publishes_no_version(scene):
     assert not any(step.changed for step in done.values())
     log = scene.last_sync
     assert (log["status"], log["records_unchanged"], log["records_created"]) == ("COMPLETED", 60, 0)
+
+
+def test_the_database_step_alone_joins_tenants_with_what_was_quarantined_with_them(scene):
+    scene.sync()
+    good = scene.api.records
+    scene.api.serve([{**good[0], "tenantId": None}, *good[1:]])
+    scene.sync()
+    scene.api.serve(good)
+    scene.sync(only=("pages",))
+    scene.sync(only=("database",))
+    assert scene.last_sync["records_withdrawn"] == 0
+    assert scene.rows("select count(*) from shops where withdrawn_at is not null") == [(0,)]
+    assert scene.sync()["tenants"].counts.quarantined == 0
 
 
 def test_every_record_is_created_updated_moved_or_withdrawn(scene):
