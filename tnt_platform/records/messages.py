@@ -25,8 +25,10 @@ from tnt_platform.services.aws import translated_aws_errors
 from tnt_platform.services.queue import sqs_client
 from tnt_platform.settings import Settings
 
-_SOURCE: Final = re.compile(r"[A-Za-z0-9_]+")
+# Not longer than the name of a folder may be: anybody may send a message.
+_SOURCE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MESSAGES_PER_CALL: Final = 10
+_CALLS_A_RUN: Final = 100
 _VISIBILITY_TIMEOUT_S: Final = 30
 # A run that starts before midnight may publish its capture after one that starts later.
 _DAYS_REMEMBERED: Final = 2
@@ -195,23 +197,36 @@ def _day(row: Mapping[str, Any]) -> str:
 def settle_messages(workspace: Workspace, queue: CaptureQueue) -> int:
     """Delete the messages whose capture was curated or rejected, of any source; return their number.
 
-    The others are received again; messages that are not captures end in the dead-letter queue.
+    The others are received again; messages that are not captures end in the dead-letter queue. One run takes all that
+    the queue hands out, up to a thousand.
     """
-    settled = [
-        received.receipt
-        for received in queue.receive()
-        if received.message is not None and _is_settled(workspace, received.message)
-    ]
-    queue.delete(settled)
-    return len(settled)
+    known: dict[tuple[str, str], set[str]] = {}
+    count = 0
+    for _ in range(_CALLS_A_RUN):
+        received = queue.receive()
+        settled = [
+            one.receipt
+            for one in received
+            if one.message is not None and _is_settled(workspace, one.message, known)
+        ]
+        queue.delete(settled)
+        count += len(settled)
+        if not received:
+            break
+    return count
 
 
-def _is_settled(workspace: Workspace, message: CaptureMessage) -> bool:
+def _is_settled(
+    workspace: Workspace, message: CaptureMessage, known: dict[tuple[str, str], set[str]]
+) -> bool:
+    """Tell whether the capture was curated; `known` remembers what was curated, by source and day."""
     bucket, prefix = _bucket_and_prefix(workspace)
     if message.bucket != bucket or not _SOURCE.fullmatch(message.source):
         return False
-    key = message.key.removeprefix(prefix)
-    return key in curated_keys(workspace.store.current(message.source), message.capturedAt[:10])
+    place = message.source, message.capturedAt[:10]
+    if place not in known:
+        known[place] = curated_keys(workspace.store.current(message.source), message.capturedAt[:10])
+    return message.key.removeprefix(prefix) in known[place]
 
 
 def _bucket_and_prefix(workspace: Workspace) -> tuple[str, str]:

@@ -149,11 +149,27 @@ def test_messages_that_nobody_can_settle_stop_no_run(
     scene: RecordsScene, environment: dict[str, str]
 ) -> None:
     sqs = client("sqs", environment["AWS_ENDPOINT_URL"])
-    odd = CaptureMessage("../x", "capture", scene.workspace.raw.url, "raw/k", "2026-11-21T00:00:00", "h", 1)
-    for body in ("poison", json.dumps(vars(odd))):
+    odd = [
+        CaptureMessage(source, "capture", scene.workspace.raw.url, "raw/k", "2026-11-21T00:00:00", "h", 1)
+        for source in ("../x", "x" * 5_000)
+    ]
+    for body in ("poison", *(json.dumps(vars(one)) for one in odd)):
         sqs.send_message(QueueUrl=environment["TNT_CAPTURE_QUEUE_URL"], MessageBody=body)
     assert scene.run()["records"].facts["messages_settled"] == 1
     assert scene.rows().height == 100
+
+
+def test_one_run_deletes_all_messages_whose_capture_is_curated(
+    scene: RecordsScene, environment: dict[str, str]
+) -> None:
+    scene.run()
+    [key] = scene.raw_keys()
+    told = CaptureMessage("posts", "capture", scene.workspace.raw.url, key, scene.now.isoformat(), "h", 100)
+    sqs = client("sqs", environment["AWS_ENDPOINT_URL"])
+    for _ in range(45):
+        sqs.send_message(QueueUrl=environment["TNT_CAPTURE_QUEUE_URL"], MessageBody=json.dumps(vars(told)))
+    assert scene.run()["records"].facts["messages_settled"] == 45
+    assert messages(scene) == []
 
 
 def test_a_queue_that_is_not_there_leaves_the_capture_published_and_curation_finds_it(
