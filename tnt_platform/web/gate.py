@@ -26,6 +26,10 @@ MAX_PATH_BYTES = 2_048
 MAX_BODY_BYTES = 4_096
 MAX_IN_FLIGHT = 512
 TIMEOUT_S = 30.0
+# Whoever has no key must not take the place of those who do, nor guess it.
+MAX_LOGINS_IN_FLIGHT = 32
+MAX_FAILED_LOGINS = 10  # within a minute
+SESSION_S = 12 * 3600
 _JSON = json.JSONEncoder().encode
 ACCESS_LOG = "tnt_platform.web.access"
 ERROR_LOG = "tnt_platform.web.errors"
@@ -64,6 +68,7 @@ class Gate:
         self._metrics = metrics
         self._clock = clock
         self._in_flight = 0
+        self._logins = 0
         self._access = logging.getLogger(ACCESS_LOG)
         self._errors = logging.getLogger(ERROR_LOG)
 
@@ -74,12 +79,15 @@ class Gate:
             return
         scope["tnt.request_id"] = _request_id(scope)
         outcome, started = _Outcome(), time.perf_counter()
+        is_login = scope["path"] == "/login" and scope["method"] == "POST"
         self._in_flight += 1
+        self._logins += is_login
         self._metrics.in_flight.set(self._in_flight)
         try:
             await self._respond(scope, receive, _sender(scope, send, outcome), outcome)
         finally:
             self._in_flight -= 1
+            self._logins -= is_login
             self._metrics.in_flight.set(self._in_flight)
             self._log(scope, outcome, time.perf_counter() - started)
 
@@ -114,6 +122,11 @@ class Gate:
         if problem is None and self._in_flight > MAX_IN_FLIGHT:
             headers = {"retry-after": "1"}
             problem = Problem(503, "busy", "too many requests are in flight; try again soon", headers=headers)
+        if problem is None and self._logins > MAX_LOGINS_IN_FLIGHT and scope["path"] == "/login":
+            headers = {"retry-after": "5"}
+            problem = Problem(
+                429, "too-many-logins", "too many logins at once; try again soon", headers=headers
+            )
         if problem is None and not self._keyring.admits(scope):
             if _wants_page(scope):
                 return RedirectResponse("/login", 303)
@@ -225,8 +238,12 @@ class Keyring:
     Programs send the key in a header; browsers have a session cookie.
     """
 
-    def __init__(self, key: str | None) -> None:
+    def __init__(self, key: str | None, *, clock: Callable[[], float] = time.time) -> None:
         self._key = key.encode() if key else None
+        self._clock = clock
+        # Sessions that were ended, with the time at which they would have ended by themselves.
+        self._ended: dict[str, float] = {}
+        self._failed: list[float] = []
 
     @property
     def is_open(self) -> bool:
@@ -252,13 +269,43 @@ class Keyring:
         return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(self._key).digest())
 
     def session(self) -> str:
-        """Return the value of the session cookie, which needs the key to be made but does not reveal it."""
+        """Return the value of a new session cookie: its end, a random id, and a signature that needs the key."""
+        signed = f"{int(self._clock()) + SESSION_S}.{os.urandom(16).hex()}"
+        return f"{signed}.{self._signature(signed)}"
+
+    def end_session(self, header: bytes) -> None:
+        """Refuse the session of this cookie header from now on."""
+        if (value := self._session_of(header)) is not None:
+            now = self._clock()
+            self._ended = {ended: until for ended, until in self._ended.items() if until > now}
+            self._ended[value] = float(value.split(".")[0])
+
+    def may_try(self) -> bool:
+        """Count an attempt to log in; False if too many failed within a minute."""
+        now = self._clock()
+        self._failed = [at for at in self._failed if at > now - 60]
+        return len(self._failed) < MAX_FAILED_LOGINS
+
+    def failed(self) -> None:
+        """Remember a login with a wrong key."""
+        self._failed.append(self._clock())
+
+    def _signature(self, signed: str) -> str:
         assert self._key is not None
-        return hmac.new(self._key, b"tnt dashboard session v1", "sha256").hexdigest()
+        return hmac.new(self._key, f"tnt dashboard session v2 {signed}".encode(), "sha256").hexdigest()
 
     def _is_session(self, header: bytes) -> bool:
+        value = self._session_of(header)
+        return value is not None and value not in self._ended
+
+    def _session_of(self, header: bytes) -> str | None:
+        """Return the session cookie in the header if this key signed it and it has not ended."""
         try:
             morsel = SimpleCookie(header.decode("latin-1")).get(COOKIE)
         except CookieError:
-            return False
-        return morsel is not None and hmac.compare_digest(morsel.value.encode(), self.session().encode())
+            return None
+        value = morsel.value if morsel is not None else ""
+        signed, _, signature = value.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
+            return None
+        return value if float(signed.split(".")[0]) > self._clock() else None

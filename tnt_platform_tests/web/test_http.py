@@ -17,7 +17,7 @@ import pytest
 from tnt_platform.errors import ConfigError, Unavailable
 from tnt_platform.settings import Settings
 from tnt_platform.web.app import create_app
-from tnt_platform.web.gate import ACCESS_LOG
+from tnt_platform.web.gate import ACCESS_LOG, MAX_FAILED_LOGINS, SESSION_S, Keyring
 from tnt_platform_tests.web.running import running
 from tnt_platform_tests.web.scene import HOSTILE, Lake
 from tnt_platform_tests.web.waiting import eventually
@@ -312,3 +312,53 @@ def test_an_empty_home_is_served(tmp_path: Path) -> None:
             "/ui/health",
         ):
             assert httpx.get(url + path).status_code == 200, path
+
+
+def test_a_session_that_was_ended_or_is_over_opens_nothing() -> None:
+    now = [1_000.0]
+    keyring = Keyring(KEY, clock=lambda: now[0])
+    first, second = (f"tnt_session={keyring.session()}".encode() for _ in range(2))
+    assert first != second
+    assert [keyring._is_session(cookie) for cookie in (first, second)] == [True, True]
+    keyring.end_session(first)
+    assert [keyring._is_session(cookie) for cookie in (first, second)] == [False, True]
+    assert not Keyring("another key of sixteen")._is_session(second)
+    assert not keyring._is_session(second.replace(b"=", b"=9"))
+    now[0] += SESSION_S
+    assert not keyring._is_session(second)
+
+
+def test_after_logging_out_the_cookie_is_refused_and_behind_https_it_is_secure(locked: str) -> None:
+    with httpx.Client(base_url=locked, timeout=30) as client:
+        answer = client.post("/login", data={"key": KEY}, headers={"x-forwarded-proto": "https"})
+        assert "secure" in answer.headers["set-cookie"].lower()
+        cookie = {"cookie": answer.headers["set-cookie"].split(";")[0]}
+        client.cookies.clear()
+        assert client.get("/datasets", headers=cookie).status_code == 200
+        client.post("/logout", headers=cookie)
+        assert client.get("/datasets", headers=cookie).status_code == 401
+
+
+def test_wrong_keys_and_idle_logins_keep_nobody_with_a_key_from_reading(locked: str) -> None:
+    host, port = urlsplit(locked).hostname or "", urlsplit(locked).port or 0
+    idle = [socket.create_connection((host, port)) for _ in range(600)]
+    try:
+        for one in idle:
+            one.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\n")
+        time.sleep(0.5)
+        with httpx.Client(base_url=locked, timeout=30) as client:
+            assert client.get("/datasets", headers={"x-api-key": KEY}).status_code == 200
+    finally:
+        for one in idle:
+            one.close()
+
+
+def test_a_key_cannot_be_guessed_quickly() -> None:
+    now = [0.0]
+    keyring = Keyring(KEY, clock=lambda: now[0])
+    for _ in range(MAX_FAILED_LOGINS):
+        assert keyring.may_try()
+        keyring.failed()
+    assert not keyring.may_try()
+    now[0] += 61
+    assert keyring.may_try()
