@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from tnt_platform.storage.objects import Objects
 
 PREVIEW_ROWS = 10
 CONFLICT_RETRIES = 8
+LEFTOVER_AGE = timedelta(days=2)
+# Of the folders that drafts and reads of shipper files make for themselves.
+SCRATCH_PREFIXES = ("draft-", "shipments-")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ def open_workspace(settings: Settings, *, clock: Callable[[], datetime] = utc_no
     """Open the raw files and the lake that `settings` name."""
     options = settings.s3_options()
     settings.scratch.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(settings.scratch)
     lake = Objects.open(settings.lake_url, options=options)
     store = VersionedStore(
         lake,
@@ -57,6 +64,17 @@ def open_workspace(settings: Settings, *, clock: Callable[[], datetime] = utc_no
         scratch=settings.scratch,
     )
     return Workspace(Objects.open(settings.raw_url, options=options), lake, store, settings.scratch)
+
+
+def _remove_leftovers(scratch: Path) -> None:
+    """Delete the folders that killed runs left; no run lasts for days."""
+    oldest = time.time() - LEFTOVER_AGE.total_seconds()
+    for entry in os.scandir(scratch):
+        # Scratch may be a folder that others use too.
+        if entry.name.startswith(SCRATCH_PREFIXES) and entry.is_dir(follow_symlinks=False):
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

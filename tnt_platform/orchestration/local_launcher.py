@@ -10,20 +10,22 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-# On a run that `tnt` executes in its own process: "host:pid".
+# On a run that `tnt` executes in its own process: "host:pid:start", or "host:pid" where the start is not known.
 PROCESS_TAG = "tnt/process"
 CONNECT_TIMEOUT_S = 5
 
 
 def this_process() -> dict[str, str]:
     """Return the tag that says which process a run is in."""
-    return {PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"}
+    start = _start_of(os.getpid())
+    return {PROCESS_TAG: ":".join([socket.gethostname(), str(os.getpid()), *([start] if start else [])])}
 
 
 class LocalRunLauncher(DefaultRunLauncher):
@@ -66,7 +68,7 @@ def _refused(server: Mapping[str, object]) -> bool:
 
 
 def _ended(process: str) -> bool:
-    host, _, pid = process.rpartition(":")
+    host, pid, start = [*process.split(":"), "", ""][:3]
     if host != socket.gethostname():
         return False
     try:
@@ -75,4 +77,13 @@ def _ended(process: str) -> bool:
         return True
     except (OSError, ValueError):
         return False
-    return False
+    # Another process may have the number by now.
+    return bool(start) and _start_of(int(pid)) not in (start, None)
+
+
+def _start_of(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since the machine did; None where /proc does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

@@ -51,6 +51,13 @@ def test_a_run_in_a_process_of_tnt_is_alive_as_long_as_that_is() -> None:
     assert status_of(**{PROCESS_TAG: f"{socket.gethostname()}:{process.pid}"}) is WorkerStatus.FAILED
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only /proc tells when a process started")
+def test_a_process_that_got_the_number_of_a_dead_one_is_not_taken_for_it() -> None:
+    host, pid, start = this_process()[PROCESS_TAG].split(":")
+    assert status_of(**{PROCESS_TAG: f"{host}:{pid}:{start}"}) is WorkerStatus.RUNNING
+    assert status_of(**{PROCESS_TAG: f"{host}:{pid}:{int(start) - 1}"}) is WorkerStatus.FAILED
+
+
 @pytest.mark.parametrize("tags", [{}, {PROCESS_TAG: "another-host:1"}, {PROCESS_TAG: "nonsense"}])
 def test_a_run_of_which_nothing_is_known_is_taken_to_be_alive(tags: dict[str, str]) -> None:
     assert status_of(**tags) is WorkerStatus.RUNNING
