@@ -205,11 +205,12 @@ def _syntax_fault(error: yaml.YAMLError, text: str) -> SyntaxFault:
     expected, fix = "valid YAML", "fix this line or the one above it"
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        hints = [hint for start, hint in _HINTS.items() if start in said]
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        # PyYAML has no codes for its errors. With words that it changes, only the hint is lost.
+        hints = [hint for words, hint in _HINTS.items() if words in problem]
         line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
         where = f" (column {mark.column + 1})" if mark else ""
-        return SyntaxFault(line, f"not YAML: {said}{where}", expected, hints[0] if hints else fix)
+        return SyntaxFault(line, f"not YAML: {problem}{where}", expected, hints[0] if hints else fix)
     found = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text)
     line = text.count("\n", 0, found.start()) + 1 if found else 1
     return SyntaxFault(line, "a character that YAML doesn't allow", "printable text", "delete the character")

@@ -160,8 +160,8 @@ def read_answer(body: bytes | None, expression: AnswerExpression) -> AnswerReadi
         return AnswerReading(None, "no_rates_map", "missing_field: the answer is null")
     reading = _search(answer, expression)
     # An answer without days may hold the carrier's own words on why.
-    said = stated_error(answer) if reading.days is None else ""
-    return replace(reading, reason=f"{reading.reason}; it says {said!r}") if said else reading
+    stated = stated_error(answer) if reading.days is None else ""
+    return replace(reading, reason=f"{reading.reason}; it says {stated!r}") if stated else reading
 
 
 def _search(answer: Any, expression: AnswerExpression) -> AnswerReading:
