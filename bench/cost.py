@@ -136,12 +136,12 @@ def _publish(aws: CountedAws, environment: dict[str, str], found: Measured, keys
         found.write_units += took["dynamodb_write_units"]
         found.read_units += took["dynamodb_read_units"]
     found.requests += aws.counts() - before
-    # A message that was read comes back after a while and is deleted then: so many ticks are needed for all.
+    # One tick takes the messages, and the next one deletes them: so many pairs are needed for all.
     ticks = math.ceil(found.files / MESSAGES_PER_TICK)
     aws.purge()
     aws.tell(keys[:MESSAGES_PER_TICK])
     before = aws.counts()
-    left = _worker(environment, "tick", "1")["dates"]
+    left = _worker(environment, "tick", "2")["dates"]
     assert not left, f"not published: {left}"
     assert not aws.waiting()
     for kind, count in (aws.counts() - before).items():

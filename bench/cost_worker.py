@@ -16,19 +16,22 @@ import dagster as dg
 
 from tnt_platform.definitions import defs
 from tnt_platform.kinds import transit_spec
+from tnt_platform.orchestration.event_sensor import event_sensor
 from tnt_platform.orchestration.platform import Platform
 from tnt_platform.services.http import HttpClient
-from tnt_platform.transit.component import TransitDataset
+from tnt_platform.transit.component import event_listener
 
 
 def tick(times: int) -> dict[str, object]:
-    """Some ticks; says which dates they ask runs for."""
-    (sensor,) = TransitDataset(transit_spec("transit")).definitions().sensors or []
-    dates = {}
+    """Some ticks of the sensor that takes the events; says which dates they ask runs for."""
+    sensor = event_sensor([event_listener(transit_spec("transit"))])
+    dates, cursor = {}, None
     with dg.DagsterInstance.ephemeral() as instance:
         for _ in range(times):
-            result = sensor(dg.build_sensor_context(instance=instance, resources={"platform": Platform()}))
+            resources = {"platform": Platform()}
+            result = sensor(dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources))
             assert isinstance(result, dg.SensorResult)
+            cursor = result.cursor
             asked = result.run_requests or []
             dates |= {request.partition_key: request.tags["tnt/reason"] for request in asked}
     return {"dates": dates}

@@ -24,6 +24,7 @@ from polars.testing import assert_frame_equal
 
 from tnt_platform.cli.serving import sandbox_environment
 from tnt_platform.kinds import transit_spec
+from tnt_platform.lake import retention
 from tnt_platform.lake.snapshot import Snapshot
 from tnt_platform.sandbox.generator import write_samples
 from tnt_platform.sandbox.running import rate_api_process
@@ -344,9 +345,13 @@ def assert_completed(order: Order, undisturbed: Published, run_again: Callable[[
 
 def assert_nothing_is_left_over(order: Order) -> None:
     """Two days later an expiry takes what the killed run wrote and nobody published, and nothing else."""
-    workspace = order.workspace(later=timedelta(days=3))
+    later = timedelta(days=3)
+    workspace = order.workspace(later=later)
     for dataset in DATASETS:
-        workspace.store.expire(dataset, keep=1_000, older_than=timedelta())
+        # An expiry believes the store's clock.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(retention, "_store_time", lambda *_: dt.datetime.now(dt.UTC) + later)
+            workspace.store.expire(dataset, keep=1_000, older_than=timedelta())
         folders = {
             Path(folder).name for folder in workspace.lake.list_folders(f"datasets/{dataset}/versions/")
         }
